@@ -1,0 +1,38 @@
+PYTHON ?= python3
+VENV ?= .venv
+# Installed first and by exact version: any other choice lets pip replace it by a build for another device.
+TORCH ?= torch==2.13.0
+
+BIN = $(VENV)/bin
+export OMP_NUM_THREADS ?= 1
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: help setup test lint types benchmark clean
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.installed  ## make the virtual environment with everything in it
+
+$(VENV)/.installed: pyproject.toml infra/constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet -c infra/constraints.txt -e ".[dev]"
+	touch $@
+
+lint: setup  ## ruff: errors, imports, format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup  ## mypy over the packages
+	$(BIN)/mypy
+
+test: setup  ## the whole suite that needs no GPU
+	$(BIN)/python -m pytest -n 2 --durations=10
+
+benchmark: setup  ## sampling speed against the plain version
+	OMP_NUM_THREADS= $(BIN)/python experiments/benchmarks/sampling.py
+
+clean:  ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

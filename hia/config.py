@@ -1,0 +1,203 @@
+"""Configuration: frozen, strict objects, checked once at the edge.
+
+A run is one YAML file. Its `base:` key names another file (or preset) whose values it changes; `key=value`
+overrides change single values after that. Whatever is unknown or ill-typed is refused with its path.
+"""
+
+import math
+from typing import Literal
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
+from hia.training.stages import Stages
+
+STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class NetworkConfig:
+    """Shape of the three UNet-like networks; the defaults are those of Stable Diffusion 1.5."""
+
+    block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
+    attention_levels: tuple[bool, ...] = (True, True, True, False)
+    layers_per_block: int = 2
+    num_attention_heads: int = 8
+    cross_attention_dim: int = 768
+    norm_num_groups: int = 32
+    motion_num_attention_heads: int = 8
+    motion_max_frames: int = 32
+    motion_mid_block: bool = True
+    attention: Literal["sdpa", "xformers"] = "sdpa"
+
+    def __post_init__(self) -> None:
+        if len(self.attention_levels) != len(self.block_out_channels):
+            raise ValueError(
+                f"attention_levels has {len(self.attention_levels)} entries, block_out_channels "
+                f"{len(self.block_out_channels)}: give one per level"
+            )
+        if not any(self.attention_levels):
+            raise ValueError(
+                "attention_levels: at least one level needs attention, which reads the reference"
+            )
+        for channels in self.block_out_channels:
+            for key in ("norm_num_groups", "num_attention_heads", "motion_num_attention_heads"):
+                if channels % getattr(self, key):
+                    raise ValueError(
+                        f"block_out_channels: {channels} is not a multiple of {key}={getattr(self, key)}"
+                    )
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class CodecConfig:
+    """What turns images into latents and back.
+
+    kind: `sd-vae` (diffusers AutoencoderKL), `taesd` (AutoencoderTiny) or `pixel` (space-to-depth, no weights).
+    weights: folder or hub id; `factor`: pixels per latent side, for `pixel` only. `latents_mean` and
+    `latents_std` standardise the latents per channel after the codec's own scaling.
+    """
+
+    kind: Literal["sd-vae", "taesd", "pixel"] = "sd-vae"
+    weights: str | None = None
+    factor: int | None = None
+    latents_mean: tuple[float, ...] | None = None
+    latents_std: tuple[float, ...] | None = None
+    slicing: bool = False
+    tiling: bool = False
+
+    def __post_init__(self) -> None:
+        if self.factor is not None and self.kind != "pixel":
+            raise ValueError(f"factor belongs to the pixel codec; {self.kind} always has 8")
+        if self.factor is not None and self.factor not in (1, 2, 4, 8, 16):
+            raise ValueError(f"factor must be 1, 2, 4, 8 or 16, not {self.factor}")
+        if (self.latents_mean is None) != (self.latents_std is None):
+            raise ValueError("latents_mean and latents_std are given together or not at all")
+
+    @property
+    def pixels_per_latent(self) -> int:
+        """Side of one latent in pixels: width and height must be multiples of it."""
+        return (self.factor or 2) if self.kind == "pixel" else 8
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latents."""
+        return 3 * self.pixels_per_latent**2 if self.kind == "pixel" else 4
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class PretrainedConfig:
+    """Weights to start from, each a folder or a hub id; None means random weights.
+
+    `unet` is a Stable Diffusion 1.5 shaped folder (its UNet initialises the denoiser, the appearance encoder and,
+    without `controlnet`, the ControlNet), `motion` an AnimateDiff motion adapter.
+    """
+
+    unet: str | None = None
+    controlnet: str | None = None
+    motion: str | None = None
+    image_encoder: str | None = None
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class ScheduleConfig:
+    """Noise schedule with the shifted SNR; `gamma: null` means 512·512 / (width·height), at most 1."""
+
+    gamma: float | None = None
+    prediction_type: Literal["epsilon", "v_prediction"] = "epsilon"
+    num_train_timesteps: int = 1000
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    beta_schedule: Literal["linear", "scaled_linear"] = "linear"
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class ConditionsConfig:
+    """How the driving signal is drawn; `sharpness_scale`: percentiles of the data set, or ranks in the clip."""
+
+    sharpness_scale: Literal["dataset", "clip"] = "dataset"
+    feet: bool = False
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class SamplingConfig:
+    """Inference, paper sec. 3.4. `scheduler` is any diffusers scheduler class that takes `trained_betas`."""
+
+    scheduler: str = "DDIMScheduler"
+    steps: int = 25
+    guidance: Literal["none", "reference", "animation"] = "animation"
+    guidance_scale: float = 3.5
+    initial_noise: Literal["reference", "gaussian"] = "reference"
+    window: int = 16
+    overlap: int = 4
+    shift_windows: bool = True
+    window_batch: int = 1
+    decode_batch: int = 4
+
+    def __post_init__(self) -> None:
+        for key in ("steps", "window", "window_batch", "decode_batch"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key} must be at least 1, not {getattr(self, key)}")
+        if not 0 <= self.overlap < self.window:
+            raise ValueError(f"overlap must lie in 0..{self.window - 1} (below window), not {self.overlap}")
+        if not math.isfinite(self.guidance_scale) or self.guidance_scale < 0:
+            raise ValueError(f"guidance_scale must be a number of at least 0, not {self.guidance_scale}")
+
+
+@dataclass(config=STRICT, frozen=True, kw_only=True)
+class Config:
+    """One run. `width` and `height` are the full training and output size in pixels."""
+
+    preset: str
+    width: int = 512
+    height: int = 896
+    seed: int = 0
+    storage: str = "./runs"
+    data: str | None = None
+    network: NetworkConfig = NetworkConfig()
+    codec: CodecConfig = CodecConfig()
+    pretrained: PretrainedConfig = PretrainedConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    conditions: ConditionsConfig = ConditionsConfig()
+    face_embedder: str | None = "arcface"
+    stages: Stages = Stages()
+    sampling: SamplingConfig = SamplingConfig()
+
+    def __post_init__(self) -> None:
+        step = self.codec.pixels_per_latent
+        scales = {"the output": 1.0} | {
+            f"stage {stage.name}": stage.resolution_scale for stage in self.stages.in_order()
+        }
+        for use, scale in scales.items():
+            for key in ("width", "height"):
+                size = getattr(self, key) * scale
+                if size < step or size % step:
+                    raise ValueError(
+                        f"{key} {getattr(self, key)} × {scale:g} (for {use}) = {size:g} is not a multiple of {step}, "
+                        "the codec's pixels per latent"
+                    )
+        for stage in self.stages.in_order():
+            if stage.frames > self.network.motion_max_frames:
+                raise ValueError(
+                    f"stages.{stage.name}.frames is {stage.frames}, but network.motion_max_frames only "
+                    f"{self.network.motion_max_frames}"
+                )
+            if stage.losses.identity and self.face_embedder is None:
+                raise ValueError(
+                    f"stages.{stage.name}.losses.identity is {stage.losses.identity}: name a face_embedder "
+                    "(arcface or mobilefacenet), or set the weight to 0"
+                )
+        if self.sampling.window > self.network.motion_max_frames:
+            raise ValueError(
+                f"sampling.window is {self.sampling.window}, but network.motion_max_frames only "
+                f"{self.network.motion_max_frames}"
+            )
+        gamma = self.schedule.gamma
+        if gamma is not None and not 0 < gamma <= 1:
+            raise ValueError(f"schedule.gamma must lie in (0, 1], not {gamma}")
+
+    @property
+    def gamma(self) -> float:
+        """SNR factor γ: as configured, else the pixel-count rule 512·512 / (width·height), at most 1."""
+        if self.schedule.gamma is not None:
+            return self.schedule.gamma
+        return min(1.0, 512 * 512 / (self.width * self.height))

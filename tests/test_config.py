@@ -1,0 +1,101 @@
+"""Configuration: every YAML loads, every mistake is refused with its path, its value and what is allowed."""
+
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import pytest
+
+from hia.config import Config
+from hia.config_files import ConfigError, load_config
+
+EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
+
+
+@pytest.mark.parametrize("file", sorted(EXPERIMENTS.rglob("*.yaml")), ids=lambda file: file.stem)
+def test_every_yaml_of_the_repository_loads(file):
+    assert load_config(file).preset == file.stem
+
+
+def test_the_paper_preset_is_the_papers_recipe():
+    config = load_config("paper")
+    assert (config.width, config.height) == (512, 896)
+    assert config.gamma == pytest.approx(512 * 512 / (512 * 896))
+    stages = list(config.stages.in_order())
+    assert [stage.iterations for stage in stages] == [35_000, 4_000, 20_000, 1_000]
+    assert [stage.global_batch_size for stage in stages] == [32, 32, 8, 8]
+    assert [stage.resolution_scale for stage in stages] == [1.0, 1.0, 0.5, 1.0]
+    assert stages[1].timesteps == (0, 125) and stages[1].trains == ("appearance_encoder",)
+    assert [stage.static_clip_probability for stage in stages] == [0, 0, 0, 0.2]
+
+
+def test_a_base_gives_what_the_file_does_not(tmp_path):
+    (tmp_path / "mine.yaml").write_text("base: small\nstages: {spatial: {iterations: 7}}\n")
+    mine, small = load_config(tmp_path / "mine.yaml"), load_config("small")
+    assert mine.stages.spatial.iterations == 7
+    assert mine.stages.spatial.global_batch_size == small.stages.spatial.global_batch_size
+    assert mine.codec == small.codec
+
+
+def test_overrides_reach_nested_values_and_win():
+    config = load_config("small", ["sampling.steps=3", "schedule.gamma=0.5", "network.attention=sdpa"])
+    assert (config.sampling.steps, config.gamma) == (3, 0.5)
+
+
+def test_numbers_that_yaml_reads_as_text_are_numbers():
+    assert load_config("small", ["schedule.beta_start=1e-4"]).schedule.beta_start == 1e-4
+
+
+def test_a_configuration_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        Config(preset="mine").seed = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("network.atention=sdpa", ["network.atention", "sdpa", "did you mean attention", "layers_per_block"]),
+        ("stages.spatal.iterations=2", ["stages.spatal", "did you mean spatial"]),
+        ("codec.kind=vae", ["codec.kind", "'vae'", "'taesd'"]),
+        ("seed=abc", ["seed", "'abc'", "integer"]),
+        ("stages.spatial.trains=[foo]", ["stages.spatial.trains.0", "'foo'", "'controlnet'"]),
+        ("stages.spatial.trains=[motion]", ["spatial", "frames"]),
+        ("schedule.gamma=2", ["schedule.gamma", "(0, 1]", "2"]),
+        ("schedule.gamma=0", ["schedule.gamma", "(0, 1]"]),
+        ("width=260", ["width 260", "the output", "multiple of 8"]),
+        ("width=264", ["width 264", "temporal_half", "132", "multiple of 8"]),
+        ("sampling.overlap=16", ["overlap", "0..15", "16"]),
+        ("sampling.window=33", ["sampling.window", "33", "32"]),
+        ("stages.temporal_full.frames=40", ["stages.temporal_full.frames", "40", "32"]),
+        ("stages.regional.losses.face=-1", ["face", "at least 0", "-1"]),
+        ("stages.regional.timesteps=[125,0]", ["regional", "timesteps"]),
+        ("stages.regional.condition_dropout=1.5", ["condition_dropout", "[0, 1]", "1.5"]),
+        ("face_embedder=null", ["stages.regional.losses.identity", "face_embedder"]),
+        ("network.block_out_channels=[30,60]", ["attention_levels", "block_out_channels"]),
+        ("network.norm_num_groups=7", ["96", "norm_num_groups=7"]),
+        ("codec=3", ["codec", "dictionary"]),
+        ("no-equals-sign", ["no-equals-sign", "key=value"]),
+        ("sampling.steps={", ["sampling.steps", "YAML"]),
+    ],
+)
+def test_a_mistake_is_refused_with_its_place(override, parts):
+    with pytest.raises(ConfigError) as refusal:
+        load_config("small", [override])
+    for part in parts:
+        assert part in str(refusal.value)
+
+
+def test_files_that_cannot_be_used_are_refused(tmp_path):
+    (tmp_path / "a.yaml").write_text("base: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("base: a.yaml\n")
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    (tmp_path / "broken.yaml").write_text("a: [1\n")
+    for name, reason in {
+        "a.yaml": "circle",
+        "list.yaml": "expected keys and values",
+        "broken.yaml": "not readable as YAML",
+        "absent.yaml": "no such configuration file",
+    }.items():
+        with pytest.raises(ConfigError, match=reason):
+            load_config(tmp_path / name)
+    with pytest.raises(ConfigError, match="quickstart, small, paper"):
+        load_config("large")
