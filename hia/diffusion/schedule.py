@@ -1,0 +1,115 @@
+"""The noise schedule with shifted signal-to-noise ratio (paper sec. 3.3, Algorithm 1)."""
+
+import warnings
+from typing import Any
+
+import diffusers
+import torch
+from torch import Tensor
+
+PREDICTION_TYPES = ("epsilon", "v_prediction")
+
+# Below this factor the one-step estimate of the regional stage (t ≤ 124) starts from more noise than signal.
+NOISY_REGIONAL_GAMMA = 0.25
+
+
+class NoiseSchedule:
+    """β and ᾱ whose signal-to-noise ratio is γ times that of the default schedule at every timestep.
+
+    ᾱ' = γᾱ / (γᾱ + 1 − ᾱ), so SNR' = ᾱ' / (1 − ᾱ') = γ·SNR; β'₀ = 1 − ᾱ'₀ and β'ₜ = 1 − ᾱ'ₜ / ᾱ'ₜ₋₁, so that
+    cumprod(1 − β') = ᾱ'. γ = 1 is the default schedule.
+
+    alphas_cumprod, betas: float64 [num_train_timesteps].
+    Raises ValueError for γ outside (0, 1] and for unknown β schedules or prediction types.
+    """
+
+    def __init__(
+        self,
+        gamma: float,
+        num_train_timesteps: int = 1000,
+        beta_start: float = 0.00085,
+        beta_end: float = 0.012,
+        beta_schedule: str = "linear",
+        prediction_type: str = "epsilon",
+    ) -> None:
+        if not 0 < gamma <= 1:
+            raise ValueError(f"gamma must lie in (0, 1], not {gamma}")
+        if prediction_type not in PREDICTION_TYPES:
+            raise ValueError(
+                f"prediction_type must be one of {', '.join(PREDICTION_TYPES)}, not {prediction_type!r}"
+            )
+        if gamma < NOISY_REGIONAL_GAMMA:
+            warnings.warn(
+                f"gamma {gamma} is below {NOISY_REGIONAL_GAMMA}: at t = 124 noise exceeds signal, so the regional "
+                "stage compares unclear images",
+                stacklevel=2,
+            )
+        self.gamma = float(gamma)
+        self.num_train_timesteps = num_train_timesteps
+        self.prediction_type = prediction_type
+        unshifted = torch.cumprod(1 - _betas(num_train_timesteps, beta_start, beta_end, beta_schedule), dim=0)
+        self.alphas_cumprod = gamma * unshifted / (gamma * unshifted + 1 - unshifted)
+        previous = torch.cat([torch.ones(1, dtype=torch.float64), self.alphas_cumprod[:-1]])
+        self.betas = 1 - self.alphas_cumprod / previous
+
+    def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """xₜ = √ᾱₜ·x₀ + √(1 − ᾱₜ)·ε.   latents, noise [B, ...]; timesteps int [B]."""
+        signal, sigma = self._scales(timesteps, latents)
+        return signal * latents + sigma * noise
+
+    def predict_clean(self, noisy: Tensor, prediction: Tensor, timesteps: Tensor) -> Tensor:
+        """x'₀ in one step from xₜ and the model's prediction (sec. 3.3).   noisy, prediction [B, ...]; timesteps [B]."""
+        signal, sigma = self._scales(timesteps, noisy)
+        if self.prediction_type == "v_prediction":
+            return signal * noisy - sigma * prediction
+        return (noisy - sigma * prediction) / signal
+
+    def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """What the model is trained to predict: ε, or v = √ᾱ·ε − √(1 − ᾱ)·x₀.   All [B, ...]; timesteps [B]."""
+        if self.prediction_type == "epsilon":
+            return noise
+        signal, sigma = self._scales(timesteps, latents)
+        return signal * noise - sigma * latents
+
+    def scheduler(self, name: str = "DDIMScheduler") -> Any:
+        """A diffusers scheduler on these β, spaced *trailing* so that its first timestep is the last one trained.
+
+        Raises ValueError when diffusers has no such scheduler, or it cannot take our β or prediction type.
+        """
+        scheduler_class = getattr(diffusers, name, None)
+        if not (isinstance(scheduler_class, type) and issubclass(scheduler_class, diffusers.SchedulerMixin)):
+            raise ValueError(
+                f"diffusers has no scheduler {name!r}; examples: DDIMScheduler, UniPCMultistepScheduler"
+            )
+        accepted = scheduler_class._get_init_keys(scheduler_class)
+        wanted = {
+            "num_train_timesteps": self.num_train_timesteps,
+            "trained_betas": self.betas.tolist(),
+            "prediction_type": self.prediction_type,
+            "timestep_spacing": "trailing",
+        }
+        if missing := sorted(set(wanted) - accepted):
+            raise ValueError(f"scheduler {name} cannot be used: it does not take {', '.join(missing)}")
+        # Latents are no images: clipping them to [−1, 1], which some classes do by default, would be wrong.
+        optional = {"clip_sample": False}
+        return scheduler_class(**wanted, **{key: value for key, value in optional.items() if key in accepted})
+
+    def _scales(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """√ᾱ and √(1 − ᾱ), shaped and typed to multiply `like` [B, ...]."""
+        alphas = self.alphas_cumprod.to(timesteps.device)[timesteps]
+        alphas = alphas.reshape(-1, *[1] * (like.ndim - 1))
+        return alphas.sqrt().to(like), (1 - alphas).sqrt().to(like)
+
+
+def _betas(num_train_timesteps: int, beta_start: float, beta_end: float, beta_schedule: str) -> Tensor:
+    """β before the shift, float64 [num_train_timesteps]."""
+    if not 0 < beta_start <= beta_end < 1 or num_train_timesteps < 1:
+        raise ValueError(
+            f"betas need 0 < beta_start ≤ beta_end < 1 and at least one timestep, not beta_start={beta_start}, "
+            f"beta_end={beta_end}, num_train_timesteps={num_train_timesteps}"
+        )
+    if beta_schedule == "linear":
+        return torch.linspace(beta_start, beta_end, num_train_timesteps, dtype=torch.float64)
+    if beta_schedule == "scaled_linear":
+        return torch.linspace(beta_start**0.5, beta_end**0.5, num_train_timesteps, dtype=torch.float64) ** 2
+    raise ValueError(f"beta_schedule must be linear or scaled_linear, not {beta_schedule!r}")
