@@ -37,15 +37,11 @@ class NetworkConfig:
                 f"{len(self.block_out_channels)}: give one per level"
             )
         if not any(self.attention_levels):
-            raise ValueError(
-                "attention_levels: at least one level needs attention, which reads the reference"
-            )
+            raise ValueError("attention_levels: at least one level needs attention, which reads the reference")
         for channels in self.block_out_channels:
             for key in ("norm_num_groups", "num_attention_heads", "motion_num_attention_heads"):
                 if channels % getattr(self, key):
-                    raise ValueError(
-                        f"block_out_channels: {channels} is not a multiple of {key}={getattr(self, key)}"
-                    )
+                    raise ValueError(f"block_out_channels: {channels} is not a multiple of {key}={getattr(self, key)}")
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)

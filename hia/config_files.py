@@ -49,9 +49,7 @@ def config_path(name: str | Path) -> Path:
     for folder in (package.parent / "experiments" / "presets", package / "presets"):
         if (preset := folder / f"{name}.yaml").is_file():
             return preset
-    raise ConfigError(
-        f"unknown preset {str(name)!r}: choose one of {', '.join(PRESETS)}, or give a .yaml file"
-    )
+    raise ConfigError(f"unknown preset {str(name)!r}: choose one of {', '.join(PRESETS)}, or give a .yaml file")
 
 
 def _read(path: Path, descendants: tuple[Path, ...]) -> dict[str, Any]:

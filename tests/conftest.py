@@ -1,11 +1,30 @@
 """Fixtures shared by all tests."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+
+from hia.config import Config
+from hia.config_files import load_config
+
+# The networks of the tests are so small that more threads only wait for each other.
+torch.set_num_threads(1)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+TINY = (
+    "width=32",
+    "height=48",
+    "network.block_out_channels=[32,64]",
+    "network.attention_levels=[true,true]",
+    "network.cross_attention_dim=16",
+    "sampling.steps=3",
+    "sampling.window=4",
+    "sampling.overlap=1",
+)
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +37,23 @@ def sample_data() -> Path:
     if not (folder / "manifest.yaml").is_file():
         pytest.skip(f"sample data not found in {folder}: set HIA_SAMPLE_DATA to its folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> Callable[..., Config]:
+    """A configuration small enough for tests: `tiny_config("key=value", ...)`. Pixel codec, 12×8 latents."""
+    return lambda *overrides: load_config("quickstart", [*TINY, *overrides])
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """A seeded source of random numbers."""
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def no_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine on which no weights can be found."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.delenv("HIA_WEIGHTS", raising=False)

@@ -40,14 +40,10 @@ def sample_latents(
         windows = _windows(num_frames, settings, generator)
         scaled = scheduler.scale_model_input(latents, timestep)
         prediction = average_over_windows(predict, scaled, timestep, windows, settings.window_batch)
-        latents = scheduler.step(
-            prediction, timestep, latents, **_step_options(scheduler, generator)
-        ).prev_sample
+        latents = scheduler.step(prediction, timestep, latents, **_step_options(scheduler, generator)).prev_sample
         if on_step is not None:
             # `scaled` is in the schedule's own scale for every scheduler; some have timesteps between whole ones.
-            on_step(
-                step + 1, steps, schedule.predict_clean(scaled, prediction, timestep.round().long().expand(1))
-            )
+            on_step(step + 1, steps, schedule.predict_clean(scaled, prediction, timestep.round().long().expand(1)))
     return latents
 
 
@@ -86,9 +82,7 @@ def _windows(num_frames: int, settings: SamplingConfig, generator: torch.Generat
     """This step's windows. The offset is drawn in any case, so that ablations share their other random numbers."""
     stride = settings.window - settings.overlap
     drawn = int(torch.randint(stride, (), generator=generator, device=generator.device))
-    return shifted_windows(
-        num_frames, settings.window, settings.overlap, drawn if settings.shift_windows else 0
-    )
+    return shifted_windows(num_frames, settings.window, settings.overlap, drawn if settings.shift_windows else 0)
 
 
 def _step_options(scheduler: Any, generator: torch.Generator) -> dict[str, Any]:

@@ -35,9 +35,7 @@ class NoiseSchedule:
         if not 0 < gamma <= 1:
             raise ValueError(f"gamma must lie in (0, 1], not {gamma}")
         if prediction_type not in PREDICTION_TYPES:
-            raise ValueError(
-                f"prediction_type must be one of {', '.join(PREDICTION_TYPES)}, not {prediction_type!r}"
-            )
+            raise ValueError(f"prediction_type must be one of {', '.join(PREDICTION_TYPES)}, not {prediction_type!r}")
         if gamma < NOISY_REGIONAL_GAMMA:
             warnings.warn(
                 f"gamma {gamma} is below {NOISY_REGIONAL_GAMMA}: at t = 124 noise exceeds signal, so the regional "
@@ -58,7 +56,7 @@ class NoiseSchedule:
         return signal * latents + sigma * noise
 
     def predict_clean(self, noisy: Tensor, prediction: Tensor, timesteps: Tensor) -> Tensor:
-        """x'₀ in one step from xₜ and the model's prediction (sec. 3.3).   noisy, prediction [B, ...]; timesteps [B]."""
+        """x'₀ in one step from xₜ and the prediction (sec. 3.3).   noisy, prediction [B, ...]; timesteps [B]."""
         signal, sigma = self._scales(timesteps, noisy)
         if self.prediction_type == "v_prediction":
             return signal * noisy - sigma * prediction
@@ -78,9 +76,7 @@ class NoiseSchedule:
         """
         scheduler_class = getattr(diffusers, name, None)
         if not (isinstance(scheduler_class, type) and issubclass(scheduler_class, diffusers.SchedulerMixin)):
-            raise ValueError(
-                f"diffusers has no scheduler {name!r}; examples: DDIMScheduler, UniPCMultistepScheduler"
-            )
+            raise ValueError(f"diffusers has no scheduler {name!r}; examples: DDIMScheduler, UniPCMultistepScheduler")
         accepted = scheduler_class._get_init_keys(scheduler_class)
         wanted = {
             "num_train_timesteps": self.num_train_timesteps,

@@ -24,9 +24,7 @@ class LossWeights:
     def __post_init__(self) -> None:
         for field in fields(self):
             if not 0 <= getattr(self, field.name) < float("inf"):
-                raise ValueError(
-                    f"{field.name} must be a number of at least 0, not {getattr(self, field.name)}"
-                )
+                raise ValueError(f"{field.name} must be a number of at least 0, not {getattr(self, field.name)}")
 
     @property
     def regional(self) -> bool:
@@ -69,9 +67,7 @@ class Stage:
             )
         first, end = self.timesteps
         if not 0 <= first < end:
-            raise ValueError(
-                f"stage {self.name}: timesteps must be a range [first, end) with 0 ≤ first < end"
-            )
+            raise ValueError(f"stage {self.name}: timesteps must be a range [first, end) with 0 ≤ first < end")
         shortest, longest = self.frame_stride
         if not 1 <= shortest <= longest:
             raise ValueError(f"stage {self.name}: frame_stride must be [least, most] with 1 ≤ least ≤ most")
@@ -79,13 +75,9 @@ class Stage:
             if not 0 <= getattr(self, key) <= 1:
                 raise ValueError(f"stage {self.name}: {key} must lie in [0, 1], not {getattr(self, key)}")
         if not 0 < self.resolution_scale <= 1:
-            raise ValueError(
-                f"stage {self.name}: resolution_scale must lie in (0, 1], not {self.resolution_scale}"
-            )
+            raise ValueError(f"stage {self.name}: resolution_scale must lie in (0, 1], not {self.resolution_scale}")
         if self.iterations < 0 or self.global_batch_size < 1 or self.frames < 1:
-            raise ValueError(
-                f"stage {self.name}: iterations ≥ 0, global_batch_size ≥ 1 and frames ≥ 1 are needed"
-            )
+            raise ValueError(f"stage {self.name}: iterations ≥ 0, global_batch_size ≥ 1 and frames ≥ 1 are needed")
 
 
 SPATIAL = Stage(name="spatial", trains=("appearance_encoder", "controlnet", "unet"), iterations=35_000)

@@ -47,9 +47,7 @@ def run(predict, num_frames, sampling, seed=0, schedule=SCHEDULE, on_step=None):
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 200), st.integers(1, 16), st.integers(0, 15), st.integers(1, 5))
 def test_ddim_with_a_perfect_predictor_returns_the_clean_latents(num_frames, window, overlap, window_batch):
-    sampling = SamplingConfig(
-        steps=3, window=window, overlap=min(overlap, window - 1), window_batch=window_batch
-    )
+    sampling = SamplingConfig(steps=3, window=window, overlap=min(overlap, window - 1), window_batch=window_batch)
     clean = clip(num_frames)
     torch.testing.assert_close(run(Oracle(clean), num_frames, sampling), clean, rtol=1e-3, atol=1e-3)
 
@@ -123,9 +121,7 @@ def test_gaussian_start_forgets_the_reference():
 @pytest.mark.parametrize("scheduler", ["DDIMScheduler", "EulerAncestralDiscreteScheduler"])
 def test_the_seed_decides_and_the_window_batch_does_not(scheduler):
     def predict(latents, timestep, windows):
-        return 0.1 * latents + 0.01 * torch.tensor([window.start for window in windows]).reshape(
-            -1, 1, 1, 1, 1
-        )
+        return 0.1 * latents + 0.01 * torch.tensor([window.start for window in windows]).reshape(-1, 1, 1, 1, 1)
 
     sampling = SamplingConfig(steps=4, window=6, overlap=2, scheduler=scheduler)
     first, again = run(predict, 30, sampling, seed=7), run(predict, 30, sampling, seed=7)

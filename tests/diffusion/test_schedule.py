@@ -63,9 +63,7 @@ def test_a_perfect_prediction_gives_the_clean_latents(prediction_type):
     timesteps = torch.tensor([0, 1, 124, 500, 998, 999])
     noisy = schedule.add_noise(latents, noise, timesteps)
     perfect = schedule.target(latents, noise, timesteps)
-    torch.testing.assert_close(
-        schedule.predict_clean(noisy, perfect, timesteps), latents, rtol=1e-9, atol=1e-9
-    )
+    torch.testing.assert_close(schedule.predict_clean(noisy, perfect, timesteps), latents, rtol=1e-9, atol=1e-9)
 
 
 def test_noise_is_added_as_diffusers_adds_it():
@@ -115,14 +113,10 @@ def test_diffusers_schedulers_start_at_the_last_timestep_with_our_noise_level(na
     scheduler = schedule.scheduler(name)
     scheduler.set_timesteps(25)
     assert scheduler.timesteps[0] == 999 and len(scheduler.timesteps) == 25
-    torch.testing.assert_close(
-        scheduler.alphas_cumprod.double(), schedule.alphas_cumprod, rtol=1e-4, atol=1e-6
-    )
+    torch.testing.assert_close(scheduler.alphas_cumprod.double(), schedule.alphas_cumprod, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "name", ["FlowMatchEulerDiscreteScheduler", "UNet2DConditionModel", "NoSuchScheduler"]
-)
+@pytest.mark.parametrize("name", ["FlowMatchEulerDiscreteScheduler", "UNet2DConditionModel", "NoSuchScheduler"])
 def test_schedulers_that_cannot_be_used_are_refused_by_name(name):
     with pytest.raises(ValueError, match=name):
         NoiseSchedule(0.5).scheduler(name)

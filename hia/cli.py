@@ -1,0 +1,41 @@
+"""The `hia` command."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from hia import __version__
+from hia.commands import animate, build
+
+VERBS = {
+    "animate": (animate, "animate a reference image by a driving motion"),
+    "build": (build, "make a model directory from a preset, with pretrained or random weights"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb. Returns the exit status: 0, or 2 for input that cannot be used (said on stderr)."""
+    parser = argparse.ArgumentParser(
+        prog="hia", description="Human image animation: a picture and a motion in, a video out."
+    )
+    parser.add_argument("--version", action="version", version=f"hia {__version__}")
+    parser.add_argument("--traceback", action="store_true", help="show where in the program an error arose")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, (module, summary) in VERBS.items():
+        module.add_arguments(verbs.add_parser(name, help=summary, description=module.__doc__))
+    parsed = parser.parse_args(arguments)
+    try:
+        VERBS[parsed.verb][0].run(parsed)
+    except (ValueError, OSError) as error:
+        if parsed.traceback:
+            raise
+        print(f"hia {parsed.verb}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"hia {parsed.verb}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""Animate a reference image by a driving motion: a video with a keypoint file, or a keypoint file alone."""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hia.images import Frame, fit_to_size, load_image
+from hia.pose.align import align_to_reference
+from hia.pose.keypoints import KeypointSequence
+from hia.pose.sidecar import load_keypoints
+from hia.video import VideoWriter, probe
+
+if TYPE_CHECKING:
+    from hia.animation import DrivingSignal
+    from hia.config import SamplingConfig
+    from hia.models.export import AnimationModel
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options."""
+    needed = parser.add_argument_group("input and output")
+    needed.add_argument("--model", type=Path, required=True, metavar="DIR", help="model directory")
+    needed.add_argument("--reference", type=Path, required=True, metavar="IMAGE", help="picture of the person")
+    needed.add_argument(
+        "--driving",
+        type=Path,
+        required=True,
+        metavar="VIDEO_OR_NPZ",
+        help="keypoint file (.npz), or video with its keypoint file beside it or in ../keypoints",
+    )
+    needed.add_argument("--output", type=Path, required=True, metavar="FILE.mp4", help="video to write")
+    needed.add_argument("--keypoints", type=Path, metavar="NPZ", help="the driving video's keypoint file, if elsewhere")
+
+    motion = parser.add_argument_group("driving signal")
+    motion.add_argument("--sharpness", type=float, metavar="0..1", help="how sharp hands are (default: the model's)")
+    motion.add_argument("--align", action="store_true", help="fit the motion to the reference person's place and limbs")
+    motion.add_argument(
+        "--reference-keypoints", type=Path, metavar="NPZ", help="the reference's keypoints, for --align"
+    )
+
+    sampling = parser.add_argument_group("sampling (defaults: the model's)")
+    sampling.add_argument("--width", type=int, help="of the output, in pixels")
+    sampling.add_argument("--height", type=int, help="of the output, in pixels")
+    sampling.add_argument("--steps", type=int, help="denoising steps")
+    sampling.add_argument("--guidance", choices=("none", "reference", "animation"), help="what the null branch lacks")
+    sampling.add_argument("--guidance-scale", type=float, metavar="OMEGA", help="1 is no guidance")
+    sampling.add_argument("--scheduler", help="a diffusers scheduler, such as UniPCMultistepScheduler")
+    sampling.add_argument("--window-batch", type=int, help="windows computed at once: faster, needs more memory")
+    sampling.add_argument("--seed", type=int, default=0, help="same seed, same video (default 0)")
+    sampling.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: a GPU if there is one)")
+
+    pictures = parser.add_argument_group("pictures")
+    pictures.add_argument("--side-by-side", action="store_true", help="reference, skeleton and result in a row")
+    pictures.add_argument("--overlay", action="store_true", help="skeleton top left, blur condition top right")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Check all input, then animate and write. Raises ValueError or OSError with a message for the user."""
+    reference = load_image(arguments.reference)
+    keypoints = _driving_keypoints(arguments, reference)
+    writer = VideoWriter(arguments.output, keypoints.fps)
+
+    from hia.animation import animate, default_sharpness, driving_signal
+    from hia.models.export import load_model
+
+    model = load_model(arguments.model)
+    sampling = _sampling(arguments, model.config.sampling)
+    width, height = arguments.width or model.config.width, arguments.height or model.config.height
+    model.codec.check_size(width, height)
+    writer.check_size(width, height)
+    sharpness = default_sharpness(model) if arguments.sharpness is None else arguments.sharpness
+    driving = driving_signal(keypoints, width, height, sharpness, feet=model.config.conditions.feet)
+    _to_device(model, arguments.device)
+    frames = animate(model, reference, driving, sampling, seed=arguments.seed, progress=True)
+    with writer:
+        for picture in _pictures(arguments, reference, driving, frames):
+            writer.write(picture)
+    print(
+        f"{arguments.output}: {len(keypoints)} frames of {width}×{height} at {keypoints.fps:g} fps; "
+        f"seed {arguments.seed}, {sampling.scheduler}, {sampling.steps} steps, guidance {sampling.guidance} "
+        f"{sampling.guidance_scale:g}, sharpness {sharpness:.2f}"
+    )
+
+
+def _driving_keypoints(arguments: argparse.Namespace, reference: Frame) -> KeypointSequence:
+    """The driving keypoints, checked against their video and aligned to the reference if asked for."""
+    driving: Path = arguments.driving
+    if driving.suffix == ".npz":
+        keypoints = load_keypoints(driving)
+    else:
+        info = probe(driving)
+        file = arguments.keypoints or _sidecar(driving)
+        keypoints = load_keypoints(file)
+        if (len(keypoints), keypoints.width, keypoints.height) != (info.num_frames, info.width, info.height):
+            raise ValueError(
+                f"{file} does not belong to {driving}: keypoints of {len(keypoints)} frames of {keypoints.width}×"
+                f"{keypoints.height}, video of {info.num_frames} frames of {info.width}×{info.height}"
+            )
+    return _aligned(arguments, keypoints, reference) if arguments.align else keypoints
+
+
+def _aligned(arguments: argparse.Namespace, keypoints: KeypointSequence, reference: Frame) -> KeypointSequence:
+    file = arguments.reference_keypoints or _sidecar(arguments.reference)
+    person = load_keypoints(file)
+    height, width = reference.shape[:2]
+    if (person.width, person.height) != (width, height):
+        raise ValueError(
+            f"{file} does not belong to {arguments.reference}: keypoints for {person.width}×{person.height}, "
+            f"image of {width}×{height}"
+        )
+    return align_to_reference(keypoints, person.keypoints[0], person.scores[0], width, height)
+
+
+def _sidecar(media: Path) -> Path:
+    """The keypoint file of a video or image: beside it, or in a folder `keypoints` next to its own."""
+    places = (media.with_suffix(".npz"), media.parent.parent / "keypoints" / f"{media.stem}.npz")
+    for place in places:
+        if place.is_file():
+            return place
+    option = "--reference-keypoints" if media.suffix.lower() in IMAGE_SUFFIXES else "--keypoints"
+    raise FileNotFoundError(
+        f"no keypoint file for {media}: looked for {places[0]} and {places[1]}; name it by {option}"
+    )
+
+
+def _sampling(arguments: argparse.Namespace, default: "SamplingConfig") -> "SamplingConfig":
+    from pydantic import ValidationError
+
+    from hia.config_files import explain
+
+    keys = ("steps", "guidance", "guidance_scale", "scheduler", "window_batch")
+    try:
+        return replace(default, **{key: value for key in keys if (value := getattr(arguments, key)) is not None})
+    except ValidationError as error:
+        raise ValueError(explain(error)) from None
+
+
+def _to_device(model: "AnimationModel", device: str | None) -> None:
+    import torch
+
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    model.to(device, torch.bfloat16 if device.startswith("cuda") else None)
+
+
+def _pictures(
+    arguments: argparse.Namespace, reference: Frame, driving: "DrivingSignal", frames: Iterator[Frame]
+) -> Iterator[Frame]:
+    """The frames as asked for: bare, with insets, or beside reference and skeleton."""
+    from hia.visualise import side_by_side, skeleton_picture, with_insets
+
+    fitted = fit_to_size(reference, driving.keypoints.width, driving.keypoints.height)
+    for number, frame in enumerate(frames):
+        if arguments.overlay or arguments.side_by_side:
+            control = driving.control_image(number)
+            shown = with_insets(frame, control) if arguments.overlay else frame
+            frame = side_by_side(fitted, skeleton_picture(control), shown) if arguments.side_by_side else shown
+        yield frame

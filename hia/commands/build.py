@@ -1,0 +1,34 @@
+"""Make a model directory from a preset or configuration file: pretrained weights where it names them, else random."""
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options."""
+    parser.add_argument("config", help="preset (quickstart, small, paper) or .yaml file")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="model directory to write")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a value; may be repeated"
+    )
+    parser.add_argument("--no-motion", action="store_true", help="leave the motion layers out (a spatial-stage model)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Build and save. Raises ValueError, MissingWeights or OSError with a message for the user."""
+    from hia.config_files import load_config
+
+    config = load_config(arguments.config, arguments.set)
+
+    from hia.models.build import build_animator
+    from hia.models.codec import build_codec
+    from hia.models.export import AnimationModel, save_model
+    from hia.models.image_encoder import load_image_encoder
+
+    codec = build_codec(config.codec)
+    source = config.pretrained.image_encoder
+    image_encoder = load_image_encoder(source) if source else None
+    animator, report = build_animator(config, motion=not arguments.no_motion)
+    save_model(AnimationModel(config, animator, codec, image_encoder), arguments.output)
+    print(report)
+    print(f"model directory: {arguments.output}")

@@ -1,0 +1,67 @@
+"""Still images: reading them safely and fitting them to a size without distortion. RGB uint8 [H, W, 3]."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from hia.pose.keypoints import cover_transform
+
+Frame = NDArray[np.uint8]
+
+MAX_PIXELS = 100_000_000
+
+
+def load_image(path: str | Path) -> Frame:
+    """Read a PNG, JPEG, WebP or similar as RGB, turned as its EXIF says, transparency on white.
+
+    Raises FileNotFoundError, or ValueError naming the file when it is empty, not an image, cut off, or larger than
+    `MAX_PIXELS`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such image: {path}")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path}: the file is empty")
+    try:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{path}: {image.width}×{image.height} pixels, more than {MAX_PIXELS:,} are refused")
+            return _as_rgb(ImageOps.exif_transpose(image))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: not a readable image ({error})") from None
+
+
+def fit_to_size(image: Frame, width: int, height: int) -> Frame:
+    """Scale to cover width×height and crop to its centre: no distortion, no padding.   → uint8 [height, width, 3]
+
+    The transform that `KeypointSequence.resized` applies to keypoints.
+    """
+    source_height, source_width = image.shape[:2]
+    scale, offset_x, offset_y = cover_transform(source_width, source_height, width, height)
+    left, top = max(offset_x / scale, 0.0), max(offset_y / scale, 0.0)
+    box = (left, top, min(left + width / scale, source_width), min(top + height / scale, source_height))
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS, box=box))
+
+
+def to_tensor(frames: Frame) -> Tensor:
+    """uint8 [..., H, W, 3] → float32 [..., 3, H, W] in [−1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(frames)).movedim(-1, -3).float() / 127.5 - 1
+
+
+def to_frames(images: Tensor) -> Frame:
+    """float [..., 3, H, W] in [−1, 1] (clipped) → uint8 [..., H, W, 3]."""
+    scaled = (images.detach().float().clamp(-1, 1) + 1) * 127.5
+    return scaled.round().to(torch.uint8).movedim(-3, -1).cpu().numpy()
+
+
+def _as_rgb(image: Image.Image) -> Frame:
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return np.asarray(image.convert("RGB"))

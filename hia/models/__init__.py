@@ -1,0 +1,1 @@
+"""The networks: codecs, image encoder, face embedder and the animator they serve."""

@@ -1,0 +1,169 @@
+"""The animator: appearance encoder, ControlNet and denoiser, joined by reference attention (paper sec. 3, Fig. 2)."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from diffusers import ControlNetModel, UNet2DConditionModel, UNetMotionModel
+from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
+from torch import Tensor, nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_activation_checkpointing
+
+from hia.models.reference import (
+    AppearanceEncoder,
+    KeysValues,
+    install_reference_attention,
+    reference_keys_values,
+)
+
+
+class Residuals(NamedTuple):
+    """What the ControlNet adds to the denoiser's features; every tensor [N, C, h', w']."""
+
+    down: tuple[Tensor, ...]
+    mid: Tensor
+
+
+class Animator(nn.Module):
+    """Predicts the noise of a clip from its noisy latents, a reference image and the driving signal.
+
+    unet: 2D for the spatial stages, with motion layers for the temporal ones.
+    attention: `sdpa` or `xformers`, the kernel of the denoiser's spatial attentions.
+    """
+
+    def __init__(
+        self,
+        appearance_encoder: AppearanceEncoder,
+        controlnet: ControlNetModel,
+        unet: UNet2DConditionModel | UNetMotionModel,
+        attention: str = "sdpa",
+    ) -> None:
+        super().__init__()
+        self.appearance_encoder = appearance_encoder
+        self.controlnet = controlnet
+        self.unet = unet
+        self.attention = attention
+        install_reference_attention(unet, attention)
+
+    # ------------------------------------------------------------------------------------------------- forward
+
+    def forward(
+        self,
+        noisy_latents: Tensor,
+        timesteps: Tensor,
+        reference_latents: Tensor,
+        control: Tensor,
+        image_token: Tensor,
+        keep: Tensor | None = None,
+    ) -> Tensor:
+        """Prediction for the noisy latents.
+
+        noisy_latents [B, F, C, h, w]; timesteps int [B]; reference_latents [B, C, h, w]; control [B, F, 6, H, W];
+        image_token [B, 1, D]; keep bool [B], False drops reference, control and image token of that sample (the null
+        branch of eq. 4)  →  [B, F, C, h, w].   The reference must have the size of the frames.
+        """
+        frames = noisy_latents.shape[1]
+        reference = self.encode_reference(reference_latents, image_token)
+        residuals = self.control_residuals(
+            noisy_latents.flatten(0, 1),
+            timesteps.repeat_interleave(frames),
+            control.flatten(0, 1),
+            image_token.repeat_interleave(frames, dim=0),
+        )
+        if keep is not None:
+            kept = keep.repeat_interleave(frames)[:, None, None, None]
+            residuals = Residuals(tuple(down * kept for down in residuals.down), residuals.mid * kept)
+            image_token = image_token * keep[:, None, None]
+        return self.denoise(noisy_latents, timesteps, image_token, reference, residuals, keep)
+
+    def encode_reference(self, latents: Tensor, image_token: Tensor) -> KeysValues:
+        """Keys and values of the reference for every self-attention.   latents [B, C, h, w]; image_token [B, 1, D]."""
+        return reference_keys_values(self.unet, self.appearance_encoder(latents, image_token))
+
+    def control_residuals(
+        self, noisy_latents: Tensor, timesteps: Tensor, control: Tensor, image_token: Tensor
+    ) -> Residuals:
+        """ControlNet's residuals, each frame by itself.
+
+        noisy_latents [N, C, h, w]; timesteps [N]; control [N, 6, H, W]; image_token [N, 1, D].
+        """
+        down, mid = self.controlnet(noisy_latents, timesteps, image_token, control, return_dict=False)
+        return Residuals(tuple(down), mid)
+
+    def denoise(
+        self,
+        noisy_latents: Tensor,
+        timesteps: Tensor,
+        image_token: Tensor,
+        reference: KeysValues | None = None,
+        residuals: Residuals | None = None,
+        keep: Tensor | None = None,
+    ) -> Tensor:
+        """The denoiser alone; without reference and residuals it is eq. 4's null branch.
+
+        noisy_latents [B, F, C, h, w]; timesteps [B]; image_token [B, 1, D]; residuals over B·F frames.
+        """
+        frames = noisy_latents.shape[1]
+        conditions: dict[str, Any] = {
+            "encoder_hidden_states": image_token.repeat_interleave(frames, dim=0),
+            "cross_attention_kwargs": {"reference": reference, "keep": keep},
+        }
+        if residuals is not None:
+            conditions["down_block_additional_residuals"] = residuals.down
+            conditions["mid_block_additional_residual"] = residuals.mid
+        if self.has_motion:
+            clip = noisy_latents.transpose(1, 2)
+            return self.unet(clip, timesteps, **conditions, return_dict=False)[0].transpose(1, 2)
+        flat = noisy_latents.flatten(0, 1)
+        prediction = self.unet(flat, timesteps.repeat_interleave(frames), **conditions, return_dict=False)[0]
+        return prediction.unflatten(0, (-1, frames))
+
+    # -------------------------------------------------------------------------------------------------- weights
+
+    @property
+    def has_motion(self) -> bool:
+        """Whether the denoiser has motion layers."""
+        return isinstance(self.unet, UNetMotionModel)
+
+    @property
+    def image_token_dim(self) -> int:
+        """Width D of the image token."""
+        return self.unet.config.cross_attention_dim
+
+    def part(self, name: str) -> Iterator[nn.Parameter]:
+        """The trainable weights of one part: appearance_encoder, controlnet, unet (without motion layers) or motion.
+
+        Raises ValueError for an unknown part, and for `motion` when the denoiser has no motion layers.
+        """
+        if name == "appearance_encoder":
+            return self.appearance_encoder.trainable()
+        if name == "controlnet":
+            return self.controlnet.parameters()
+        if name not in ("unet", "motion"):
+            raise ValueError(f"unknown part {name!r}: expected appearance_encoder, controlnet, unet or motion")
+        if name == "motion" and not self.has_motion:
+            raise ValueError("part motion: this animator has a 2D denoiser; add motion layers first (add_motion)")
+        wanted = name == "motion"
+        return (p for key, p in self.unet.named_parameters() if (".motion_modules." in key) == wanted)
+
+    def train_only(self, parts: Iterable[str]) -> None:
+        """Freeze every weight but those of the named parts."""
+        selected = [parameter for name in parts for parameter in self.part(name)]
+        self.requires_grad_(False)
+        for parameter in selected:
+            parameter.requires_grad_(True)
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Recompute activations in the backward pass, in the motion layers too (diffusers leaves those out)."""
+        for network in (self.appearance_encoder.unet, self.controlnet, self.unet):
+            network.enable_gradient_checkpointing()
+        apply_activation_checkpointing(self.unet, check_fn=_is_motion_layer)
+
+
+def _is_motion_layer(module: nn.Module) -> bool:
+    return isinstance(module, AnimateDiffTransformer3D)
+
+
+def zero_image_token(animator: Animator, batch: int, like: Tensor) -> Tensor:
+    """The image token of the null branch, and of models without an image encoder: zeros [B, 1, D]."""
+    return torch.zeros(batch, 1, animator.image_token_dim, device=like.device, dtype=like.dtype)

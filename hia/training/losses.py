@@ -1,0 +1,32 @@
+"""Losses: the regional ones of paper sec. 3.1 beside the usual noise prediction error."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def noise_mse(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error between the model's prediction and what it should predict; same shapes → scalar."""
+    return F.mse_loss(prediction.float(), target.float())
+
+
+def regional_mse(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Squared error inside a region per pixel of the region (eq. 1).
+
+    predicted, target: images [B, 3, H, W] in [−1, 1]; mask [B, 1, H, W] in {0, 1} → scalar: the squared error, summed
+    over channels and pixels, by the mask's area, averaged over the samples whose mask is not empty. No mask, no loss.
+    """
+    squared = ((predicted - target).float() * mask).square().flatten(1).sum(dim=1)
+    area = mask.float().flatten(1).sum(dim=1)
+    return (squared / area.clamp(min=1)).sum() / (area > 0).sum().clamp(min=1)
+
+
+def identity_loss(reference_embedding: Tensor, predicted_embedding: Tensor, usable: Tensor | None = None) -> Tensor:
+    """1 − cosine of two face embeddings (eq. 2).
+
+    Embeddings [B, D] (any length); usable bool [B]: samples with a face that can be compared, default all. → scalar:
+    the mean over usable samples, 0 if there is none.
+    """
+    distance = 1 - F.cosine_similarity(reference_embedding.float(), predicted_embedding.float(), dim=-1)
+    if usable is None:
+        return distance.mean()
+    return distance.masked_fill(~usable, 0).sum() / usable.sum().clamp(min=1)

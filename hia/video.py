@@ -1,0 +1,148 @@
+"""Video files through PyAV: probing, decoding, and writing that never leaves half a file under its final name."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+Frame = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video is: size in pixels, frames per second, and the frames that really decode."""
+
+    width: int
+    height: int
+    fps: float
+    num_frames: int
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """Size, rate and number of frames of a video; counts by decoding, for headers may lie.
+
+    Raises FileNotFoundError, or ValueError naming the file when it is empty, not a video, or has no frame.
+    """
+    width = height = num_frames = 0
+    with _open(path) as container:
+        stream = container.streams.video[0]
+        fps = float(stream.average_rate or stream.guessed_rate or 0)
+        for frame in _decoded(container, path):
+            width, height, num_frames = frame.width, frame.height, num_frames + 1
+    if num_frames == 0 or fps <= 0:
+        raise ValueError(f"{path}: the video has no frame that decodes")
+    return VideoInfo(width=width, height=height, fps=fps, num_frames=num_frames)
+
+
+def read_frames(path: str | Path) -> Iterator[Frame]:
+    """Decode a video frame by frame, RGB uint8 [H, W, 3]. Raises as `probe` does."""
+    with _open(path) as container:
+        for frame in _decoded(container, path):
+            yield frame.to_ndarray(format="rgb24")
+
+
+class VideoWriter:
+    """Writes an mp4 (H.264, yuv420p, BT.709) beside its final name and renames it once it is complete.
+
+    Use it as a context manager: leaving it by an exception removes what was written and keeps any older file.
+    Raises FileNotFoundError at once for a folder that does not exist, ValueError for odd or changing sizes.
+    """
+
+    def __init__(self, path: str | Path, fps: float, crf: int = 18) -> None:
+        self.path = Path(path)
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"{self.path}: the folder {self.path.parent} does not exist; create it first")
+        if self.path.suffix.lower() != ".mp4":
+            raise ValueError(f"{self.path}: the output must end in .mp4")
+        self.rate = Fraction(fps).limit_denominator(1001)
+        if self.rate <= 0:
+            raise ValueError(f"{self.path}: fps must be above 0, not {fps}")
+        self.crf = crf
+        self._aside = self.path.with_name(f".{self.path.stem}.{os.getpid()}.part.mp4")
+        self._container: Any = None
+        self._stream: Any = None
+        self._num_frames = 0
+
+    def check_size(self, width: int, height: int) -> None:
+        """Raises ValueError for a size that H.264 in yuv420p cannot have."""
+        if width % 2 or height % 2:
+            raise ValueError(f"{self.path}: H.264 in yuv420p needs even sides, not {width}×{height}")
+
+    def __enter__(self) -> "VideoWriter":
+        self._container = av.open(str(self._aside), "w", format="mp4", options={"movflags": "faststart"})
+        return self
+
+    def write(self, frame: Frame) -> None:
+        """Append one frame, RGB uint8 [H, W, 3] of even sides."""
+        height, width = frame.shape[:2]
+        if self._stream is None:
+            self._stream = self._open_stream(width, height)
+        if (width, height) != (self._stream.width, self._stream.height):
+            raise ValueError(f"{self.path}: frame {self._num_frames} is {width}×{height}, unlike those before it")
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709")
+        picture.pts = self._num_frames
+        self._container.mux(self._stream.encode(picture))
+        self._num_frames += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                if self._stream is None:
+                    raise ValueError(f"{self.path}: no frame was written")
+                self._container.mux(self._stream.encode(None))
+            self._container.close()
+            if kind is None:
+                os.replace(self._aside, self.path)
+        finally:
+            self._aside.unlink(missing_ok=True)
+
+    def _open_stream(self, width: int, height: int) -> Any:
+        self.check_size(width, height)
+        stream = self._container.add_stream("libx264", rate=self.rate)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.time_base = 1 / self.rate
+        stream.options = {"crf": str(self.crf), "preset": "medium"}
+        context = stream.codec_context
+        context.color_primaries = context.color_trc = context.colorspace = 1  # BT.709
+        context.color_range = 1  # limited
+        return stream
+
+
+def write_video(path: str | Path, frames: Iterable[Frame], fps: float) -> None:
+    """Write all frames to an mp4; see VideoWriter."""
+    with VideoWriter(path, fps) as writer:
+        for frame in frames:
+            writer.write(frame)
+
+
+def _open(path: str | Path) -> Any:
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such video: {path}")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path}: the file is empty")
+    try:
+        container = av.open(str(path))
+    except (av.FFmpegError, ValueError, OSError) as error:
+        raise ValueError(f"{path}: not a readable video ({error})") from None
+    if not container.streams.video:
+        container.close()
+        raise ValueError(f"{path}: there is no video in it")
+    return container
+
+
+def _decoded(container: Any, path: str | Path) -> Iterator[Any]:
+    try:
+        yield from container.decode(video=0)
+    except av.FFmpegError as error:
+        raise ValueError(f"{path}: decoding failed ({error})") from None

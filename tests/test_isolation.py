@@ -1,0 +1,24 @@
+"""The method stands alone: `hia/` is plain PyTorch."""
+
+import ast
+from pathlib import Path
+
+import hia
+
+FORBIDDEN = {"ray", "mlflow", "deepspeed", "torchvision", "orchestration"}
+
+
+def imported_packages(file: Path) -> set[str]:
+    packages = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            packages |= {name.name.split(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            packages.add(node.module.split(".")[0])
+    return packages
+
+
+def test_the_method_imports_no_cluster_tracker_or_torchvision():
+    files = list(Path(hia.__file__).parent.rglob("*.py"))
+    assert len(files) > 20
+    assert {str(file): found for file in files if (found := imported_packages(file) & FORBIDDEN)} == {}
