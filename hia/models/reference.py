@@ -5,6 +5,7 @@ the denoiser appends those to its own. Everything is passed as data: no module h
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -78,7 +79,7 @@ def reference_keys_values(unet: nn.Module, tokens: Tokens) -> KeysValues:
     """Project the reference's tokens by the denoiser's own weights, once per clip whatever its length."""
     projected = {}
     for name, value in tokens.items():
-        attention = unet.get_submodule(name)
+        attention: Any = unet.get_submodule(name)
         projected[name] = (attention.to_k(value), attention.to_v(value))
     return projected
 

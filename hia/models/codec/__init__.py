@@ -1,0 +1,16 @@
+"""Codecs between images [B, 3, H, W] in [-1, 1] and the latents [B, C, H/f, W/f] that diffusion works on."""
+
+from hia.models.codec.autoencoders import KLCodec, TinyCodec
+from hia.models.codec.base import Codec, PixelCodec
+from hia.models.codec.loading import CodecConfig, build_codec, build_random_codec, load_codec
+
+__all__ = [
+    "Codec",
+    "CodecConfig",
+    "KLCodec",
+    "PixelCodec",
+    "TinyCodec",
+    "build_codec",
+    "build_random_codec",
+    "load_codec",
+]
