@@ -51,7 +51,7 @@ def fit_to_size(image: Frame, width: int, height: int) -> Frame:
 
 def to_tensor(frames: Frame) -> Tensor:
     """uint8 [..., H, W, 3] → float32 [..., 3, H, W] in [−1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).movedim(-1, -3).float() / 127.5 - 1
+    return torch.from_numpy(np.array(frames)).movedim(-1, -3).float() / 127.5 - 1
 
 
 def to_frames(images: Tensor) -> Frame:

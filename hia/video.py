@@ -111,7 +111,9 @@ class VideoWriter:
         stream = self._container.add_stream("libx264", rate=self.rate)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.time_base = 1 / self.rate
-        stream.options = {"crf": str(self.crf), "preset": "medium"}
+        # x264's macroblock tree reads memory that it has not written at some small sizes: without it, the same frames
+        # always give the same bytes.
+        stream.options = {"crf": str(self.crf), "preset": "medium", "x264-params": "mbtree=0"}
         context = stream.codec_context
         context.color_primaries = context.color_trc = context.colorspace = 1  # BT.709
         context.color_range = 1  # limited

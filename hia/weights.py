@@ -17,6 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from hia.quiet import only_errors
+
 HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 STATE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError, SafetensorError)
@@ -144,9 +146,11 @@ def load_pretrained(model_class: Any, path_or_hub_id: str, *, subfolder: str, hi
     part = _part_of(source, subfolder, hint)
     where = f"{source}/{part}".rstrip("/")
     try:
-        model, report = model_class.from_pretrained(
-            source, subfolder=part, dtype=torch.float32, output_loading_info=True
-        )
+        # AutoencoderTiny's own configuration has a key that it then warns of.
+        with only_errors("diffusers.configuration_utils"):
+            model, report = model_class.from_pretrained(
+                source, subfolder=part, dtype=torch.float32, output_loading_info=True
+            )
     except UNREADABLE as error:
         raise ValueError(f"{where}: cannot be loaded as {model_class.__name__}: {error}") from error
     if report["missing_keys"]:

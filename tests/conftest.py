@@ -9,6 +9,7 @@ import torch
 
 from hia.config import Config
 from hia.config_files import load_config
+from hia.models.animator import Animator
 
 # The networks of the tests are so small that more threads only wait for each other.
 torch.set_num_threads(1)
@@ -49,6 +50,20 @@ def tiny_config() -> Callable[..., Config]:
 def generator() -> torch.Generator:
     """A seeded source of random numbers."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def as_if_trained() -> Callable[[Animator], Animator]:
+    """Make an animator look trained: projections that start at zero (ControlNet's, motion layers') become random."""
+
+    def fill(animator: Animator, scale: float = 0.05) -> Animator:
+        generator = torch.Generator().manual_seed(1)
+        for parameter in animator.parameters():
+            if not parameter.detach().any():
+                parameter.data = scale * torch.randn(parameter.shape, generator=generator)
+        return animator
+
+    return fill
 
 
 @pytest.fixture

@@ -22,6 +22,17 @@ def test_size_rate_and_length_return(tmp_path, fps):
     assert info.fps == pytest.approx(fps, abs=1e-3)
 
 
+def test_the_same_frames_give_the_same_bytes(tmp_path):
+    """Also at a size at which x264's defaults do not."""
+    frames = np.random.default_rng(0).integers(0, 255, (24, 112, 192, 3), dtype=np.uint8)
+    clutter, written = [], set()
+    for round_ in range(12):
+        clutter.append(np.full(100_000 * round_ + 1, round_, np.uint8))
+        write_video(tmp_path / "clip.mp4", frames, 25)
+        written.add((tmp_path / "clip.mp4").read_bytes())
+    assert len(written) == 1
+
+
 def test_colours_return(tmp_path):
     frames = moving_square(5)
     write_video(tmp_path / "clip.mp4", frames, 25)
@@ -52,7 +63,7 @@ def test_no_frame_is_no_file(tmp_path):
 
 
 def test_what_cannot_be_written_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="folder .* does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"folder .* does not exist"):
         VideoWriter(tmp_path / "absent" / "clip.mp4", 25)
     with pytest.raises(ValueError, match=r"must end in \.mp4"):
         VideoWriter(tmp_path / "clip.avi", 25)

@@ -1,6 +1,7 @@
 """Animate a reference image by a driving motion: a video with a keypoint file, or a keypoint file alone."""
 
 import argparse
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hia.images import Frame, fit_to_size, load_image
 from hia.pose.align import align_to_reference
-from hia.pose.keypoints import KeypointSequence
+from hia.pose.keypoints import BODY, SCORE_THRESHOLD, KeypointSequence
 from hia.pose.sidecar import load_keypoints
 from hia.video import VideoWriter, probe
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from hia.animation import DrivingSignal
     from hia.config import SamplingConfig
     from hia.models.export import AnimationModel
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,11 +68,15 @@ def run(arguments: argparse.Namespace) -> None:
 
     model = load_model(arguments.model)
     sampling = _sampling(arguments, model.config.sampling)
-    width, height = arguments.width or model.config.width, arguments.height or model.config.height
+    width, height = (
+        default if asked is None else asked
+        for asked, default in ((arguments.width, model.config.width), (arguments.height, model.config.height))
+    )
     model.codec.check_size(width, height)
     writer.check_size(width, height)
     sharpness = default_sharpness(model) if arguments.sharpness is None else arguments.sharpness
     driving = driving_signal(keypoints, width, height, sharpness, feet=model.config.conditions.feet)
+    _warn_if_outside(driving)
     _to_device(model, arguments.device)
     frames = animate(model, reference, driving, sampling, seed=arguments.seed, progress=True)
     with writer:
@@ -93,7 +96,7 @@ def _driving_keypoints(arguments: argparse.Namespace, reference: Frame) -> Keypo
         keypoints = load_keypoints(driving)
     else:
         info = probe(driving)
-        file = arguments.keypoints or _sidecar(driving)
+        file = arguments.keypoints or _sidecar(driving, "--keypoints")
         keypoints = load_keypoints(file)
         if (len(keypoints), keypoints.width, keypoints.height) != (info.num_frames, info.width, info.height):
             raise ValueError(
@@ -104,7 +107,7 @@ def _driving_keypoints(arguments: argparse.Namespace, reference: Frame) -> Keypo
 
 
 def _aligned(arguments: argparse.Namespace, keypoints: KeypointSequence, reference: Frame) -> KeypointSequence:
-    file = arguments.reference_keypoints or _sidecar(arguments.reference)
+    file = arguments.reference_keypoints or _sidecar(arguments.reference, "--reference-keypoints")
     person = load_keypoints(file)
     height, width = reference.shape[:2]
     if (person.width, person.height) != (width, height):
@@ -115,13 +118,12 @@ def _aligned(arguments: argparse.Namespace, keypoints: KeypointSequence, referen
     return align_to_reference(keypoints, person.keypoints[0], person.scores[0], width, height)
 
 
-def _sidecar(media: Path) -> Path:
+def _sidecar(media: Path, option: str) -> Path:
     """The keypoint file of a video or image: beside it, or in a folder `keypoints` next to its own."""
     places = (media.with_suffix(".npz"), media.parent.parent / "keypoints" / f"{media.stem}.npz")
     for place in places:
         if place.is_file():
             return place
-    option = "--reference-keypoints" if media.suffix.lower() in IMAGE_SUFFIXES else "--keypoints"
     raise FileNotFoundError(
         f"no keypoint file for {media}: looked for {places[0]} and {places[1]}; name it by {option}"
     )
@@ -139,12 +141,30 @@ def _sampling(arguments: argparse.Namespace, default: "SamplingConfig") -> "Samp
         raise ValueError(explain(error)) from None
 
 
+def _warn_if_outside(driving: "DrivingSignal") -> None:
+    """Say so when much of the motion lies outside the output, where nothing can be drawn."""
+    keypoints = driving.keypoints
+    points, seen = keypoints.keypoints[:, BODY], keypoints.scores[:, BODY] >= SCORE_THRESHOLD
+    inside = ((points >= 0) & (points < (keypoints.width, keypoints.height))).all(axis=2)
+    outside = int(((seen & inside).sum(axis=1) < seen.sum(axis=1) / 2).sum())
+    if outside:
+        print(
+            f"note: in {outside} of {len(keypoints)} frames the driving person is mostly outside the "
+            f"{keypoints.width}×{keypoints.height} picture (the middle of the driving video); "
+            "--align fits the motion to the reference person",
+            file=sys.stderr,
+        )
+
+
 def _to_device(model: "AnimationModel", device: str | None) -> None:
     import torch
 
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    model.to(device, torch.bfloat16 if device.startswith("cuda") else None)
+    try:
+        model.to(device, torch.bfloat16 if device.startswith("cuda") else None)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {device} cannot be used: {str(error).splitlines()[0]}") from None
 
 
 def _pictures(

@@ -1,5 +1,6 @@
 """The noise schedule with shifted signal-to-noise ratio (paper sec. 3.3, Algorithm 1)."""
 
+import inspect
 import warnings
 from typing import Any
 
@@ -74,10 +75,10 @@ class NoiseSchedule:
 
         Raises ValueError when diffusers has no such scheduler, or it cannot take our β or prediction type.
         """
-        scheduler_class = getattr(diffusers, name, None)
-        if not (isinstance(scheduler_class, type) and issubclass(scheduler_class, diffusers.SchedulerMixin)):
+        scheduler_class: Any = getattr(diffusers, name, None)
+        if not (inspect.isclass(scheduler_class) and issubclass(scheduler_class, diffusers.SchedulerMixin)):
             raise ValueError(f"diffusers has no scheduler {name!r}; examples: DDIMScheduler, UniPCMultistepScheduler")
-        accepted = scheduler_class._get_init_keys(scheduler_class)
+        accepted = set(inspect.signature(scheduler_class.__init__).parameters)
         wanted = {
             "num_train_timesteps": self.num_train_timesteps,
             "trained_betas": self.betas.tolist(),

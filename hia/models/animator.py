@@ -28,7 +28,7 @@ class Animator(nn.Module):
     """Predicts the noise of a clip from its noisy latents, a reference image and the driving signal.
 
     unet: 2D for the spatial stages, with motion layers for the temporal ones.
-    attention: `sdpa` or `xformers`, the kernel of the denoiser's spatial attentions.
+    attention: `sdpa` or `xformers`, the kernel of all spatial attentions.
     """
 
     def __init__(
@@ -43,7 +43,8 @@ class Animator(nn.Module):
         self.controlnet = controlnet
         self.unet = unet
         self.attention = attention
-        install_reference_attention(unet, attention)
+        for network in (appearance_encoder.unet, controlnet, unet):
+            install_reference_attention(network, attention)
 
     # ------------------------------------------------------------------------------------------------- forward
 

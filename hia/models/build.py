@@ -1,7 +1,6 @@
 """Build an animator: from random weights, or from a Stable Diffusion 1.5 shaped folder and friends."""
 
 import copy
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from torch import nn
 from hia.config import Config, NetworkConfig
 from hia.models.animator import Animator
 from hia.models.reference import AppearanceEncoder
+from hia.quiet import only_errors
 from hia.weights import load_pretrained
 
 CONTROL_CHANNELS = 6
@@ -59,7 +59,8 @@ def add_motion(animator: Animator, config: Config, report: LoadReport | None = N
     unet = animator.unet
     if not isinstance(unet, UNet2DConditionModel):
         raise ValueError("this animator has motion layers already")
-    with _seeded(config.seed), _without_cast_warning():
+    # from_unet2d always warns of casting an empty list of modules.
+    with _seeded(config.seed), only_errors("diffusers.models.modeling_utils"):
         motion_unet = UNetMotionModel.from_unet2d(unet, _motion_adapter(config, report))
     for name, parameter in motion_unet.named_parameters():
         if ".motion_modules." in name and ".proj_out." in name:
@@ -74,18 +75,6 @@ def _seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
-
-
-@contextmanager
-def _without_cast_warning() -> Iterator[None]:
-    """Silence diffusers' warning of casting an empty list of modules, which from_unet2d always sets off."""
-    logger = logging.getLogger("diffusers.models.modeling_utils")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 # --------------------------------------------------------------------------------------------------- the modules

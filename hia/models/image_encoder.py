@@ -47,9 +47,7 @@ class ImageEncoder(FrozenModule):
         height, width = images.shape[-2:]
         scale = self.image_size / min(height, width)
         size = [max(self.image_size, int(scale * side)) for side in (height, width)]
-        resized = functional.interpolate(
-            images.float(), size, mode="bicubic", antialias=True, align_corners=False
-        )
+        resized = functional.interpolate(images.float(), size, mode="bicubic", antialias=True, align_corners=False)
         top, left = [(side - self.image_size) // 2 for side in size]
         centre = resized[..., top : top + self.image_size, left : left + self.image_size]
         # Bicubic resizing overshoots at edges; byte images, which CLIP was trained on, cannot.
@@ -67,7 +65,5 @@ def load_image_encoder(path_or_hub_id: str) -> ImageEncoder:
     """
     from transformers import CLIPVisionModelWithProjection  # it takes seconds to import
 
-    model = load_pretrained(
-        CLIPVisionModelWithProjection, path_or_hub_id, subfolder="image_encoder", hint=HINT
-    )
+    model = load_pretrained(CLIPVisionModelWithProjection, path_or_hub_id, subfolder="image_encoder", hint=HINT)
     return ImageEncoder(model)

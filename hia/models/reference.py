@@ -106,13 +106,17 @@ class ReferenceAttention:
     ) -> Tensor:
         """hidden_states [B·F, L, C]; reference by clip [B, L', C]; keep bool [B], False: drop that clip's reference."""
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        project, dropout = attention.to_out
+        if context.shape[1] == 1 and not torch.is_grad_enabled():
+            # Softmax over the single image token is 1 whatever the query; in training, the query keeps its (zero)
+            # gradient, which distributed training waits for.
+            return dropout(project(attention.to_v(context))).expand_as(hidden_states)
         query, key, value = attention.to_q(hidden_states), attention.to_k(context), attention.to_v(context)
         if reference is not None and self.name in reference:
             reference_key, reference_value = reference[self.name]
             key, value = _append(key, reference_key, keep), _append(value, reference_value, keep)
         query, key, value = (x.unflatten(-1, (attention.heads, -1)) for x in (query, key, value))
         hidden_states = self.attend(query, key, value, attention.scale).flatten(-2)
-        project, dropout = attention.to_out
         return dropout(project(hidden_states))
 
 
@@ -129,13 +133,13 @@ def _append(own: Tensor, reference: Tensor, keep: Tensor | None) -> Tensor:
     return torch.cat([own, repeated], dim=2).flatten(0, 1)
 
 
-def install_reference_attention(unet: nn.Module, kind: str) -> None:
-    """Give every spatial attention of the denoiser a processor that understands `reference` and `keep`.
+def install_reference_attention(network: nn.Module, kind: str) -> None:
+    """Give every spatial attention of a network a processor that understands `reference` and `keep`.
 
     Motion layers keep theirs. Calling diffusers' set_attn_processor later would undo this silently.
     """
     attend = attention_function(kind)
-    for name, module in unet.named_modules():
+    for name, module in network.named_modules():
         if isinstance(module, Attention) and ".attentions." in name:
             module.set_processor(ReferenceAttention(name, attend))
 

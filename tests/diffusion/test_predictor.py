@@ -44,21 +44,16 @@ class Plain:
 
 
 @pytest.fixture
-def setting(tiny_config, generator):
+def setting(tiny_config, as_if_trained, generator):
     animator, _ = build_animator(tiny_config(), motion=True)
-    for parameter in animator.parameters():
-        if not parameter.detach().any():
-            parameter.data = 0.05 * torch.randn(parameter.shape, generator=generator)
     controls = torch.rand(FRAMES, 6, 48, 32, generator=generator)
     reference, token = torch.randn(48, 12, 8, generator=generator), torch.randn(1, 16, generator=generator)
-    return animator.eval(), reference, token, lambda frames: controls[list(frames)]
+    return as_if_trained(animator).eval(), reference, token, lambda frames: controls[list(frames)]
 
 
 def run(predict, reference, window_batch=1, scheduler="DDIMScheduler"):
     sampling = SamplingConfig(steps=3, window=4, overlap=1, window_batch=window_batch, scheduler=scheduler)
-    return sample_latents(
-        predict, reference, FRAMES, NoiseSchedule(0.571), sampling, torch.Generator().manual_seed(1)
-    )
+    return sample_latents(predict, reference, FRAMES, NoiseSchedule(0.571), sampling, torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("guidance", ["none", "reference", "animation"])
@@ -87,7 +82,9 @@ def test_schedulers_that_evaluate_a_timestep_twice_get_fresh_control(setting):
     """Heun's second evaluation has the timestep of the next first one, but other latents."""
     animator, reference, token, control = setting
     lean = run(GuidedPredictor(animator, reference, token, control), reference, scheduler="HeunDiscreteScheduler")
-    plain = run(Plain(animator, reference, token, control, "animation", 3.5), reference, scheduler="HeunDiscreteScheduler")
+    plain = run(
+        Plain(animator, reference, token, control, "animation", 3.5), reference, scheduler="HeunDiscreteScheduler"
+    )
     assert_close(lean, plain, rtol=1e-3, atol=1e-3)
 
 

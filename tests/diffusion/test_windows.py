@@ -26,7 +26,7 @@ def test_every_window_has_the_exact_length_and_lies_inside(clip):
     num_frames, window, _, _ = clip
     for frames in shifted_windows(*clip):
         assert len(frames) == min(window, num_frames)
-        assert 0 <= frames.start and frames.stop <= num_frames and frames.step == 1
+        assert frames.start >= 0 and frames.stop <= num_frames and frames.step == 1
 
 
 @given(clips())

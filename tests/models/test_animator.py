@@ -9,7 +9,6 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 from torch.testing import assert_close
 
-from hia.models.animator import Animator
 from hia.models.build import build_animator
 from hia.models.reference import ReferenceAttention, attention_function, self_attentions
 
@@ -41,22 +40,14 @@ def inputs(generator, batch=2, frames=3):
     )
 
 
-def trained(animator: Animator, generator) -> Animator:
-    """As if trained: the projections that start at zero (ControlNet's, the motion layers') are not zero any more."""
-    for parameter in animator.parameters():
-        if not parameter.detach().any():
-            parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator)
-    return animator
+@pytest.fixture
+def spatial(tiny_config, as_if_trained):
+    return as_if_trained(build_animator(tiny_config())[0], scale=0.1)
 
 
 @pytest.fixture
-def spatial(tiny_config, generator):
-    return trained(build_animator(tiny_config())[0], generator)
-
-
-@pytest.fixture
-def temporal(tiny_config, generator):
-    return trained(build_animator(tiny_config(), motion=True)[0], generator)
+def temporal(tiny_config, as_if_trained):
+    return as_if_trained(build_animator(tiny_config(), motion=True)[0], scale=0.1)
 
 
 @pytest.mark.parametrize("name", ["spatial", "temporal"])
@@ -246,5 +237,5 @@ def test_the_attention_switch_names_what_is_wrong():
     with pytest.raises(ValueError, match="sdpa or xformers, not 'flash'"):
         attention_function("flash")
     if not torch.cuda.is_available():
-        with pytest.raises(ValueError, match="xformers .* use sdpa"):
+        with pytest.raises(ValueError, match=r"xformers .* use sdpa"):
             attention_function("xformers")

@@ -22,9 +22,7 @@ def stable_diffusion(tmp_path, tiny_config):
     for parameter in controlnet.parameters():
         parameter.data += 0.01
     controlnet.save_pretrained(tmp_path / "openpose")
-    adapter = MotionAdapter(
-        block_out_channels=(32, 64), motion_layers_per_block=1, motion_num_attention_heads=4
-    )
+    adapter = MotionAdapter(block_out_channels=(32, 64), motion_layers_per_block=1, motion_num_attention_heads=4)
     adapter.save_pretrained(tmp_path / "motion")
     return tmp_path
 
@@ -115,7 +113,9 @@ def test_weights_of_another_shape_are_refused_with_the_difference(stable_diffusi
 
 
 def test_missing_weights_say_what_where_and_how(tiny_config, tmp_path, no_weights):
-    config = tiny_config("codec={kind: sd-vae, factor: null}", "width=64", "height=96", "pretrained.unet=nobody/nothing")
+    config = tiny_config(
+        "codec={kind: sd-vae, factor: null}", "width=64", "height=96", "pretrained.unet=nobody/nothing"
+    )
     with pytest.raises(MissingWeights, match="nobody/nothing") as refusal:
         build_animator(config)
     assert "Stable Diffusion 1.5" in str(refusal.value) and "HIA_WEIGHTS" in str(refusal.value)

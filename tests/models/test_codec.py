@@ -8,13 +8,8 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.testing import assert_close
 
-from hia.models.codec import (
-    Codec,
-    CodecConfig,
-    KLCodec,
-    PixelCodec,
-    load_codec,
-)
+from hia.config import CodecConfig
+from hia.models.codec import Codec, KLCodec, PixelCodec, build_codec, build_random_codec, load_codec
 
 MEAN, STD = (0.3, -0.2, 0.1, 0.5), (0.9, 1.1, 0.7, 1.3)
 
@@ -41,7 +36,7 @@ def any_codec(request) -> Codec:
     """One of each kind, with random weights."""
     if request.param == "sd-vae":
         return KLCodec(tiny_kl())
-    return CodecConfig(kind=request.param).build_random(seed=0)
+    return build_random_codec(CodecConfig(kind=request.param), seed=0)
 
 
 # --------------------------------------------------------------------------------------------- every codec
@@ -166,7 +161,7 @@ def test_a_latent_holds_the_pixels_of_its_square():
 
 
 def test_the_pixel_codec_has_factor_2_by_default():
-    assert CodecConfig(kind="pixel").build().factor == 2
+    assert build_codec(CodecConfig(kind="pixel")).factor == 2
 
 
 # ------------------------------------------------------------------------------------------------ KL codec
@@ -216,13 +211,13 @@ def test_other_latents_than_the_configuration_promises_are_refused():
 
 
 def test_the_random_vae_has_the_size_of_stable_diffusions():
-    codec = CodecConfig(kind="sd-vae").build_random()
+    codec = build_random_codec(CodecConfig(kind="sd-vae"))
     assert sum(parameter.numel() for parameter in codec.parameters()) == 83_653_863
 
 
 def test_random_weights_come_from_the_seed_alone():
     config, image = CodecConfig(kind="taesd"), images_like(16, 16)
     torch.manual_seed(1)
-    first = config.build_random(seed=5).encode(image)
-    assert torch.equal(config.build_random(seed=5).encode(image), first)
-    assert not torch.equal(config.build_random(seed=6).encode(image), first)
+    first = build_random_codec(config, seed=5).encode(image)
+    assert torch.equal(build_random_codec(config, seed=5).encode(image), first)
+    assert not torch.equal(build_random_codec(config, seed=6).encode(image), first)

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from hia.models.codec import Codec, CodecConfig, KLCodec, PixelCodec, load_codec
+from hia.config import CodecConfig
+from hia.models.codec import Codec, KLCodec, PixelCodec, build_codec, load_codec
 from hia.weights import MissingWeights
 
 BLUE_SUIT, GREY_SWEATER = "images/flux_woman_0284.jpg", "images/cgi_woman_body.jpg"
@@ -52,7 +53,7 @@ def taesd_folder(sample_data: Path) -> str:
 
 @pytest.fixture(scope="module")
 def taesd(taesd_folder: str) -> Codec:
-    return CodecConfig(kind="taesd", weights=taesd_folder).build()
+    return build_codec(CodecConfig(kind="taesd", weights=taesd_folder))
 
 
 # --------------------------------------------------------------------------------------------------- TAESD
@@ -73,27 +74,25 @@ def test_taesd_latents_have_about_unit_variance(taesd, sample_data):
 def test_tiny_codec_from_a_diffusers_folder_equals_the_original_pair(taesd, tmp_path):
     taesd.autoencoder.save_pretrained(tmp_path)
     image = images_like(32, 32)
-    assert torch.equal(
-        CodecConfig(kind="taesd", weights=str(tmp_path)).build().encode(image), taesd.encode(image)
-    )
+    assert torch.equal(build_codec(CodecConfig(kind="taesd", weights=str(tmp_path))).encode(image), taesd.encode(image))
 
 
 def test_taesd_is_found_in_the_weight_folders(taesd, taesd_folder, monkeypatch):
     monkeypatch.setenv("HIA_WEIGHTS", taesd_folder)
     image = images_like(32, 32)
-    assert torch.equal(CodecConfig(kind="taesd").build().encode(image), taesd.encode(image))
+    assert torch.equal(build_codec(CodecConfig(kind="taesd")).encode(image), taesd.encode(image))
 
 
 def test_tiled_and_whole_pictures_look_the_same(taesd, taesd_folder, sample_data):
     image = picture(sample_data / BLUE_SUIT, 256)
-    tiled = CodecConfig(kind="taesd", weights=taesd_folder, tiling=True).build()
+    tiled = build_codec(CodecConfig(kind="taesd", weights=taesd_folder, tiling=True))
     tiled.autoencoder.tile_sample_min_size, tiled.autoencoder.tile_latent_min_size = 128, 16
     latents = taesd.encode(image)
     assert psnr(tiled.decode(latents), taesd.decode(latents)) > 30
 
 
 def test_half_precision_stays_half_precision(taesd_folder):
-    codec = CodecConfig(kind="taesd", weights=taesd_folder, tiling=True).build().bfloat16()
+    codec = build_codec(CodecConfig(kind="taesd", weights=taesd_folder, tiling=True)).bfloat16()
     latents = codec.encode(images_like(32, 32).bfloat16())
     assert latents.dtype == codec.decode(latents).dtype == torch.bfloat16
 
@@ -105,7 +104,7 @@ def test_half_precision_stays_half_precision(taesd_folder):
 def test_a_vae_is_loaded_from_its_folder_or_a_pipelines(tmp_path, layout):
     autoencoder, image = tiny_kl(), images_like(32, 32)
     autoencoder.save_pretrained(tmp_path / layout)
-    codec = CodecConfig(kind="sd-vae", weights=str(tmp_path)).build()
+    codec = build_codec(CodecConfig(kind="sd-vae", weights=str(tmp_path)))
     assert torch.equal(codec.encode(image), KLCodec(autoencoder).encode(image))
 
 
@@ -116,7 +115,7 @@ def test_a_vae_is_loaded_from_a_partial_hub_cache_without_network(tmp_path, monk
     (model / "refs" / "main").write_text(commit)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    codec, image = CodecConfig(kind="sd-vae", weights="owner/pipeline").build(), images_like(32, 32)
+    codec, image = build_codec(CodecConfig(kind="sd-vae", weights="owner/pipeline")), images_like(32, 32)
     assert torch.equal(codec.encode(image), KLCodec(tiny_kl()).encode(image))
 
 
@@ -135,13 +134,13 @@ def pair(taesd_folder, tmp_path) -> Path:
 def test_half_a_taesd_is_missing_its_other_half(pair):
     (pair / "taesd_decoder.safetensors").unlink()
     with pytest.raises(MissingWeights, match=r"taesd_decoder\.safetensors"):
-        CodecConfig(kind="taesd", weights=str(pair)).build()
+        build_codec(CodecConfig(kind="taesd", weights=str(pair)))
 
 
 def test_an_empty_taesd_file_is_refused_by_name(pair):
     (pair / "taesd_encoder.safetensors").write_bytes(b"")
     with pytest.raises(ValueError, match=r"taesd_encoder\.safetensors: the weight file is empty"):
-        CodecConfig(kind="taesd", weights=str(pair)).build()
+        build_codec(CodecConfig(kind="taesd", weights=str(pair)))
 
 
 def test_swapped_taesd_files_are_refused(pair):
@@ -149,20 +148,20 @@ def test_swapped_taesd_files_are_refused(pair):
     encoder.rename(pair / "spare")
     decoder.rename(encoder)
     with pytest.raises(ValueError, match=r"taesd_encoder\.safetensors: the weights do not fit EncoderTiny"):
-        CodecConfig(kind="taesd", weights=str((pair / "spare").rename(decoder).parent)).build()
+        build_codec(CodecConfig(kind="taesd", weights=str((pair / "spare").rename(decoder).parent)))
 
 
 @pytest.mark.parametrize("kind", ["sd-vae", "taesd"])
 def test_a_folder_without_the_codec_is_missing_weights(kind, tmp_path):
     with pytest.raises(MissingWeights, match=r"config\.json"):
-        CodecConfig(kind=kind, weights=str(tmp_path)).build()
+        build_codec(CodecConfig(kind=kind, weights=str(tmp_path)))
 
 
 def test_a_broken_vae_is_refused_by_its_folder(tmp_path):
     tiny_kl().save_pretrained(tmp_path / "vae")
     (tmp_path / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"")
     with pytest.raises(ValueError, match=rf"{tmp_path}/vae: cannot be loaded as AutoencoderKL"):
-        CodecConfig(kind="sd-vae", weights=str(tmp_path)).build()
+        build_codec(CodecConfig(kind="sd-vae", weights=str(tmp_path)))
 
 
 def test_a_vae_with_tensors_lacking_is_refused(tmp_path):
@@ -172,14 +171,14 @@ def test_a_vae_with_tensors_lacking_is_refused(tmp_path):
     del state["decoder.conv_in.weight"]
     save_file(state, file, metadata={"format": "pt"})
     with pytest.raises(ValueError, match=r"missing: decoder\.conv_in\.weight"):
-        CodecConfig(kind="sd-vae", weights=str(tmp_path)).build()
+        build_codec(CodecConfig(kind="sd-vae", weights=str(tmp_path)))
 
 
 def test_a_vae_folder_without_weights_is_refused(tmp_path):
     tiny_kl().save_pretrained(tmp_path)
     (tmp_path / "diffusion_pytorch_model.safetensors").unlink()
     with pytest.raises((ValueError, MissingWeights), match=str(tmp_path)):
-        CodecConfig(kind="sd-vae", weights=str(tmp_path)).build()
+        build_codec(CodecConfig(kind="sd-vae", weights=str(tmp_path)))
 
 
 def test_a_saved_codec_without_its_configuration_is_missing_weights(tmp_path):

@@ -47,7 +47,10 @@ def test_a_loaded_model_computes_the_same(motion, tiny_config, tmp_path, generat
     model = make(tiny_config(), motion=motion)
     save_model(model, tmp_path / "model")
     loaded = load_model(tmp_path / "model")
-    latents, control = torch.randn(1, 2, 48, 12, 8, generator=generator), torch.rand(1, 2, 6, 48, 32, generator=generator)
+    latents, control = (
+        torch.randn(1, 2, 48, 12, 8, generator=generator),
+        torch.rand(1, 2, 6, 48, 32, generator=generator),
+    )
     given = (latents, torch.tensor([5]), latents[:, 0], control, torch.zeros(1, 1, 16))
     with torch.no_grad():
         assert torch.equal(model.animator(*given), loaded.animator(*given))
@@ -115,10 +118,10 @@ def test_altered_missing_or_added_weights_are_refused_by_name(copied):
     state = load_file(file)
     state["conv_in.bias"] = state["conv_in.bias"] + 1
     save_file(state, file, metadata={"format": "pt"})
-    with pytest.raises(ValueError, match="controlnet/diffusion_pytorch_model.safetensors has been altered"):
+    with pytest.raises(ValueError, match=r"controlnet/diffusion_pytorch_model.safetensors has been altered"):
         load_model(copied)
     file.unlink()
-    with pytest.raises(ValueError, match="controlnet/diffusion_pytorch_model.safetensors is missing"):
+    with pytest.raises(ValueError, match=r"controlnet/diffusion_pytorch_model.safetensors is missing"):
         load_model(copied)
     shutil.copy(copied / "unet" / "diffusion_pytorch_model.safetensors", copied / "extra.safetensors")
     shutil.copy(copied / "unet" / "diffusion_pytorch_model.safetensors", file)
@@ -144,5 +147,5 @@ def test_a_description_that_cannot_be_used_is_refused(copied, change, reason):
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="not a model directory: there is no hia.json"):
+    with pytest.raises(FileNotFoundError, match=r"not a model directory: there is no hia\.json"):
         load_model(tmp_path)

@@ -61,9 +61,7 @@ def test_a_moved_template_lands_on_the_template():
 
 def test_points_on_the_template_cut_the_corner_out_pixel_by_pixel():
     image = torch.rand(1, 3, 140, 130, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    torch.testing.assert_close(
-        align_faces(image, ARCFACE_TEMPLATE[None]), image[..., :112, :112], atol=1e-4, rtol=0
-    )
+    torch.testing.assert_close(align_faces(image, ARCFACE_TEMPLATE[None]), image[..., :112, :112], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("point", range(5))

@@ -67,9 +67,7 @@ def test_samples_without_a_usable_face_are_left_out_of_the_mean():
     reference, predicted = torch.randn(2, 4, 16, generator=torch.Generator().manual_seed(0))
     predicted[2:] = float("nan")
     usable = torch.tensor([True, True, False, False])
-    torch.testing.assert_close(
-        identity_loss(reference, predicted, usable), identity_loss(reference[:2], predicted[:2])
-    )
+    torch.testing.assert_close(identity_loss(reference, predicted, usable), identity_loss(reference[:2], predicted[:2]))
 
 
 def test_no_usable_face_at_all_is_a_loss_of_zero_with_a_zero_gradient():

@@ -44,5 +44,5 @@ def test_negative_loss_weights_are_refused():
 
 
 def test_stages_keep_their_names():
-    with pytest.raises(ValueError, match="stages.spatial.name must be 'spatial'"):
+    with pytest.raises(ValueError, match=r"stages\.spatial.name must be 'spatial'"):
         Stages(spatial=Stage(name="mine", trains=("unet",), iterations=1))

@@ -2,11 +2,10 @@
 
 from hia.models.codec.autoencoders import KLCodec, TinyCodec
 from hia.models.codec.base import Codec, PixelCodec
-from hia.models.codec.loading import CodecConfig, build_codec, build_random_codec, load_codec
+from hia.models.codec.loading import build_codec, build_random_codec, load_codec
 
 __all__ = [
     "Codec",
-    "CodecConfig",
     "KLCodec",
     "PixelCodec",
     "TinyCodec",

@@ -33,9 +33,7 @@ class Codec(FrozenModule, ABC):
         std = config.latents_std or (1.0,) * latent_channels
         for key, values in {"latents_mean": mean, "latents_std": std}.items():
             if len(values) != latent_channels:
-                raise ValueError(
-                    f"codec.{key} has {len(values)} values; {self.name} has {latent_channels} channels"
-                )
+                raise ValueError(f"codec.{key} has {len(values)} values; {self.name} has {latent_channels} channels")
         if min(std) <= 0:
             raise ValueError(f"codec.latents_std must be positive, not {min(std)}")
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)

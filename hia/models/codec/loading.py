@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from hia import config as hia_config
+from hia.config import CodecConfig
 from hia.models.codec.autoencoders import KLCodec, TinyCodec
 from hia.models.codec.base import CONFIG_FILE, Codec, PixelCodec
 from hia.weights import MissingWeights, find_weights, load_pretrained, load_state, load_strict
@@ -36,20 +35,7 @@ TAESD_HINT = (
 )
 
 
-@dataclass(config=ConfigDict(extra="forbid"), frozen=True, kw_only=True)
-class CodecConfig(hia_config.CodecConfig):
-    """The codec's part of the configuration, able to build the codec."""
-
-    def build(self) -> "Codec":
-        """The codec with its weights; see `build_codec`."""
-        return build_codec(self)
-
-    def build_random(self, seed: int = 0) -> "Codec":
-        """The codec at its full size with random weights, for tests and benchmarks."""
-        return build_random_codec(self, seed)
-
-
-def build_codec(config: hia_config.CodecConfig) -> Codec:
+def build_codec(config: CodecConfig) -> Codec:
     """The codec of a configuration, with its weights.
 
     `config.weights` is a diffusers folder (the autoencoder's own, or a pipeline's with vae/), a hub id or,
@@ -66,7 +52,7 @@ def build_codec(config: hia_config.CodecConfig) -> Codec:
     return KLCodec(load_pretrained(AutoencoderKL, source, subfolder="vae", hint=KL_HINT), config)
 
 
-def build_random_codec(config: hia_config.CodecConfig, seed: int = 0) -> Codec:
+def build_random_codec(config: CodecConfig, seed: int = 0) -> Codec:
     """The codec at its full size with weights drawn from `seed`."""
     if config.kind == "pixel":
         return build_codec(config)

@@ -40,9 +40,7 @@ class ResidualUnit(nn.Module):
 
 
 def _downsample(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
-    )
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
 
 
 class IResNet(nn.Module):
@@ -88,8 +86,7 @@ def iresnet_from_state(state: dict[str, Tensor], file: Path | str) -> IResNet:
     Raises ValueError, naming `file`, if the state is not that of an IResNet.
     """
     units = [
-        [key for key in state if key.startswith(f"layer{i}.") and key.endswith(".bn1.weight")]
-        for i in range(1, 5)
+        [key for key in state if key.startswith(f"layer{i}.") and key.endswith(".bn1.weight")] for i in range(1, 5)
     ]
     try:
         widths = [len(state[f"layer{stage}.0.bn3.weight"]) for stage in range(1, STAGES + 1)]

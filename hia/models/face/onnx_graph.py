@@ -38,9 +38,7 @@ class OnnxGraph:
         graph = _load_model(self.file).graph
         self._weights = dict(_constants(graph, self.file))
         source = _pass_through_sources(graph)
-        nodes = [
-            _node(node, source) for node in graph.node if node.op_type not in (*PASS_THROUGH, "Constant")
-        ]
+        nodes = [_node(node, source) for node in graph.node if node.op_type not in (*PASS_THROUGH, "Constant")]
         inputs = [value.name for value in graph.input if value.name not in self._weights]
         if len(inputs) != 1 or len(graph.output) != 1:
             raise ValueError(f"{self.file}: a network of one input and one output is expected")
@@ -61,9 +59,7 @@ class OnnxGraph:
         for node in nodes:
             if node.operator in operators and node.output in self._untaken:
                 return self._untaken.pop(node.output)
-        raise self.refusal(
-            nodes[0] if nodes else f"the end of the graph at {tensor!r}", " or ".join(operators)
-        )
+        raise self.refusal(nodes[0] if nodes else f"the end of the graph at {tensor!r}", " or ".join(operators))
 
     def finish(self, tensor: str) -> None:
         """Check that `tensor` is the graph's output and that no node was left out."""
@@ -105,9 +101,7 @@ def _constants(graph: Any, file: Path) -> Iterator[tuple[str, Tensor]]:
     values += [(node.output[0], node.attribute[0].t) for node in constants if node.attribute[0].HasField("t")]
     for name, tensor in values:
         if uses_external_data(tensor):
-            raise ValueError(
-                f"{file}: tensor {name!r} is kept in another file; save the model as a single file"
-            )
+            raise ValueError(f"{file}: tensor {name!r} is kept in another file; save the model as a single file")
         yield name, torch.tensor(numpy_helper.to_array(tensor)).float()
 
 

@@ -1,0 +1,194 @@
+"""`hia animate` and `hia build` as a user runs them: real weights, pictures and keypoints in; a playable video out."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hia.cli import main
+from hia.images import fit_to_size, load_image
+from hia.pose.keypoints import KeypointSequence
+from hia.pose.sidecar import load_keypoints, save_keypoints
+from hia.video import probe, read_frames
+
+SMALL = ("width=64", "height=112", "network.block_out_channels=[32,32,32,32]", "network.cross_attention_dim=32")
+FRAMES = 10
+
+
+@pytest.fixture(scope="module")
+def model(sample_data, as_if_trained, tmp_path_factory):
+    """A small random model on the real TAESD, built by the command, then as if trained."""
+    folder = tmp_path_factory.mktemp("built") / "model"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HIA_WEIGHTS", str(sample_data / "weights"))
+        assert (
+            main(["build", "small", "--output", str(folder), *(part for key in SMALL for part in ("--set", key))]) == 0
+        )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def driving(sample_data, tmp_path_factory):
+    """The first frames of a real clip's keypoints."""
+    whole = load_keypoints(sample_data / "keypoints" / "gesture_man_kitchen.npz")
+    file = tmp_path_factory.mktemp("driving") / "gesture.npz"
+    part = KeypointSequence(whole.keypoints[:FRAMES], whole.scores[:FRAMES], whole.width, whole.height, whole.fps)
+    save_keypoints(part, file)
+    return file
+
+
+@pytest.fixture
+def animate(model, driving, sample_data, tmp_path, capsys):
+    """Run the command; returns the exit status, what it said on stderr, and the output file."""
+
+    def run(*options, reference=sample_data / "images" / "flux_man_0055.jpg", motion=driving):
+        output = tmp_path / "out.mp4"
+        given = ["--model", model, "--reference", reference, "--driving", motion, "--output", output, "--device", "cpu"]
+        status = main(["animate", *(str(part) for part in (*given, "--steps", 1, *options))])
+        return status, capsys.readouterr().err, output
+
+    return run
+
+
+def test_a_picture_and_keypoints_become_a_video_of_the_drivings_rate_and_length(animate):
+    status, _, output = animate()
+    info = probe(output)
+    assert status == 0
+    assert (info.width, info.height, info.num_frames, info.fps) == (64, 112, FRAMES, 25)
+    assert list(output.parent.iterdir()) == [output], "nothing else is left in the folder"
+    assert np.stack(list(read_frames(output))).std() > 5
+
+
+def test_the_seed_decides_the_video(animate):
+    videos = [animate("--seed", seed)[2].read_bytes() for seed in (1, 1, 2)]
+    assert videos[0] == videos[1] != videos[2]
+
+
+@pytest.mark.parametrize("option", [("--sharpness", 0.1), ("--guidance", "none"), ("--guidance-scale", 6)])
+def test_every_knob_reaches_the_frames(animate, option):
+    plain, turned = (np.stack(list(read_frames(animate(*options)[2]))).astype(int) for options in ((), option))
+    assert plain.shape == turned.shape and (plain != turned).any()
+
+
+def test_side_by_side_shows_reference_skeleton_and_result_and_overlay_its_insets(animate, sample_data):
+    status, _, output = animate("--side-by-side", "--overlay")
+    frame = next(iter(read_frames(output))).astype(int)
+    reference = fit_to_size(load_image(sample_data / "images" / "flux_man_0055.jpg"), 64, 112)
+    assert status == 0 and frame.shape == (112, 192, 3)
+    assert np.abs(frame[:, :60] - reference[:, :60]).mean() < 12
+    skeleton, result = frame[:, 66:126], frame[:, 130:]
+    assert (skeleton.sum(axis=2) < 60).mean() > 0.5 and skeleton.max() > 150
+    assert result[4:26, 50:60].mean() < 40 < result[60:].mean(), "the blur inset is black but for the hands"
+
+
+def test_another_size_is_made_on_request(animate):
+    info = probe(animate("--width", 80, "--height", 64)[2])
+    assert (info.width, info.height) == (80, 64)
+
+
+def test_align_moves_the_motion_to_the_references_person(animate, driving, tmp_path, sample_data):
+    reference = sample_data / "images" / "flux_man_0055.jpg"
+    height, width = load_image(reference).shape[:2]
+    person = load_keypoints(driving).resized(width, height)
+    save_keypoints(person, tmp_path / "person.npz")
+    plain = animate()[2].read_bytes()
+    status, said, output = animate("--align", "--reference-keypoints", tmp_path / "person.npz")
+    assert status == 0, said
+    assert output.read_bytes() != plain and probe(output).num_frames == FRAMES
+    status, said, _ = animate("--align")
+    assert status == 2 and "--reference-keypoints" in said
+
+
+@pytest.fixture
+def clip(sample_data, tmp_path):
+    """A real video with its keypoint file beside it."""
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    shutil.copy(sample_data / "clips" / "balance_man_lab.mp4", folder)
+    shutil.copy(sample_data / "keypoints" / "balance_man_lab.npz", folder)
+    return folder / "balance_man_lab.mp4"
+
+
+def test_a_video_is_driven_by_the_keypoints_beside_it(animate, clip):
+    status, said, output = animate("--guidance", "none", motion=clip)
+    assert status == 0, said
+    assert (probe(output).num_frames, probe(output).fps) == (probe(clip).num_frames, 30)
+
+
+def test_a_person_outside_the_picture_is_said(animate, sample_data):
+    status, said, _ = animate(motion=sample_data / "keypoints" / "walk_woman_park.npz")
+    assert status == 0 and "--align" in said and "of 64 frames" in said
+
+
+def broken_keypoints(driving, tmp_path, change):
+    with np.load(driving) as archive:
+        arrays = dict(archive)
+    change(arrays)
+    np.savez(tmp_path / "broken.npz", **arrays)
+    return tmp_path / "broken.npz"
+
+
+def set_nan(arrays):
+    arrays["keypoints"][3, 5] = np.nan
+
+
+def cut_points(arrays):
+    arrays["keypoints"], arrays["scores"] = arrays["keypoints"][:, :17], arrays["scores"][:, :17]
+
+
+@pytest.mark.parametrize(("change", "reason"), [(set_nan, "frame 3"), (cut_points, "133"), (dict.clear, "keypoints")])
+def test_bad_keypoints_are_refused_with_file_and_reason(animate, driving, tmp_path, change, reason):
+    file = broken_keypoints(driving, tmp_path, change)
+    status, said, output = animate(motion=file)
+    assert status == 2 and "broken.npz" in said and reason in said and not output.exists()
+
+
+def test_keypoints_of_another_length_than_the_video_are_refused(animate, clip, driving):
+    status, said, output = animate("--keypoints", driving, motion=clip)
+    assert status == 2 and "10 frames" in said and "50 frames" in said and not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--width", 70), "64 and 72"),
+        (("--height", 0), "height"),
+        (("--steps", 0), "steps must be at least 1"),
+        (("--guidance-scale", "nan"), "guidance_scale"),
+        (("--sharpness", 1.5), "[0, 1]"),
+        (("--scheduler", "NoScheduler"), "NoScheduler"),
+        (("--output", "absent/out.mp4"), "folder absent does not exist"),
+        (("--output", "out.gif"), ".mp4"),
+        (("--model", "absent"), "absent is not a model directory"),
+        (("--device", "abacus"), "abacus"),
+    ],
+)
+def test_bad_options_are_refused_with_their_reason(animate, options, reason):
+    status, said, output = animate(*options)
+    assert status == 2 and reason in said and not output.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", None])
+def test_pictures_and_videos_that_cannot_be_read_are_refused_by_name(animate, tmp_path, content):
+    for name, role in (("picture.jpg", "reference"), ("video.mp4", "motion")):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        status, said, output = animate(**{role: tmp_path / name})
+        assert status == 2 and name in said and not output.exists()
+
+
+def test_missing_weights_are_named_with_where_and_how(no_weights, tmp_path, capsys):
+    assert main(["build", "small", "--output", str(tmp_path / "model")]) == 2
+    said = capsys.readouterr().err
+    assert "taesd_encoder.safetensors" in said and "Looked in" in said and "HIA_WEIGHTS" in said
+    assert not (tmp_path / "model").exists()
+
+
+def test_the_installed_command_explains_itself():
+    for arguments in (["--help"], ["animate", "--help"], ["build", "--help"]):
+        shown = subprocess.run(
+            [sys.executable, "-m", "hia.cli", *arguments], capture_output=True, text=True, check=True
+        )
+        assert "usage: hia" in shown.stdout
