@@ -93,9 +93,11 @@ class NoiseSchedule:
 
     def _scales(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """√ᾱ and √(1 − ᾱ), shaped and typed to multiply `like` [B, ...]."""
-        alphas = self.alphas_cumprod.to(timesteps.device)[timesteps]
-        alphas = alphas.reshape(-1, *[1] * (like.ndim - 1))
-        return alphas.sqrt().to(like), (1 - alphas).sqrt().to(like)
+        # Rooted in float64 before they travel: some devices have no such type.
+        tables = self.alphas_cumprod.sqrt(), (1 - self.alphas_cumprod).sqrt()
+        signal, sigma = (table.to(like)[timesteps.to(like.device)] for table in tables)
+        shape = (-1, *[1] * (like.ndim - 1))
+        return signal.reshape(shape), sigma.reshape(shape)
 
 
 def _betas(num_train_timesteps: int, beta_start: float, beta_end: float, beta_schedule: str) -> Tensor:
