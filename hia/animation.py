@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -70,21 +69,24 @@ def driving_signal(
 ) -> DrivingSignal:
     """Fit keypoints to the output and derive the blur conditions.
 
-    sharpness: one knob value in [0, 1] for all, or [N, 2 hands]. Movement is measured in the output's pixels, as in
-    training. Raises ValueError for sharpness of another shape or range.
+    sharpness: one knob value in [0, 1] for all, or [N, 2 hands] with NaN where no hand was seen. Movement is measured
+    in the output's pixels, as in training. Raises ValueError for sharpness of another shape or range.
     """
     fitted = keypoints.resized(width, height)
     values = np.asarray(sharpness, dtype=np.float32)
     if values.ndim and values.shape != (len(fitted), 2):
         raise ValueError(f"sharpness must be one number or [{len(fitted)}, 2], not {list(values.shape)}")
-    if not ((values >= 0) & (values <= 1)).all():
-        raise ValueError(f"sharpness must lie in [0, 1], not {float(values.min()):g} to {float(values.max()):g}")
+    wrong = values[~((values >= 0) & (values <= 1) | (np.isnan(values) & (values.ndim > 0)))]
+    if wrong.size:
+        raise ValueError(f"sharpness must lie in [0, 1], not {wrong.flat[0]:g}")
     movement = hand_movement(fitted.keypoints, fitted.scores, width, height, fitted.fps)
     return DrivingSignal(fitted, movement, np.broadcast_to(values, (len(fitted), 2)), feet)
 
 
 def default_sharpness(model: AnimationModel) -> float:
-    """The knob's default: the training set's 75th percentile."""
+    """The knob's default: the training set's 75th percentile, which on the scale of ranks is 0.75."""
+    if model.config.conditions.sharpness_scale == "clip":
+        return 0.75
     return model.sharpness.default if model.sharpness else UNTRAINED_SHARPNESS
 
 
@@ -107,6 +109,18 @@ def animate(
     """
     sampling = sampling or model.config.sampling
     _check(model, driving, sampling)
+    return _frames(model, reference, driving, sampling, seed, progress, on_preview)
+
+
+def _frames(
+    model: AnimationModel,
+    reference: Frame,
+    driving: DrivingSignal,
+    sampling: SamplingConfig,
+    seed: int,
+    progress: bool,
+    on_preview: Callable[[Preview], None] | None,
+) -> Iterator[Frame]:
     latents = _sample(model, reference, driving, sampling, seed, progress, on_preview)
     batches = latents.split(sampling.decode_batch)
     for batch in tqdm(batches, desc="decoding", unit="batch", disable=not progress):
@@ -168,10 +182,19 @@ def _decode(model: AnimationModel, latents: Tensor) -> Frame:
 
 def _control_images(driving: DrivingSignal, device: torch.device) -> Callable[[Sequence[int]], Tensor]:
     """Control images [n, 6, H, W] by frame numbers, drawn when first needed."""
-    frame_bytes = 6 * 4 * driving.keypoints.width * driving.keypoints.height
-    draw = lru_cache(maxsize=max(1, CONTROL_CACHE_BYTES // frame_bytes))(driving.control_image)
+    kept: dict[int, NDArray[np.float32]] = {}
+    most = CONTROL_CACHE_BYTES // (6 * 4 * driving.keypoints.width * driving.keypoints.height)
+
+    def control_image(frame: int) -> NDArray[np.float32]:
+        if frame in kept:
+            return kept[frame]
+        image = driving.control_image(frame)
+        # Never evicted: every step walks over all frames, so the least recently used is the next one needed.
+        if len(kept) < most:
+            kept[frame] = image
+        return image
 
     def control_images(frames: Sequence[int]) -> Tensor:
-        return torch.from_numpy(np.stack([draw(frame) for frame in frames])).to(device)
+        return torch.from_numpy(np.stack([control_image(frame) for frame in frames])).to(device)
 
     return control_images

@@ -1,8 +1,11 @@
 """The `hia` command."""
 
 import argparse
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from hia import __version__
 from hia.commands import animate, build
@@ -14,7 +17,7 @@ VERBS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb. Returns the exit status: 0, or 2 for input that cannot be used (said on stderr)."""
+    """Run a verb. Returns the exit status: 0; 2 for input that cannot be used, 130 interrupted, 1 for our mistakes."""
     parser = argparse.ArgumentParser(
         prog="hia", description="Human image animation: a picture and a motion in, a video out."
     )
@@ -25,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module.add_arguments(verbs.add_parser(name, help=summary, description=module.__doc__))
     parsed = parser.parse_args(arguments)
     try:
-        VERBS[parsed.verb][0].run(parsed)
+        with _terminable():
+            VERBS[parsed.verb][0].run(parsed)
     except (ValueError, OSError) as error:
         if parsed.traceback:
             raise
@@ -34,7 +38,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"hia {parsed.verb}: interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        if parsed.traceback:
+            raise
+        said = f"{type(error).__name__}: {error}"
+        print(f"hia {parsed.verb}: failed with {said}\n(hia --traceback {parsed.verb} … says where)", file=sys.stderr)
+        return 1
     return 0
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end a verb as Ctrl-C does, so that it cleans up behind itself."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

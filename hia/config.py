@@ -5,28 +5,31 @@ overrides change single values after that. Whatever is unknown or ill-typed is r
 """
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from hia.training.stages import Stages
 
 STRICT = ConfigDict(extra="forbid")
 
+Pixels = Annotated[int, Field(gt=0, le=8192)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class NetworkConfig:
     """Shape of the three UNet-like networks; the defaults are those of Stable Diffusion 1.5."""
 
-    block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
+    block_out_channels: tuple[PositiveInt, ...] = (320, 640, 1280, 1280)
     attention_levels: tuple[bool, ...] = (True, True, True, False)
-    layers_per_block: int = 2
-    num_attention_heads: int = 8
-    cross_attention_dim: int = 768
-    norm_num_groups: int = 32
-    motion_num_attention_heads: int = 8
-    motion_max_frames: int = 32
+    layers_per_block: PositiveInt = 2
+    num_attention_heads: PositiveInt = 8
+    cross_attention_dim: PositiveInt = 768
+    norm_num_groups: PositiveInt = 32
+    motion_num_attention_heads: PositiveInt = 8
+    motion_max_frames: PositiveInt = 32
     motion_mid_block: bool = True
     attention: Literal["sdpa", "xformers"] = "sdpa"
 
@@ -105,6 +108,16 @@ class ScheduleConfig:
     beta_end: float = 0.012
     beta_schedule: Literal["linear", "scaled_linear"] = "linear"
 
+    def __post_init__(self) -> None:
+        if self.gamma is not None and not 0 < self.gamma <= 1:
+            raise ValueError(f"gamma must lie in (0, 1], not {self.gamma}")
+        if not 0 < self.beta_start <= self.beta_end < 1:
+            raise ValueError(
+                f"beta_start and beta_end need 0 < beta_start ≤ beta_end < 1, not {self.beta_start} and {self.beta_end}"
+            )
+        if self.num_train_timesteps < 1:
+            raise ValueError(f"num_train_timesteps must be at least 1, not {self.num_train_timesteps}")
+
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class ConditionsConfig:
@@ -144,9 +157,9 @@ class Config:
     """One run. `width` and `height` are the full training and output size in pixels."""
 
     preset: str
-    width: int = 512
-    height: int = 896
-    seed: int = 0
+    width: Pixels = 512
+    height: Pixels = 896
+    seed: Seed = 0
     storage: str = "./runs"
     data: str | None = None
     network: NetworkConfig = NetworkConfig()
@@ -172,6 +185,11 @@ class Config:
                         "the codec's pixels per latent"
                     )
         for stage in self.stages.in_order():
+            if stage.timesteps[1] > self.schedule.num_train_timesteps:
+                raise ValueError(
+                    f"stages.{stage.name}.timesteps end at {stage.timesteps[1]}, but there are only "
+                    f"{self.schedule.num_train_timesteps} (schedule.num_train_timesteps)"
+                )
             if stage.frames > self.network.motion_max_frames:
                 raise ValueError(
                     f"stages.{stage.name}.frames is {stage.frames}, but network.motion_max_frames only "
@@ -187,9 +205,11 @@ class Config:
                 f"sampling.window is {self.sampling.window}, but network.motion_max_frames only "
                 f"{self.network.motion_max_frames}"
             )
-        gamma = self.schedule.gamma
-        if gamma is not None and not 0 < gamma <= 1:
-            raise ValueError(f"schedule.gamma must lie in (0, 1], not {gamma}")
+        if self.sampling.steps > self.schedule.num_train_timesteps:
+            raise ValueError(
+                f"sampling.steps is {self.sampling.steps}, but there are only {self.schedule.num_train_timesteps} "
+                "timesteps (schedule.num_train_timesteps)"
+            )
 
     @property
     def gamma(self) -> float:

@@ -14,13 +14,14 @@ from hia.pose.keypoints import cover_transform
 Frame = NDArray[np.uint8]
 
 MAX_PIXELS = 100_000_000
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 
 
 def load_image(path: str | Path) -> Frame:
-    """Read a PNG, JPEG, WebP or similar as RGB, turned as its EXIF says, transparency on white.
+    """Read a PNG, JPEG, WebP, TIFF, BMP or GIF (first frame) as RGB, turned as its EXIF says, transparency on white.
 
-    Raises FileNotFoundError, or ValueError naming the file when it is empty, not an image, cut off, or larger than
-    `MAX_PIXELS`.
+    Raises FileNotFoundError, or ValueError naming the file when it is empty, not an image, cut off, of more than 16
+    bits, or larger than `MAX_PIXELS`.
     """
     path = Path(path)
     if not path.is_file():
@@ -28,12 +29,12 @@ def load_image(path: str | Path) -> Frame:
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: the file is empty")
     try:
-        with warnings.catch_warnings(), Image.open(path) as image:
+        with warnings.catch_warnings(), Image.open(path, formats=FORMATS) as image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{path}: {image.width}×{image.height} pixels, more than {MAX_PIXELS:,} are refused")
             return _as_rgb(ImageOps.exif_transpose(image))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, RuntimeError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: not a readable image ({error})") from None
 
 
@@ -61,6 +62,11 @@ def to_frames(images: Tensor) -> Frame:
 
 
 def _as_rgb(image: Image.Image) -> Frame:
+    if image.mode.startswith("I;16"):
+        # Pillow would clip 16 bits to 8.
+        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise OSError(f"pixels of type {image.mode} have no known range; save it with 8 or 16 bits")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)

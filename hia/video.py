@@ -1,6 +1,7 @@
 """Video files through PyAV: probing, decoding, and writing that never leaves half a file under its final name."""
 
 import os
+import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,9 +11,8 @@ from typing import Any
 
 import av
 import numpy as np
-from numpy.typing import NDArray
 
-Frame = NDArray[np.uint8]
+from hia.images import Frame
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,15 @@ class VideoWriter:
         self.path = Path(path)
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"{self.path}: the folder {self.path.parent} does not exist; create it first")
+        if "\0" in str(path) or self.path.is_dir():
+            raise ValueError(f"{self.path} is no name for a file, or a folder")
         if self.path.suffix.lower() != ".mp4":
             raise ValueError(f"{self.path}: the output must end in .mp4")
         self.rate = Fraction(fps).limit_denominator(1001)
         if self.rate <= 0:
             raise ValueError(f"{self.path}: fps must be above 0, not {fps}")
         self.crf = crf
-        self._aside = self.path.with_name(f".{self.path.stem}.{os.getpid()}.part.mp4")
+        self._aside = self.path.with_name(f".hia-{uuid.uuid4().hex}.mp4")
         self._container: Any = None
         self._stream: Any = None
         self._num_frames = 0
@@ -76,6 +78,11 @@ class VideoWriter:
             raise ValueError(f"{self.path}: H.264 in yuv420p needs even sides, not {width}×{height}")
 
     def __enter__(self) -> "VideoWriter":
+        try:
+            # PyAV would make it at the first frame: a folder that cannot be written to is found out before the work.
+            self._aside.touch(exist_ok=False)
+        except OSError as error:
+            raise OSError(f"{self.path}: cannot be written ({error.strerror})") from None
         self._container = av.open(str(self._aside), "w", format="mp4", options={"movflags": "faststart"})
         return self
 

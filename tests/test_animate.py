@@ -1,8 +1,10 @@
 """`hia animate` and `hia build` as a user runs them: real weights, pictures and keypoints in; a playable video out."""
 
 import shutil
+import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -158,11 +160,54 @@ def test_keypoints_of_another_length_than_the_video_are_refused(animate, clip, d
     assert status == 2 and "10 frames" in said and "50 frames" in said and not output.exists()
 
 
+def test_an_input_is_never_overwritten(animate, clip):
+    before = clip.read_bytes()
+    status, said, _ = animate("--output", clip, motion=clip)
+    assert status == 2 and "it would be lost" in said and clip.read_bytes() == before
+
+
+def test_keypoints_of_another_rate_than_the_video_are_refused(animate, clip):
+    sidecar = clip.with_suffix(".npz")
+    save_keypoints(replace(load_keypoints(sidecar), fps=12), sidecar)
+    status, said, _ = animate(motion=clip)
+    assert status == 2 and "12 fps" in said and "30 fps" in said
+
+
+def test_the_keypoint_folder_is_found_from_inside_the_video_folder(animate, clip, monkeypatch):
+    (clip.parent.parent / "keypoints").mkdir()
+    clip.with_suffix(".npz").rename(clip.parent.parent / "keypoints" / "balance_man_lab.npz")
+    monkeypatch.chdir(clip.parent)
+    status, said, _ = animate("--guidance", "none", motion="balance_man_lab.mp4")
+    assert status == 0, said
+
+
+def test_an_existing_model_is_replaced_only_on_request(model, capsys):
+    before = (model / "hia.json").read_bytes()
+    assert main(["build", "quickstart", "--output", str(model)]) == 2
+    assert "--overwrite" in capsys.readouterr().err and (model / "hia.json").read_bytes() == before
+
+
+def test_a_terminated_run_leaves_nothing_behind(model, driving, sample_data, tmp_path):
+    reference = sample_data / "images" / "flux_man_0055.jpg"
+    options = ["--model", model, "--reference", reference, "--driving", driving, "--output", tmp_path / "out.mp4"]
+    command = [sys.executable, "-m", "hia.cli", "animate", *map(str, options), "--steps", "500", "--device", "cpu"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        for line in iter(process.stderr.readline, ""):
+            if "sampling" in line:
+                break
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert process.returncode == 130 and list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
         (("--width", 70), "64 and 72"),
-        (("--height", 0), "height"),
+        (("--height", 0), "--height must lie in 32..8192"),
+        (("--seed", 2**63), "--seed must lie"),
+        (("--keypoints", "other.npz"), "--driving is a keypoint file itself"),
+        (("--reference-keypoints", "other.npz"), "--align"),
         (("--steps", 0), "steps must be at least 1"),
         (("--guidance-scale", "nan"), "guidance_scale"),
         (("--sharpness", 1.5), "[0, 1]"),

@@ -11,6 +11,7 @@ import hia.animation
 from hia.animation import animate, default_sharpness, driving_signal
 from hia.conditions.blur import SharpnessScale
 from hia.config import CodecConfig
+from hia.images import fit_to_size, to_tensor
 from hia.models.build import build_animator
 from hia.models.codec import build_codec
 from hia.models.export import AnimationModel, load_model, save_model
@@ -112,6 +113,44 @@ def test_a_model_with_an_image_encoder_survives_saving(model, reference, driving
     save_model(model, tmp_path / "model")
     loaded = load_model(tmp_path / "model")
     assert (frames_of(loaded, reference, driving) == frames_of(model, reference, driving)).all()
+
+
+def test_the_model_sees_the_fitted_reference_and_each_frames_own_control(model, reference, driving, monkeypatch):
+    given = {}
+
+    class Recording(hia.animation.GuidedPredictor):
+        def __init__(self, animator, reference_latents, image_token, control_images, *rest):
+            given.update(latents=reference_latents, controls=control_images([3, 8]))
+            super().__init__(animator, reference_latents, image_token, control_images, *rest)
+
+    monkeypatch.setattr(hia.animation, "GuidedPredictor", Recording)
+    frames_of(model, reference, driving)
+    fitted = to_tensor(fit_to_size(reference, 32, 48))[None]
+    assert torch.equal(given["latents"], model.codec.encode(fitted)[0])
+    for control, frame in zip(given["controls"], (3, 8), strict=True):
+        np.testing.assert_array_equal(control.numpy(), driving.control_image(frame))
+
+
+def test_what_cannot_be_done_is_refused_before_the_first_frame_is_asked_for(model, reference, driving):
+    with pytest.raises(ValueError, match="no scheduler"):
+        animate(model, reference, driving, replace(model.config.sampling, scheduler="Nothing"))
+
+
+def test_an_image_encoder_of_another_width_is_refused(model, tiny_config):
+    narrow, _ = build_animator(tiny_config("network.cross_attention_dim=8"))
+    with pytest.raises(ValueError, match="token has 16 channels, the networks read 8"):
+        replace(model, animator=narrow)
+
+
+def test_a_hand_that_was_not_seen_has_no_sharpness(driving):
+    measured = np.full((FRAMES, 2), 0.5)
+    measured[2, 1] = np.nan
+    assert np.isnan(driving_signal(driving.keypoints, 32, 48, measured).sharpness[2, 1])
+
+
+def test_on_the_scale_of_ranks_the_default_is_their_p75(model, tiny_config):
+    ranked = replace(model, config=tiny_config("conditions.sharpness_scale=clip"))
+    assert default_sharpness(ranked) == 0.75
 
 
 def test_sharpness_is_the_knob_or_the_training_sets_p75(model):

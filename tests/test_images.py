@@ -28,6 +28,18 @@ def test_transparency_becomes_white(tmp_path):
     assert (load_image(tmp_path / "clear.png") == 255).all()
 
 
+def test_sixteen_bits_become_eight_by_scaling(tmp_path):
+    ramp = np.linspace(0, 65535, 256, dtype=np.uint16).reshape(16, 16)
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    np.testing.assert_allclose(load_image(tmp_path / "ramp.png")[..., 0], ramp / 257, atol=1)
+
+
+def test_pixels_of_unknown_range_are_refused(tmp_path):
+    Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(ValueError, match=r"float\.tif: .*no known range"):
+        load_image(tmp_path / "float.tif")
+
+
 def truncated_jpeg():
     buffer = io.BytesIO()
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)

@@ -67,6 +67,10 @@ def test_what_cannot_be_written_is_refused(tmp_path):
         VideoWriter(tmp_path / "absent" / "clip.mp4", 25)
     with pytest.raises(ValueError, match=r"must end in \.mp4"):
         VideoWriter(tmp_path / "clip.avi", 25)
+    (tmp_path / "folder.mp4").mkdir()
+    with pytest.raises(ValueError, match="a folder"):
+        VideoWriter(tmp_path / "folder.mp4", 25)
+    (tmp_path / "folder.mp4").rmdir()
     with pytest.raises(ValueError, match="fps"):
         VideoWriter(tmp_path / "clip.mp4", 0)
     with pytest.raises(ValueError, match="even sides, not 63×48"):

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from hia.config import SamplingConfig
     from hia.models.export import AnimationModel
 
+# Smaller than this, the networks have nothing left to look at after their halvings.
+MIN_SIDE, MAX_SIDE = 32, 8192
+FPS_TOLERANCE = 0.01
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
@@ -52,6 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sampling.add_argument("--seed", type=int, default=0, help="same seed, same video (default 0)")
     sampling.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: a GPU if there is one)")
 
+    sampling.add_argument("--attention", choices=("sdpa", "xformers"), default="sdpa", help="kernel (default sdpa)")
+
     pictures = parser.add_argument_group("pictures")
     pictures.add_argument("--side-by-side", action="store_true", help="reference, skeleton and result in a row")
     pictures.add_argument("--overlay", action="store_true", help="skeleton top left, blur condition top right")
@@ -59,14 +65,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Check all input, then animate and write. Raises ValueError or OSError with a message for the user."""
+    _check_options(arguments)
     reference = load_image(arguments.reference)
     keypoints = _driving_keypoints(arguments, reference)
     writer = VideoWriter(arguments.output, keypoints.fps)
 
     from hia.animation import animate, default_sharpness, driving_signal
-    from hia.models.export import load_model
+    from hia.models.export import load_model, read_description
 
-    model = load_model(arguments.model)
+    read_description(arguments.model)
+    model = load_model(arguments.model, arguments.attention)
     sampling = _sampling(arguments, model.config.sampling)
     width, height = (
         default if asked is None else asked
@@ -76,7 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
     writer.check_size(width, height)
     sharpness = default_sharpness(model) if arguments.sharpness is None else arguments.sharpness
     driving = driving_signal(keypoints, width, height, sharpness, feet=model.config.conditions.feet)
-    _warn_if_outside(driving)
+    _warn_if_outside(driving, arguments.align)
     _to_device(model, arguments.device)
     frames = animate(model, reference, driving, sampling, seed=arguments.seed, progress=True)
     with writer:
@@ -89,20 +97,45 @@ def run(arguments: argparse.Namespace) -> None:
     )
 
 
+def _check_options(arguments: argparse.Namespace) -> None:
+    """Refuse options that cannot be meant, before anything is read."""
+    for name in ("reference", "driving", "keypoints", "reference_keypoints"):
+        given = getattr(arguments, name)
+        if given is not None and given.exists() and arguments.output.exists() and given.samefile(arguments.output):
+            raise ValueError(f"--output {arguments.output} is also the --{name.replace('_', '-')}: it would be lost")
+    if arguments.keypoints and _is_keypoint_file(arguments.driving):
+        raise ValueError("--keypoints belongs to a driving video, but --driving is a keypoint file itself")
+    if arguments.reference_keypoints and not arguments.align:
+        raise ValueError("--reference-keypoints is used by --align only; add it, or leave both out")
+    if not 0 <= arguments.seed < 2**63:
+        raise ValueError(f"--seed must lie in 0..2^63 − 1, not {arguments.seed}")
+    for name in ("width", "height"):
+        size = getattr(arguments, name)
+        if size is not None and not MIN_SIDE <= size <= MAX_SIDE:
+            raise ValueError(f"--{name} must lie in {MIN_SIDE}..{MAX_SIDE} pixels, not {size}")
+
+
+def _is_keypoint_file(path: Path) -> bool:
+    return path.suffix.lower() == ".npz"
+
+
 def _driving_keypoints(arguments: argparse.Namespace, reference: Frame) -> KeypointSequence:
     """The driving keypoints, checked against their video and aligned to the reference if asked for."""
     driving: Path = arguments.driving
-    if driving.suffix == ".npz":
+    if _is_keypoint_file(driving):
         keypoints = load_keypoints(driving)
     else:
-        info = probe(driving)
+        if not driving.is_file():
+            raise FileNotFoundError(f"no such video: {driving}")
         file = arguments.keypoints or _sidecar(driving, "--keypoints")
-        keypoints = load_keypoints(file)
+        keypoints, info = load_keypoints(file), probe(driving)
         if (len(keypoints), keypoints.width, keypoints.height) != (info.num_frames, info.width, info.height):
             raise ValueError(
                 f"{file} does not belong to {driving}: keypoints of {len(keypoints)} frames of {keypoints.width}×"
                 f"{keypoints.height}, video of {info.num_frames} frames of {info.width}×{info.height}"
             )
+        if abs(keypoints.fps / info.fps - 1) > FPS_TOLERANCE:
+            raise ValueError(f"{file} says {keypoints.fps:g} fps, but {driving} has {info.fps:g} fps")
     return _aligned(arguments, keypoints, reference) if arguments.align else keypoints
 
 
@@ -120,7 +153,7 @@ def _aligned(arguments: argparse.Namespace, keypoints: KeypointSequence, referen
 
 def _sidecar(media: Path, option: str) -> Path:
     """The keypoint file of a video or image: beside it, or in a folder `keypoints` next to its own."""
-    places = (media.with_suffix(".npz"), media.parent.parent / "keypoints" / f"{media.stem}.npz")
+    places = (media.with_suffix(".npz"), media.absolute().parent.parent / "keypoints" / f"{media.stem}.npz")
     for place in places:
         if place.is_file():
             return place
@@ -141,17 +174,19 @@ def _sampling(arguments: argparse.Namespace, default: "SamplingConfig") -> "Samp
         raise ValueError(explain(error)) from None
 
 
-def _warn_if_outside(driving: "DrivingSignal") -> None:
+def _warn_if_outside(driving: "DrivingSignal", aligned: bool) -> None:
     """Say so when much of the motion lies outside the output, where nothing can be drawn."""
     keypoints = driving.keypoints
     points, seen = keypoints.keypoints[:, BODY], keypoints.scores[:, BODY] >= SCORE_THRESHOLD
     inside = ((points >= 0) & (points < (keypoints.width, keypoints.height))).all(axis=2)
     outside = int(((seen & inside).sum(axis=1) < seen.sum(axis=1) / 2).sum())
     if outside:
+        advice = (
+            "crop the reference picture to the person first" if aligned else "--align fits the motion to the reference"
+        )
         print(
-            f"note: in {outside} of {len(keypoints)} frames the driving person is mostly outside the "
-            f"{keypoints.width}×{keypoints.height} picture (the middle of the driving video); "
-            "--align fits the motion to the reference person",
+            f"note: in {outside} of {len(keypoints)} frames the person is mostly outside the {keypoints.width}×"
+            f"{keypoints.height} output, the middle of the {'reference' if aligned else 'driving'} picture: {advice}",
             file=sys.stderr,
         )
 

@@ -11,6 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a value; may be repeated"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing model directory, all of it")
     parser.add_argument("--no-motion", action="store_true", help="leave the motion layers out (a spatial-stage model)")
 
 
@@ -20,11 +21,16 @@ def run(arguments: argparse.Namespace) -> None:
 
     config = load_config(arguments.config, arguments.set)
 
+    from hia.diffusion.schedule import NoiseSchedule
     from hia.models.build import build_animator
     from hia.models.codec import build_codec
-    from hia.models.export import AnimationModel, save_model
+    from hia.models.export import AnimationModel, check_destination, save_model
     from hia.models.image_encoder import load_image_encoder
 
+    check_destination(arguments.output)
+    if arguments.output.exists() and not arguments.overwrite:
+        raise FileExistsError(f"{arguments.output} exists; choose another name, or replace it with --overwrite")
+    NoiseSchedule(config.gamma).scheduler(config.sampling.scheduler)
     codec = build_codec(config.codec)
     source = config.pretrained.image_encoder
     image_encoder = load_image_encoder(source) if source else None

@@ -103,8 +103,10 @@ class _FrameResiduals:
         return Residuals(tuple(down), mid)
 
     def forget_before(self, frame: int) -> None:
-        for old in [known for known in self._by_frame if known < frame]:
-            del self._by_frame[old]
+        # Copies: as rows of their batch, the few that stay would keep all of it in memory.
+        self._by_frame = {
+            known: [tensor.clone() for tensor in tensors] for known, tensors in self._by_frame.items() if known >= frame
+        }
 
 
 def _expand(reference: KeysValues, batch: int) -> KeysValues:

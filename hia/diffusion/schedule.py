@@ -8,6 +8,9 @@ import diffusers
 import torch
 from torch import Tensor
 
+# They take our β, but DDIM inversion does not denoise and CogVideoX's change the schedule that they are given.
+UNUSABLE_SCHEDULERS = ("Inverse", "CogVideoX")
+
 PREDICTION_TYPES = ("epsilon", "v_prediction")
 
 # Below this factor the one-step estimate of the regional stage (t ≤ 124) starts from more noise than signal.
@@ -78,6 +81,8 @@ class NoiseSchedule:
         scheduler_class: Any = getattr(diffusers, name, None)
         if not (inspect.isclass(scheduler_class) and issubclass(scheduler_class, diffusers.SchedulerMixin)):
             raise ValueError(f"diffusers has no scheduler {name!r}; examples: DDIMScheduler, UniPCMultistepScheduler")
+        if any(kind in name for kind in UNUSABLE_SCHEDULERS):
+            raise ValueError(f"scheduler {name} cannot be used: it runs backwards, or is made for another schedule")
         accepted = set(inspect.signature(scheduler_class.__init__).parameters)
         wanted = {
             "num_train_timesteps": self.num_train_timesteps,

@@ -9,13 +9,12 @@ import torch
 from diffusers import ControlNetModel, MotionAdapter, UNet2DConditionModel, UNetMotionModel
 from torch import nn
 
+from hia.conditions.control import CONTROL_CHANNELS
 from hia.config import Config, NetworkConfig
 from hia.models.animator import Animator
 from hia.models.reference import AppearanceEncoder
 from hia.quiet import only_errors
 from hia.weights import load_pretrained
-
-CONTROL_CHANNELS = 6
 
 
 @dataclass(frozen=True)

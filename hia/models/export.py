@@ -1,7 +1,7 @@
 """One model directory: everything needed to animate, as safetensors and JSON.
 
 hia.json                       format version, configuration (γ, prediction type, codec, preset, …), sharpness
-                               percentiles, SHA-256 of every weight file
+                               percentiles, SHA-256 of every other file
 appearance_encoder/ controlnet/ unet/ codec/ image_encoder/ (optional)
 """
 
@@ -9,16 +9,19 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel, UNetMotionModel
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from hia.conditions.blur import SharpnessScale
 from hia.config import Config
-from hia.config_files import ConfigError, parse_config
+from hia.config_files import ConfigError, explain, parse_config
 from hia.diffusion.schedule import NoiseSchedule
 from hia.models.animator import Animator
 from hia.models.codec import Codec, load_codec
@@ -27,7 +30,18 @@ from hia.models.reference import AppearanceEncoder
 
 FORMAT_VERSION = 1
 DESCRIPTION = "hia.json"
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@pydantic_dataclass(config=ConfigDict(extra="forbid"), frozen=True, kw_only=True)
+class Description:
+    """The contents of hia.json."""
+
+    format_version: int
+    motion: bool
+    dtype: dict[str, Literal["float32", "bfloat16", "float16"]]
+    sharpness: SharpnessScale | None
+    config: dict[str, Any]
+    sha256: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -35,6 +49,7 @@ class AnimationModel:
     """What animates: the networks and all that training fixed and inference must share.
 
     sharpness: percentiles of the training set, None for a model that has not been trained.
+    Raises ValueError when the image encoder's token is not as wide as the networks read.
     """
 
     config: Config
@@ -42,6 +57,14 @@ class AnimationModel:
     codec: Codec
     image_encoder: ImageEncoder | None = None
     sharpness: SharpnessScale | None = None
+
+    def __post_init__(self) -> None:
+        width = self.animator.image_token_dim
+        if self.image_encoder is not None and self.image_encoder.dimension != width:
+            raise ValueError(
+                f"the image encoder's token has {self.image_encoder.dimension} channels, the networks read {width}: "
+                "set network.cross_attention_dim, or another pretrained.image_encoder"
+            )
 
     @property
     def schedule(self) -> NoiseSchedule:
@@ -64,11 +87,8 @@ def save_model(model: AnimationModel, directory: str | Path) -> None:
     Raises FileNotFoundError when the parent folder does not exist, FileExistsError when the name is taken by something
     that is not a model directory.
     """
-    directory = Path(directory)
-    if not directory.parent.is_dir():
-        raise FileNotFoundError(f"{directory}: the folder {directory.parent} does not exist; create it first")
-    if directory.exists() and not (directory / DESCRIPTION).is_file():
-        raise FileExistsError(f"{directory} exists and is not a model directory; choose another name")
+    directory = Path(directory).resolve()
+    check_destination(directory)
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}.") as name:
         aside = Path(name) / "model"
         aside.mkdir()
@@ -78,27 +98,36 @@ def save_model(model: AnimationModel, directory: str | Path) -> None:
         os.rename(aside, directory)
 
 
-def load_model(directory: str | Path) -> AnimationModel:
+def check_destination(directory: Path) -> None:
+    """Raises FileNotFoundError or FileExistsError where `save_model` would not write."""
+    if not directory.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{directory}: the folder {directory.parent} does not exist; create it first")
+    if directory.exists() and not (directory / DESCRIPTION).is_file():
+        raise FileExistsError(f"{directory} exists and is not a model directory; choose another name")
+
+
+def load_model(directory: str | Path, attention: str = "sdpa") -> AnimationModel:
     """Read a model directory; a round trip through save_model is bit-equal.
 
+    attention: `sdpa` or `xformers`, whatever kernel training used: it is no property of the weights.
+
     Raises FileNotFoundError when it is not a model directory, ValueError for another format version, an unusable
-    configuration, or a weight file that is missing or not the one that was saved.
+    configuration, or a file that is missing, added or not the one that was saved.
     """
     directory = Path(directory)
-    description = _read_description(directory)
-    _verify_files(directory, description["sha256"])
+    description = read_description(directory)
+    _verify_files(directory, description.sha256)
     try:
-        config = parse_config(description["config"], source=f"{directory / DESCRIPTION}")
+        config = parse_config(description.config, source=f"{directory / DESCRIPTION}")
     except ConfigError as error:
         raise ValueError(f"{error}; was it written by another version of hia?") from None
-    percentiles = description["sharpness"]
     encoder_folder = directory / "image_encoder"
     return AnimationModel(
         config=config,
-        animator=_load_animator(directory, config, description["motion"], DTYPES[description["dtype"]]),
+        animator=_load_animator(directory, description.motion, description.dtype, attention),
         codec=load_codec(directory / "codec"),
         image_encoder=load_image_encoder(str(encoder_folder)) if encoder_folder.is_dir() else None,
-        sharpness=SharpnessScale(**percentiles) if percentiles else None,
+        sharpness=description.sharpness,
     )
 
 
@@ -116,25 +145,33 @@ def _write(model: AnimationModel, folder: Path) -> None:
         model.image_encoder.save(folder / "image_encoder")
     # γ is written as the number that was used, so that no later rule can change it.
     config = replace(model.config, schedule=replace(model.config.schedule, gamma=model.config.gamma))
-    description = {
-        "format_version": FORMAT_VERSION,
-        "motion": animator.has_motion,
-        "dtype": str(animator.unet.dtype).removeprefix("torch."),
-        "sharpness": asdict(model.sharpness) if model.sharpness else None,
-        "config": asdict(config),
-        "sha256": {str(file.relative_to(folder)): _sha256(file) for file in sorted(folder.rglob("*.safetensors"))},
-    }
-    (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    for file in files:
+        file.chmod(0o644)  # safetensors are written for their owner alone
+    dtypes: dict[str, Any] = {name: str(network.dtype).removeprefix("torch.") for name, network in networks.items()}
+    description = Description(
+        format_version=FORMAT_VERSION,
+        motion=animator.has_motion,
+        dtype=dtypes,
+        sharpness=model.sharpness,
+        config=asdict(config),
+        sha256={str(file.relative_to(folder)): _sha256(file) for file in files},
+    )
+    (folder / DESCRIPTION).write_text(json.dumps(asdict(description), indent=2) + "\n", encoding="utf-8")
 
 
-def _load_animator(directory: Path, config: Config, motion: bool, dtype: torch.dtype) -> Animator:
-    unet_class = UNetMotionModel if motion else UNet2DConditionModel
-    options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "torch_dtype": dtype}
+def _load_animator(directory: Path, motion: bool, dtypes: Mapping[str, str], attention: str) -> Animator:
+    def load(network_class: Any, name: str) -> Any:
+        dtype = getattr(torch, dtypes[name])
+        return network_class.from_pretrained(
+            directory / name, use_safetensors=True, local_files_only=True, torch_dtype=dtype
+        )
+
     animator = Animator(
-        AppearanceEncoder(UNet2DConditionModel.from_pretrained(directory / "appearance_encoder", **options)),
-        ControlNetModel.from_pretrained(directory / "controlnet", **options),
-        unet_class.from_pretrained(directory / "unet", **options),
-        attention=config.network.attention,
+        AppearanceEncoder(load(UNet2DConditionModel, "appearance_encoder")),
+        load(ControlNetModel, "controlnet"),
+        load(UNetMotionModel if motion else UNet2DConditionModel, "unet"),
+        attention,
     )
     # The weights lie in the mapped file, unaligned: in memory of their own, they give the same rounding as before
     # saving, and the file may be replaced while the model is in use.
@@ -143,27 +180,27 @@ def _load_animator(directory: Path, config: Config, motion: bool, dtype: torch.d
     return animator
 
 
-def _read_description(directory: Path) -> dict[str, Any]:
-    file = directory / DESCRIPTION
+def read_description(directory: str | Path) -> Description:
+    """What a model directory says of itself, checked. Raises FileNotFoundError or ValueError as `load_model` does."""
+    file = Path(directory) / DESCRIPTION
     if not file.is_file():
         raise FileNotFoundError(f"{directory} is not a model directory: there is no {DESCRIPTION} in it")
     try:
-        description = json.loads(file.read_text(encoding="utf-8"))
-        version = description["format_version"]
-    except (ValueError, KeyError, TypeError) as error:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        version = values["format_version"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{file}: not a model description ({error})") from None
     if version != FORMAT_VERSION:
         raise ValueError(f"{file}: format version {version}; this version of hia reads {FORMAT_VERSION}")
-    if missing := {"motion", "dtype", "sharpness", "config", "sha256"} - set(description):
-        raise ValueError(f"{file}: missing {', '.join(sorted(missing))}")
-    if description["dtype"] not in DTYPES:
-        raise ValueError(f"{file}: dtype must be one of {', '.join(DTYPES)}, not {description['dtype']!r}")
-    return description
+    try:
+        return TypeAdapter(Description).validate_python(values)
+    except ValidationError as error:
+        raise ValueError(f"{file}: {explain(error)}") from None
 
 
 def _verify_files(directory: Path, expected: dict[str, str]) -> None:
-    """Refuse a directory whose weights are not those that were saved."""
-    found = {str(file.relative_to(directory)) for file in directory.rglob("*.safetensors")}
+    """Refuse a directory whose files are not those that were saved, no more and no fewer."""
+    found = {str(file.relative_to(directory)) for file in directory.rglob("*") if file.is_file()} - {DESCRIPTION}
     for name in sorted(found | set(expected)):
         if name not in expected:
             raise ValueError(f"{directory}: {name} was not saved with this model")

@@ -107,7 +107,7 @@ class ReferenceAttention:
         """hidden_states [B·F, L, C]; reference by clip [B, L', C]; keep bool [B], False: drop that clip's reference."""
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         project, dropout = attention.to_out
-        if context.shape[1] == 1 and not torch.is_grad_enabled():
+        if encoder_hidden_states is not None and context.shape[1] == 1 and not torch.is_grad_enabled():
             # Softmax over the single image token is 1 whatever the query; in training, the query keeps its (zero)
             # gradient, which distributed training waits for.
             return dropout(project(attention.to_v(context))).expand_as(hidden_states)

@@ -18,7 +18,7 @@ SHOULDERS, HIPS = ([JOINTS[f"{side}_{joint}"] for side in ("left", "right")] for
 
 # The longest that a limb is seen, but for outliers.
 LONG_PERCENTILE = 95
-# How far a ratio may deviate from the whole person's; beyond it, a limb of the reference is foreshortened.
+# How far a ratio may deviate from the whole person's; beyond it, the limb is foreshortened and tells nothing.
 LARGEST_DEVIATION = 1.5
 # Roots of the fingers: fingers bend, so a hand's size is that of its palm.
 PALM = (5, 9, 13, 17)
@@ -125,7 +125,7 @@ def _scales(bones: list[Bone], source: Skeleton, target: Skeleton) -> tuple[dict
     overall = float(np.median([usual[kind] for kind in limbs]))
     correction = overall / float(np.median([longest[kind] for kind in limbs]))
     low, high = overall / LARGEST_DEVIATION, overall * LARGEST_DEVIATION
-    scales = {kind: min(max(ratio * correction, low), high) for kind, ratio in longest.items()}
+    scales = {kind: ratio * correction for kind, ratio in longest.items() if low <= ratio * correction <= high}
     return {bone.kind: scales.get(bone.kind, overall) for bone in bones}, overall
 
 
@@ -161,25 +161,26 @@ def _rebuilt(
     overall: float,
 ) -> NDArray[np.float64]:
     """The driving points [N, 135, 2], carried along the tree from the root."""
-    moved = source.points.copy()
-    origin = _filled(source.points[:, root], source.seen[:, root])
-    moved[:, root] = start + overall * (origin - origin[0])
-    # A point that is not seen cannot carry others: its parent does, over both bones, by the overall scale.
-    carriers = {root: (origin, moved[:, root], np.ones(len(origin), bool))}
+    points = _gaps_filled(source)
+    shown = np.atleast_1d(source.seen.any(axis=0))
+    moved = points.copy()
+    moved[:, root] = start + overall * (points[:, root] - points[0, root])
+    # A point that is never seen cannot carry others: its parent does, over both bones, by the overall scale.
+    carriers = {root: root}
     for child, parent, kind, _ in bones:
-        before, after, parent_seen = carriers[parent]
-        ratio = np.where(parent_seen, scales[kind], overall)[:, None]
-        moved[:, child] = after + ratio * (source.points[:, child] - before)
-        seen = source.seen[:, child]
-        carriers[child] = (
-            np.where(seen[:, None], source.points[:, child], before),
-            np.where(seen[:, None], moved[:, child], after),
-            seen,
-        )
+        carrier = carriers[parent]
+        ratio = scales[kind] if carrier == parent else overall
+        moved[:, child] = moved[:, carrier] + ratio * (points[:, child] - points[:, carrier])
+        carriers[child] = child if shown[child] else carrier
     return moved
 
 
-def _filled(path: NDArray[np.float64], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """A path [N, 2] with the places where it is not seen interpolated over frames."""
-    frames = np.arange(len(path))
-    return np.stack([np.interp(frames, frames[seen], path[seen, axis]) for axis in (0, 1)], axis=1)
+def _gaps_filled(source: Skeleton) -> NDArray[np.float64]:
+    """The points, interpolated over the frames that do not show them, so that what they carry does not jump."""
+    points, frames = source.points.copy(), np.arange(len(source.points))
+    for point in range(points.shape[1]):
+        seen = source.seen[:, point]
+        if seen.any():
+            for axis in (0, 1):
+                points[:, point, axis] = np.interp(frames, frames[seen], points[seen, point, axis])
+    return points

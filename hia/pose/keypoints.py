@@ -141,6 +141,8 @@ class KeypointSequence:
 
 def _float32(values: ArrayLike, name: str) -> NDArray[np.float32]:
     """A read-only float32 copy."""
+    if np.iscomplexobj(values):
+        raise ValueError(f"{name} must be real numbers")
     try:
         with np.errstate(over="ignore"):
             array = np.array(values, dtype=np.float32)

@@ -1,5 +1,10 @@
-"""Losses: the regional ones of paper sec. 3.1 beside the usual noise prediction error."""
+"""Losses: the regional ones of paper sec. 3.1 beside the usual noise prediction error.
 
+Their means are taken over one micro-batch. Ranks and accumulation steps then average those means, so with micro-batches
+of one sample a sample without a face counts as a face without error.
+"""
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -26,7 +31,10 @@ def identity_loss(reference_embedding: Tensor, predicted_embedding: Tensor, usab
     Embeddings [B, D] (any length); usable bool [B]: samples with a face that can be compared, default all. → scalar:
     the mean over usable samples, 0 if there is none.
     """
-    distance = 1 - F.cosine_similarity(reference_embedding.float(), predicted_embedding.float(), dim=-1)
+    reference, predicted = reference_embedding.float(), predicted_embedding.float()
     if usable is None:
-        return distance.mean()
-    return distance.masked_fill(~usable, 0).sum() / usable.sum().clamp(min=1)
+        return (1 - F.cosine_similarity(reference, predicted, dim=-1)).mean()
+    # Taken out before the cosine: behind it, a NaN would still reach the gradient.
+    reference, predicted = (torch.where(usable[:, None], x, torch.ones_like(x)) for x in (reference, predicted))
+    distance = 1 - F.cosine_similarity(reference, predicted, dim=-1)
+    return torch.where(usable, distance, 0).sum() / usable.sum().clamp(min=1)

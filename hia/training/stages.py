@@ -88,6 +88,7 @@ REGIONAL = Stage(
     iterations=4_000,
     timesteps=(0, 125),
     losses=LossWeights(noise=1.0, face=1.0, hand=1.0, identity=0.1),
+    condition_dropout=0.0,  # a dropped sample does not read the appearance encoder, all that this stage trains
 )
 
 TEMPORAL_HALF = Stage(

@@ -18,7 +18,8 @@ class Regions:
 
     images [B, F, 3, H, W] in [−1, 1]; face_mask, hand_mask [B, F, 1, H, W] in {0, 1}, empty where nothing is seen;
     five_points [B, F, 5, 2]: the target's face points in pixels (any finite value where the face is not usable);
-    face_usable bool [B, F]; reference_embedding [B, D] of the reference's face, None where no identity loss is used.
+    face_usable bool [B, F]: the target's face *and* the reference's can be compared; reference_embedding [B, D] of the
+    reference's face (any value where it has none), None where no identity loss is used.
     """
 
     images: Tensor
@@ -64,7 +65,8 @@ def training_loss(
     """The stage's weighted loss, and each of its terms by name (noise, face, hand, identity).
 
     Timesteps, noise and dropped conditions are drawn from `generator`, in this order. `model` is an Animator or a
-    wrapper of one. Raises ValueError when the stage has regional losses and the batch or `supervision` lacks them.
+    wrapper of one, with all its weights of one type. Raises ValueError when the stage has regional losses and the batch
+    or `supervision` lacks them.
     """
     latents = batch.latents.float()
     timesteps = _draw_timesteps(latents, stage, generator)

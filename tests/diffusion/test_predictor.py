@@ -123,9 +123,13 @@ def test_residuals_are_kept_for_no_more_than_a_window(setting):
     original = predictor._residuals.gather
 
     def gather(frames):
-        held.append(len(predictor._residuals._by_frame))
+        tensors = [tensor for kept in predictor._residuals._by_frame.values() for tensor in kept]
+        stored = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+        held.append(
+            (sum(stored.values()), sum(tensor.nbytes for tensor in tensors) / len(predictor._residuals._by_frame))
+        )
         return original(frames)
 
     predictor._residuals.gather = gather
     run(predictor, reference)
-    assert max(held) <= 4
+    assert all(stored <= 4 * one_frame for stored, one_frame in held)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hia.config import SamplingConfig
-from hia.diffusion.sampler import initial_latents, sample_latents
+from hia.diffusion.sampler import average_over_windows, initial_latents, sample_latents
 from hia.diffusion.schedule import NoiseSchedule
 
 SCHEDULE = NoiseSchedule(0.571)
@@ -84,6 +84,18 @@ def test_every_frame_is_covered_in_every_step_and_the_windows_move():
         assert {frame for window in windows for frame in window} == set(range(50))
         layouts.append(tuple(window.start for window in windows))
     assert len(layouts) == 12 and len(set(layouts)) > 2
+
+
+def test_overlapping_windows_are_averaged():
+    def predict(latents, timestep, windows):
+        starts = torch.tensor([float(window.start) for window in windows])
+        return starts.reshape(-1, 1, 1, 1, 1).expand_as(latents)
+
+    windows = [range(0, 4), range(3, 7), range(5, 9)]
+    for window_batch in (1, 2, 3):
+        mean = average_over_windows(predict, torch.zeros(9, *SHAPE), torch.tensor(5), windows, window_batch)
+        expected = torch.tensor([0, 0, 0, 1.5, 3, 4, 4, 5, 5])
+        torch.testing.assert_close(mean, expected.reshape(-1, 1, 1, 1).expand_as(mean))
 
 
 def test_without_prompt_travel_the_windows_stay():

@@ -116,7 +116,9 @@ def test_diffusers_schedulers_start_at_the_last_timestep_with_our_noise_level(na
     torch.testing.assert_close(scheduler.alphas_cumprod.double(), schedule.alphas_cumprod, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["FlowMatchEulerDiscreteScheduler", "UNet2DConditionModel", "NoSuchScheduler"])
+@pytest.mark.parametrize(
+    "name", ["FlowMatchEulerDiscreteScheduler", "UNet2DConditionModel", "NoSuchScheduler", "DDIMInverseScheduler"]
+)
 def test_schedulers_that_cannot_be_used_are_refused_by_name(name):
     with pytest.raises(ValueError, match=name):
         NoiseSchedule(0.5).scheduler(name)

@@ -99,6 +99,20 @@ def test_reference_attention_is_attention_over_own_and_reference_tokens(spatial,
     assert_close(found, layer.to_out[0]((weights @ value).transpose(1, 2).flatten(2)), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("tokens", [1, 5])
+def test_inference_takes_short_cuts_that_change_nothing(spatial, tokens, generator):
+    """Also where a level has a single token left, whose self-attention must still read the reference."""
+    name = self_attentions(spatial.unet)[0]
+    layer, cross = spatial.unet.get_submodule(name), spatial.unet.get_submodule(name.replace("attn1", "attn2"))
+    own, token = torch.randn(3, tokens, 32, generator=generator), torch.randn(3, 1, 16, generator=generator)
+    reference = torch.randn(3, tokens, 32, generator=generator)
+    keys_values = {name: (layer.to_k(reference), layer.to_v(reference))}
+    with torch.no_grad():
+        short = layer(own, reference=keys_values), cross(own, encoder_hidden_states=token)
+    assert_close(short[0], layer(own, reference=keys_values), rtol=0, atol=1e-6)
+    assert_close(short[1], cross(own, encoder_hidden_states=token), rtol=0, atol=1e-6)
+
+
 def test_new_motion_layers_leave_every_frame_unchanged(tiny_config, generator):
     given = inputs(generator, frames=4)
     flat, _ = build_animator(tiny_config())

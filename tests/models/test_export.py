@@ -107,6 +107,22 @@ def test_other_peoples_folders_are_not_replaced(tmp_path, tiny_config):
         save_model(make(tiny_config()), tmp_path / "absent" / "model")
 
 
+def test_the_attention_kernel_is_no_property_of_the_weights(tiny_config, tmp_path):
+    """A model whose training used xformers loads where there is none."""
+    save_model(make(tiny_config()), tmp_path / "model")
+    file = tmp_path / "model" / "hia.json"
+    file.write_text(file.read_text().replace('"attention": "sdpa"', '"attention": "xformers"'))
+    assert load_model(tmp_path / "model").animator.attention == "sdpa"
+
+
+def test_parts_of_different_types_keep_them(tiny_config, tmp_path):
+    model = make(tiny_config())
+    model.animator.controlnet.to(torch.bfloat16)
+    save_model(model, tmp_path / "model")
+    animator = load_model(tmp_path / "model").animator
+    assert (animator.controlnet.dtype, animator.unet.dtype) == (torch.bfloat16, torch.float32)
+
+
 def alter(folder, change):
     description = json.loads((folder / "hia.json").read_text())
     change(description)
@@ -136,7 +152,11 @@ def test_altered_missing_or_added_weights_are_refused_by_name(copied):
         (lambda d: d.update(format_version=99), "format version 99; this version of hia reads 1"),
         (lambda d: d["config"].update(colour="red"), "unknown key colour"),
         (lambda d: d["config"]["schedule"].update(gamma=3), "gamma"),
-        (lambda d: d.pop("sharpness"), "missing sharpness"),
+        (lambda d: d.update(sha256=None), "sha256: Input should be"),
+        (lambda d: d.update(config=[]), r"config = \[\]: Input should be"),
+        (lambda d: d["dtype"].update(unet="int8"), "dtype.unet"),
+        (lambda d: d.update(sharpness="x"), "sharpness"),
+        (lambda d: d.pop("sharpness"), "sharpness: Field required"),
         (lambda d: d.pop("format_version"), "not a model description"),
     ],
 )

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from hia.pose.align import LARGEST_DEVIATION, align_to_reference
+from hia.pose.align import align_to_reference
 from hia.pose.keypoints import FACE, HANDS, JOINTS, NUM_KEYPOINTS, KeypointSequence
 from hia.pose.sidecar import load_keypoints
 
@@ -189,7 +189,19 @@ def test_foreshortened_limb_of_the_reference_does_not_cripple_the_person():
         for point in (JOINTS[wrist], *range(hand.start, hand.stop)):
             reference[point] += shift
     forearm = lengths(aligned(dancer(), reference), *LEFT_ARM)[1]
-    np.testing.assert_allclose(forearm, 70 / LARGEST_DEVIATION, rtol=0.01)
+    np.testing.assert_allclose(forearm, 70, rtol=0.01, err_msg="it says nothing of proportions: the overall scale")
+
+
+def test_a_flickering_wrist_does_not_make_its_hand_jump():
+    driving, scores = dancer(), np.ones((12, NUM_KEYPOINTS))
+    scores[3::2, JOINTS["left_wrist"]] = 0
+    target = (dancer(size=0.6, arms=1.3)[0], np.ones(NUM_KEYPOINTS), 512, 896)
+    steady, flickering = (
+        align_to_reference(sequence(driving, given), *target).keypoints for given in (np.ones_like(scores), scores)
+    )
+    hand = np.s_[:, HANDS[0]]
+    moved = np.abs(np.diff(steady[hand], axis=0)).max()
+    np.testing.assert_allclose(flickering[hand], steady[hand], atol=0.25 * moved)
 
 
 def test_limbs_the_reference_does_not_show_take_the_overall_scale():

@@ -70,6 +70,14 @@ def test_samples_without_a_usable_face_are_left_out_of_the_mean():
     torch.testing.assert_close(identity_loss(reference, predicted, usable), identity_loss(reference[:2], predicted[:2]))
 
 
+def test_a_missing_face_makes_no_nan_in_the_gradient_either():
+    reference, predicted = torch.randn(2, 3, 16, generator=torch.Generator().manual_seed(0))
+    reference[1] = predicted[2] = float("nan")
+    predicted.requires_grad_()
+    identity_loss(reference, predicted, torch.tensor([True, False, False])).backward()
+    assert predicted.grad[0].any() and not predicted.grad[1:].any()
+
+
 def test_no_usable_face_at_all_is_a_loss_of_zero_with_a_zero_gradient():
     predicted = torch.randn(2, 16, requires_grad=True)
     loss = identity_loss(torch.randn(2, 16), predicted, torch.tensor([False, False]))

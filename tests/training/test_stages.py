@@ -11,6 +11,14 @@ def test_the_four_stages_train_what_the_paper_says():
     assert TEMPORAL_HALF.trains == TEMPORAL_FULL.trains == ("motion",)
 
 
+def test_the_recipe_has_the_decided_values():
+    assert REGIONAL.losses == LossWeights(noise=1.0, face=1.0, hand=1.0, identity=0.1)
+    assert SPATIAL.losses == TEMPORAL_HALF.losses == TEMPORAL_FULL.losses == LossWeights(noise=1.0)
+    assert TEMPORAL_HALF.frame_stride == TEMPORAL_FULL.frame_stride == (2, 4)
+    assert [stage.frames for stage in Stages().in_order()] == [1, 1, 16, 16]
+    assert [stage.condition_dropout for stage in Stages().in_order()] == [0.1, 0.0, 0.1, 0.1]
+
+
 def test_only_the_regional_stage_looks_at_pixels():
     assert [stage.losses.regional for stage in Stages().in_order()] == [False, True, False, False]
 

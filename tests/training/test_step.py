@@ -77,6 +77,16 @@ def test_noisy_latents_are_the_schedules_at_the_drawn_timestep(generator):
     assert float(terms["noise"]) == pytest.approx(float(noise.square().mean()), rel=1e-3), "it predicts zero noise"
 
 
+def test_v_prediction_is_trained_toward_v(generator):
+    batch, model = batch_of(generator), Recorder()
+    schedule = NoiseSchedule(0.571, prediction_type="v_prediction")
+    _, terms = training_loss(model, schedule, batch, SPATIAL, torch.Generator().manual_seed(0))
+    alpha = schedule.alphas_cumprod[model.given["timesteps"]].float().reshape(-1, 1, 1, 1, 1)
+    noise = (model.given["noisy"] - alpha.sqrt() * batch.latents) / (1 - alpha).sqrt()
+    velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * batch.latents
+    torch.testing.assert_close(terms["noise"].detach(), velocity.square().mean(), rtol=1e-3, atol=1e-4)
+
+
 def test_conditions_are_dropped_at_the_stated_rate(generator):
     kept = torch.cat([record(SPATIAL, batch_of(generator, batch=64), seed)[0]["keep"] for seed in range(60)])
     assert float((~kept).float().mean()) == pytest.approx(0.1, abs=0.02)
@@ -110,11 +120,37 @@ def test_regional_terms_compare_the_decoded_one_step_estimate(generator):
     batch = batch_of(generator, regions=regions_of(generator))
     codec = build_codec(CodecConfig(kind="pixel", factor=4))
     model = Recorder()
+    stage = replace(stage, losses=LossWeights(face=1.0, hand=1.0))
     _, terms = training_loss(model, SCHEDULE, batch, stage, generator, Supervision(codec))
     alpha = SCHEDULE.alphas_cumprod[model.given["timesteps"]].float().reshape(-1, 1, 1, 1)
     decoded = torch.nn.functional.pixel_shuffle(model.given["noisy"][:, 0] / alpha.sqrt(), 4)
-    expected = regional_mse(decoded, batch.regions.images[:, 0], batch.regions.face_mask[:, 0])
-    torch.testing.assert_close(terms["face"], expected, rtol=1e-4, atol=1e-5)
+    for name, mask in (("face", batch.regions.face_mask), ("hand", batch.regions.hand_mask)):
+        expected = regional_mse(decoded, batch.regions.images[:, 0], mask[:, 0])
+        torch.testing.assert_close(terms[name], expected, rtol=1e-4, atol=1e-5)
+    assert not torch.isclose(terms["face"], terms["hand"])
+
+
+class MeanColour(nn.Module):
+    """Stands where a face embedder stands: an image's mean colour."""
+
+    def forward(self, images, five_points):
+        return images.mean(dim=(2, 3))
+
+
+def test_each_predicted_face_is_compared_with_its_own_clips_reference(generator):
+    """Two clips of two frames; the faces of one frame cannot be used."""
+    regions = regions_of(generator, batch=2, frames=2)
+    references = torch.randn(2, 3, generator=generator)
+    usable = torch.tensor([[True, False], [True, True]])
+    batch = batch_of(generator, 2, 2, replace(regions, reference_embedding=references, face_usable=usable))
+    codec, model = build_codec(CodecConfig(kind="pixel", factor=4)), Recorder()
+    stage = replace(REGIONAL, losses=LossWeights(identity=1.0))
+    _, terms = training_loss(model, SCHEDULE, batch, stage, generator, Supervision(codec, MeanColour()))
+    alpha = SCHEDULE.alphas_cumprod[model.given["timesteps"]].float().reshape(-1, 1, 1, 1, 1)
+    colours = nn.functional.pixel_shuffle(model.given["noisy"] / alpha.sqrt(), 4).mean(dim=(3, 4))
+    pairs = [(references[clip], colours[clip, frame]) for clip, frame in ((0, 0), (1, 0), (1, 1))]
+    expected = torch.stack([1 - nn.functional.cosine_similarity(one, other, dim=0) for one, other in pairs]).mean()
+    torch.testing.assert_close(terms["identity"].detach(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_what_a_regional_stage_lacks_is_named(generator):

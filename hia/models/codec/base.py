@@ -46,17 +46,17 @@ class Codec(FrozenModule, ABC):
         """
         height, width = images.shape[-2:]
         self.check_size(width, height)
-        return (self._encode(images) - self.mean) / self.std
+        return (self._encode(images.to(self.mean.dtype)) - self.mean) / self.std
 
     def decode(self, latents: Tensor) -> Tensor:
         """latents [B, C, h, w] -> images [B, 3, hf, wf], about [-1, 1]: not clamped, so gradients flow."""
-        return self._decode(latents * self.std + self.mean)
+        return self._decode(latents.to(self.mean.dtype) * self.std + self.mean)
 
     def check_size(self, width: int, height: int) -> None:
         """Raise ValueError, with the nearest sizes that fit, unless both are multiples of the factor."""
         for key, size in {"width": width, "height": height}.items():
             below = size // self.factor * self.factor
-            nearest = [str(fitting) for fitting in (below, below + self.factor) if fitting > 0]
+            nearest = [str(fitting) for fitting in (below, below + self.factor) if fitting > 0] or [str(self.factor)]
             if size <= 0 or size % self.factor:
                 raise ValueError(
                     f"{key} {size} is not a multiple of {self.factor}, the factor of the codec {self.name}:"
