@@ -109,22 +109,13 @@ def animate(
     """
     sampling = sampling or model.config.sampling
     _check(model, driving, sampling)
-    return _frames(model, reference, driving, sampling, seed, progress, on_preview)
 
+    def frames() -> Iterator[Frame]:
+        latents = _sample(model, reference, driving, sampling, seed, progress, on_preview)
+        for batch in tqdm(latents.split(sampling.decode_batch), desc="decoding", unit="batch", disable=not progress):
+            yield from _decode(model, batch)
 
-def _frames(
-    model: AnimationModel,
-    reference: Frame,
-    driving: DrivingSignal,
-    sampling: SamplingConfig,
-    seed: int,
-    progress: bool,
-    on_preview: Callable[[Preview], None] | None,
-) -> Iterator[Frame]:
-    latents = _sample(model, reference, driving, sampling, seed, progress, on_preview)
-    batches = latents.split(sampling.decode_batch)
-    for batch in tqdm(batches, desc="decoding", unit="batch", disable=not progress):
-        yield from _decode(model, batch)
+    return frames()
 
 
 def _check(model: AnimationModel, driving: DrivingSignal, sampling: SamplingConfig) -> None:

@@ -55,7 +55,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sampling.add_argument("--window-batch", type=int, help="windows computed at once: faster, needs more memory")
     sampling.add_argument("--seed", type=int, default=0, help="same seed, same video (default 0)")
     sampling.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: a GPU if there is one)")
-
     sampling.add_argument("--attention", choices=("sdpa", "xformers"), default="sdpa", help="kernel (default sdpa)")
 
     pictures = parser.add_argument_group("pictures")
@@ -71,9 +70,8 @@ def run(arguments: argparse.Namespace) -> None:
     writer = VideoWriter(arguments.output, keypoints.fps)
 
     from hia.animation import animate, default_sharpness, driving_signal
-    from hia.models.export import load_model, read_description
+    from hia.models.export import load_model
 
-    read_description(arguments.model)
     model = load_model(arguments.model, arguments.attention)
     sampling = _sampling(arguments, model.config.sampling)
     width, height = (

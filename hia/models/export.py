@@ -93,9 +93,15 @@ def save_model(model: AnimationModel, directory: str | Path) -> None:
         aside = Path(name) / "model"
         aside.mkdir()
         _write(model, aside)
+        replaced = Path(name) / "replaced"
         if directory.exists():
-            os.rename(directory, Path(name) / "replaced")
-        os.rename(aside, directory)
+            os.rename(directory, replaced)
+        try:
+            os.rename(aside, directory)
+        except OSError:
+            if replaced.exists():
+                os.rename(replaced, directory)
+            raise
 
 
 def check_destination(directory: Path) -> None:
@@ -115,7 +121,7 @@ def load_model(directory: str | Path, attention: str = "sdpa") -> AnimationModel
     configuration, or a file that is missing, added or not the one that was saved.
     """
     directory = Path(directory)
-    description = read_description(directory)
+    description = _read_description(directory)
     _verify_files(directory, description.sha256)
     try:
         config = parse_config(description.config, source=f"{directory / DESCRIPTION}")
@@ -180,7 +186,7 @@ def _load_animator(directory: Path, motion: bool, dtypes: Mapping[str, str], att
     return animator
 
 
-def read_description(directory: str | Path) -> Description:
+def _read_description(directory: str | Path) -> Description:
     """What a model directory says of itself, checked. Raises FileNotFoundError or ValueError as `load_model` does."""
     file = Path(directory) / DESCRIPTION
     if not file.is_file():

@@ -68,6 +68,20 @@ def test_other_schedulers_arrive_too(scheduler):
     torch.testing.assert_close(run(Oracle(clean), 20, sampling), clean, rtol=2e-2, atol=2e-2)
 
 
+@pytest.mark.parametrize("deviation", [0.5, 1.0, 2.0])
+def test_gaussian_data_come_back_with_their_own_variance(deviation):
+    """Latents of N(0, s²) have the exact predictor E[ε | x] = σ·x / (ᾱs² + σ²): many steps must restore s."""
+
+    def predict(latents, timestep, windows):
+        alpha = SCHEDULE.alphas_cumprod[int(timestep)].float()
+        return (1 - alpha).sqrt() * latents / (alpha * deviation**2 + 1 - alpha)
+
+    sampling = SamplingConfig(steps=500, window=16, overlap=4)
+    generator = torch.Generator().manual_seed(0)
+    found = sample_latents(predict, torch.zeros(4, 8, 8), 64, SCHEDULE, sampling, generator)
+    assert float(found.std()) == pytest.approx(deviation, rel=0.02)
+
+
 def test_v_prediction_arrives_too():
     schedule = NoiseSchedule(0.571, prediction_type="v_prediction")
     clean = clip(20)
