@@ -90,7 +90,7 @@ def main() -> None:
         config.sampling, steps=arguments.steps, window=arguments.window, overlap=arguments.overlap, guidance_scale=3.5
     )
     if arguments.compile:
-        animator.unet = torch.compile(animator.unet)
+        animator.unet.compile()  # in place: torch.compile would wrap it in another class
 
     def run(predictor: Callable) -> Tensor:
         with torch.no_grad():
@@ -105,14 +105,14 @@ def main() -> None:
         return run(PlainPredictor(animator, reference, token, control, 3.5))
 
     describe(config, arguments, animator)
-    difference = compare(lean(), plain())  # also the warm-up
+    difference = compare(lean(), plain(), arguments.dtype)  # also the warm-up
     seconds = {"lean": [], "plain": []}
     for _ in range(arguments.repeats):
         for name, version in (("lean", lean), ("plain", plain)):
             seconds[name].append(timed(version, reference.device))
     report(arguments, seconds, difference)
-    split(animator, lean, arguments, reference.device)
-    if not arguments.compile:
+    if not arguments.compile:  # neither hooks nor counters see into compiled code
+        split(animator, lean, arguments, reference.device)
         flops(lean, plain, min(seconds["lean"]), reference.device)
 
 
@@ -155,10 +155,10 @@ def inputs(config: Config, arguments: argparse.Namespace) -> tuple[Animator, Ten
     return animator, reference, token, lambda frames: controls[list(frames)]
 
 
-def compare(lean: Tensor, plain: Tensor) -> float:
+def compare(lean: Tensor, plain: Tensor, dtype: str) -> float:
     """Relative difference of the two versions' latents; SystemExit when they are not equal to rounding."""
     difference = float((lean - plain).norm() / plain.norm())
-    if not difference < 0.05:
+    if not difference < (1e-4 if dtype == "float32" else 0.05):
         raise SystemExit(f"the versions differ by {difference:.1e}: nothing to compare")
     return difference
 

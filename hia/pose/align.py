@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hia.pose.keypoints import FACE, HANDS, JOINTS, NUM_KEYPOINTS, SCORE_THRESHOLD, KeypointSequence
+from hia.pose.keypoints import FACE, HANDS, JOINTS, NECK, NUM_KEYPOINTS, SCORE_THRESHOLD, KeypointSequence
 
-# The middles of the shoulders and of the hips, which COCO-WholeBody lacks, follow its 133 points.
-NECK, MID_HIP = NUM_KEYPOINTS, NUM_KEYPOINTS + 1
+# The middle of the hips, which COCO-WholeBody lacks too, follows the neck.
+MID_HIP = NECK + 1
 SHOULDERS, HIPS = ([JOINTS[f"{side}_{joint}"] for side in ("left", "right")] for joint in ("shoulder", "hip"))
 
 # The longest that a limb is seen, but for outliers.

@@ -18,6 +18,9 @@ LEFT_HAND = slice(91, 112)
 RIGHT_HAND = slice(112, 133)
 HANDS = (LEFT_HAND, RIGHT_HAND)
 
+# The middle of the shoulders, which the layout lacks, follows its points where a skeleton needs it.
+NECK = NUM_KEYPOINTS
+
 # Keypoints below this score are not drawn, measured or boxed.
 SCORE_THRESHOLD = 0.3
 

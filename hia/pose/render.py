@@ -12,15 +12,13 @@ from itertools import chain, islice
 import numpy as np
 from numpy.typing import NDArray
 
-from hia.pose.keypoints import FACE, FEET, HANDS, JOINTS, SCORE_THRESHOLD, require_person
+from hia.pose.keypoints import FACE, FEET, HANDS, JOINTS, NECK, SCORE_THRESHOLD, require_person
 from hia.pose.shapes import Colour, Pixels, Point, Shape, Size, discs, ellipse, line, paint_layer, union
 
 Points = list[Point | None]
 Layer = list[Shape | None]
 
 # OpenPose's 18 body points as COCO-WholeBody keypoints, then the feet (big toe, small toe, heel, left first).
-# The neck, which COCO lacks, follows its 133.
-NECK = 133
 BODY_POINTS = (0, NECK, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3, *range(FEET.start, FEET.stop))
 POINT_MIRROR = (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16)
 # OpenPose's limbs as pairs of these points, from bottom to top; the head's are the last five.

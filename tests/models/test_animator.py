@@ -210,6 +210,15 @@ def test_gradient_checkpointing_stores_less_in_the_motion_layers(temporal, gener
     assert stored_bytes() < 0.6 * diffusers_switch < diffusers_switch < plain
 
 
+def test_a_denoiser_compiled_in_place_computes_the_same(temporal, generator):
+    given = inputs(generator)
+    with torch.no_grad():
+        eager = temporal(*given)
+        temporal.unet.compile(backend="aot_eager")
+        assert_close(temporal(*given), eager, rtol=0, atol=1e-4)
+    assert temporal.has_motion
+
+
 def test_checkpointed_weights_keep_their_names(temporal):
     names = list(temporal.state_dict())
     temporal.enable_gradient_checkpointing()
