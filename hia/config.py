@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass
 
+from hia.data.settings import PreprocessConfig, SamplesConfig
 from hia.training.stages import Stages
 
 STRICT = ConfigDict(extra="forbid")
@@ -168,6 +169,8 @@ class Config:
     schedule: ScheduleConfig = ScheduleConfig()
     conditions: ConditionsConfig = ConditionsConfig()
     face_embedder: str | None = "arcface"
+    preprocess: PreprocessConfig = PreprocessConfig()
+    samples: SamplesConfig = SamplesConfig()
     stages: Stages = Stages()
     sampling: SamplingConfig = SamplingConfig()
 

@@ -1,9 +1,8 @@
-"""Video files through PyAV: probing, decoding, and writing that never leaves half a file under its final name."""
+"""Writing videos so that never half a file stands under its final name."""
 
 import os
 import uuid
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -13,39 +12,6 @@ import av
 import numpy as np
 
 from hia.images import Frame
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """What a video is: size in pixels, frames per second, and the frames that really decode."""
-
-    width: int
-    height: int
-    fps: float
-    num_frames: int
-
-
-def probe(path: str | Path) -> VideoInfo:
-    """Size, rate and number of frames of a video; counts by decoding, for headers may lie.
-
-    Raises FileNotFoundError, or ValueError naming the file when it is empty, not a video, or has no frame.
-    """
-    width = height = num_frames = 0
-    with _open(path) as container:
-        stream = container.streams.video[0]
-        fps = float(stream.average_rate or stream.guessed_rate or 0)
-        for frame in _decoded(container, path):
-            width, height, num_frames = frame.width, frame.height, num_frames + 1
-    if num_frames == 0 or fps <= 0:
-        raise ValueError(f"{path}: the video has no frame that decodes")
-    return VideoInfo(width=width, height=height, fps=fps, num_frames=num_frames)
-
-
-def read_frames(path: str | Path) -> Iterator[Frame]:
-    """Decode a video frame by frame, RGB uint8 [H, W, 3]. Raises as `probe` does."""
-    with _open(path) as container:
-        for frame in _decoded(container, path):
-            yield frame.to_ndarray(format="rgb24")
 
 
 class VideoWriter:
@@ -132,26 +98,3 @@ def write_video(path: str | Path, frames: Iterable[Frame], fps: float) -> None:
     with VideoWriter(path, fps) as writer:
         for frame in frames:
             writer.write(frame)
-
-
-def _open(path: str | Path) -> Any:
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such video: {path}")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path}: the file is empty")
-    try:
-        container = av.open(str(path))
-    except (av.FFmpegError, ValueError, OSError) as error:
-        raise ValueError(f"{path}: not a readable video ({error})") from None
-    if not container.streams.video:
-        container.close()
-        raise ValueError(f"{path}: there is no video in it")
-    return container
-
-
-def _decoded(container: Any, path: str | Path) -> Iterator[Any]:
-    try:
-        yield from container.decode(video=0)
-    except av.FFmpegError as error:
-        raise ValueError(f"{path}: decoding failed ({error})") from None

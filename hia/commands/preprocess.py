@@ -1,0 +1,74 @@
+"""Make a clip store of raw videos: shots, one person, keypoints, blur, crops; what is wrong with any is written down.
+
+A second run does only what is missing, and so does one after a crash. On a cluster, the same with Ray Data:
+python -m orchestration.preprocess.
+"""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from hia.data.building import Built
+
+MOST_SHOWN = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options."""
+    parser.add_argument(
+        "videos",
+        nargs="+",
+        metavar="VIDEOS",
+        help="video files, folders of them (TikTok and UBC Fashion are recognised), .txt lists, or fsspec URLs",
+    )
+    parser.add_argument("--output", required=True, metavar="STORE", help="folder or fsspec URL of the clip store")
+    parser.add_argument("--preset", default="quickstart", metavar="NAME", help="preset or .yaml file (%(default)s)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a value, such as preprocess.fps=25"
+    )
+    parser.add_argument("--device", default="cpu", metavar="DEVICE", help="of latents and embeddings (%(default)s)")
+    parser.add_argument("--threads", type=int, metavar="N", help="of the pose networks (all cores)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Preprocess in this process. Raises ValueError, MissingWeights or OSError with a message for the user."""
+    from hia.config_files import load_config
+    from hia.data.building import build_store
+
+    config = load_config(arguments.preset, arguments.set)
+    built = build_store(
+        arguments.videos,
+        arguments.output,
+        config,
+        device=arguments.device,
+        threads=arguments.threads,
+        progress=not arguments.quiet,
+    )
+    tqdm.write(summary(built))
+
+
+def summary(built: "Built") -> str:
+    """What a run did, for people to read."""
+    statistics, store = built.store.statistics, built.store
+    by_split = statistics["by_split"]
+    lines = [
+        f"{built.num_videos} videos, {built.done_before} of them done before",
+        f"{statistics['clips']} clips, {statistics['frames']} frames, {statistics['hours'] * 60:.1f} minutes "
+        f"({by_split['train']['clips']} to train on, {by_split['test']['clips']} to test)",
+    ]
+    if statistics["rejected"]:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in statistics["rejected"].items())
+        lines.append(f"rejected: {reasons} (each with its reason in {store.folder}/rejected.jsonl)")
+    lines += [f"  {one.video}: {one.reason}: {one.message}" for one in store.rejected[:MOST_SHOWN]]
+    if len(store.rejected) > MOST_SHOWN:
+        lines.append(f"  … and {len(store.rejected) - MOST_SHOWN} more")
+    if built.retriable:
+        lines.append(f"{len(built.retriable)} of these may succeed at another run")
+    if statistics["ignored_files"]:
+        ignored = ", ".join(f"{count} {suffix}" for suffix, count in statistics["ignored_files"].items())
+        lines.append(f"other files, passed by: {ignored}")
+    lines.append(f"clip store: {store.folder}   (look at it: hia inspect {store.folder})")
+    return "\n".join(lines)

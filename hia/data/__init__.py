@@ -1,0 +1,1 @@
+"""From raw videos to training samples: sources, preprocessing, the clip store, samples, synthetic dancers."""

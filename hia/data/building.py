@@ -1,0 +1,169 @@
+"""From inputs to a finished clip store: find, skip what is done, preprocess the rest, write the manifest.
+
+How many work at a time is the runner's affair: the one here is a loop, `orchestration.preprocess` has one on Ray Data.
+The finished store is the same for any.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from tqdm import tqdm
+
+from hia.config import Config
+from hia.data import importers
+from hia.data.assembly import assemble, begin_store
+from hia.data.encoders import load_encoders
+from hia.data.fingerprint import content_sha256, fingerprint, preprocessing_settings
+from hia.data.journal import Journal
+from hia.data.preprocess import Job, Worker, explain, pose_estimator
+from hia.data.records import Outcome, Rejection, VideoResult
+from hia.data.sources import VideoSource
+from hia.data.storage import Folder
+from hia.data.store import ClipStore, open_store
+from hia.video import local_copy
+
+# Sends jobs to workers and yields their outcomes, in any order.
+Runner = Callable[[Worker, Sequence[Job]], Iterator[Outcome]]
+
+THREADS = 8
+
+
+def run_here(worker: Worker, jobs: Sequence[Job]) -> Iterator[Outcome]:
+    """The simplest runner: one video after the other in this process."""
+    return map(worker.start(), jobs)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A finished store, and what this run did for it.
+
+    num_videos: found; done_before: of these, those that an earlier run had done; retriable: rejections of this run that
+    do not stay: the next run tries again; seconds_by_step: summed over the workers.
+    """
+
+    store: ClipStore
+    num_videos: int
+    done_before: int
+    retriable: tuple[Rejection, ...]
+    seconds_by_step: dict[str, float]
+
+
+def build_store(
+    inputs: Sequence[str],
+    output: str,
+    config: Config,
+    runner: Runner = run_here,
+    *,
+    device: str = "cpu",
+    threads: int | None = None,
+    progress: bool = False,
+) -> Built:
+    """Make a clip store of videos, or bring an existing one up to date; what is done is not done again.
+
+    inputs: files, folders, lists or fsspec URLs, see `hia.data.importers`. output: a folder or fsspec URL. device,
+    threads: see `Worker`. Raises ValueError when nothing is found, or the store was made with other settings;
+    MissingWeights; OSError when the store cannot be written, or another run is writing it. What is wrong with a video
+    ends in rejected.jsonl instead.
+    """
+    found = importers.find(inputs, config.preprocess.layout)
+    settings = preprocessing_settings(config, load_encoders(config, device))
+    folder = Folder(output)
+    with folder.lock():
+        begin_store(folder, settings)
+        folder.remove_aside()
+        jobs, retriable = plan_jobs(found.sources, config, settings, progress)
+        retriable += [Rejection(video=name, reason=reason, message=said) for name, reason, said in found.problems]
+        journal = Journal(folder)
+        missing = _missing(journal, jobs, progress)
+        seconds: Counter[str] = Counter()
+        outcomes = runner(Worker(config, output, device, threads), missing) if missing else iter(())
+        for outcome in _shown(outcomes, len(missing), progress):
+            seconds.update(outcome.seconds_by_step)
+            retriable += [outcome.transient] if outcome.transient else []
+        current = {job.source.name: job.key for job in jobs}
+        assemble(folder, settings, config.preprocess, current, retriable, found.ignored)
+    store = open_store(output, check="none")
+    return Built(store, len(found.sources), len(jobs) - len(missing), tuple(retriable), dict(seconds))
+
+
+def plan_jobs(
+    sources: Sequence[VideoSource], config: Config, settings: dict[str, Any], progress: bool = False
+) -> tuple[list[Job], list[Rejection]]:
+    """A job for each video, and rejections of those that cannot be read or are copies of another."""
+    estimates = any(_is_estimated(source, config) for source in sources)
+    pose = pose_estimator(config).fingerprint if estimates else None
+    jobs: dict[str, Job] = {}
+    rejected = []
+    with ThreadPoolExecutor(THREADS) as threads:
+        keys = threads.map(lambda source: _key(source, config, settings, pose), sources)
+        bar = tqdm(keys, total=len(sources), desc="reading videos", unit="video", disable=not progress)
+        for source, key in zip(sources, bar, strict=True):
+            if isinstance(key, Rejection):
+                rejected.append(key)
+            elif key in jobs:
+                said = f"the same content as {jobs[key].source.name}, which is used"
+                rejected.append(Rejection(video=source.name, reason="duplicate", message=said))
+            else:
+                jobs[key] = Job(source, key)
+    return list(jobs.values()), rejected
+
+
+def _key(source: VideoSource, config: Config, settings: dict[str, Any], pose: str | None) -> str | Rejection:
+    """The key of a video's content, its keypoints' origin and the settings; or why it cannot be read."""
+    try:
+        with local_copy(source.location) as path:
+            video = content_sha256(path)
+        origin = pose
+        if not _is_estimated(source, config) and source.sidecar is not None:
+            with local_copy(source.sidecar) as path:
+                origin = content_sha256(path)
+        return fingerprint(settings, video, origin, source.fps)
+    except (OSError, ValueError) as error:
+        reason, message, _ = explain(error)
+        return Rejection(video=source.name, reason=reason, message=message)
+
+
+def _is_estimated(source: VideoSource, config: Config) -> bool:
+    wanted = config.preprocess.pose.source
+    return wanted == "estimate" or (wanted == "auto" and source.sidecar is None)
+
+
+def _missing(journal: Journal, jobs: Sequence[Job], progress: bool) -> list[Job]:
+    """The jobs of which no whole result is noted; those noted under another name are renamed."""
+
+    def is_done(job: Job) -> bool:
+        result = journal.result(job.key)
+        if result is not None and (renamed := _renamed(result, job.source)) != result:
+            journal.finish(renamed)
+        return result is not None
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        bar = tqdm(threads.map(is_done, jobs), total=len(jobs), desc="looking for done ones", disable=not progress)
+        return [job for job, done in zip(jobs, bar, strict=True) if not done]
+
+
+def _renamed(result: VideoResult, source: VideoSource) -> VideoResult:
+    return dataclasses.replace(
+        result,
+        name=source.name,
+        group=source.group or source.name,
+        split=source.split,
+        clips=tuple(dataclasses.replace(clip, video=source.name) for clip in result.clips),
+        rejected=tuple(dataclasses.replace(one, video=source.name) for one in result.rejected),
+    )
+
+
+def _shown(outcomes: Iterator[Outcome], total: int, progress: bool) -> Iterator[Outcome]:
+    """Pass outcomes on under a progress bar that counts clips and rejections."""
+    clips = rejections = 0
+    with tqdm(total=total, desc="preprocessing", unit="video", disable=not progress or not total) as bar:
+        for outcome in outcomes:
+            clips += len(outcome.result.clips) if outcome.result else 0
+            rejections += len(outcome.result.rejected) if outcome.result else 1
+            bar.set_postfix(clips=clips, rejected=rejections, refresh=False)
+            bar.update()
+            yield outcome

@@ -1,0 +1,61 @@
+"""The arrays of one clip, measured from its frames and keypoints: blur, boxes, face points (paper sec. 3.2, A.4)."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hia.conditions.blur import hand_movement, sharpness
+from hia.conditions.regions import Box, face_box, face_is_usable, five_points, hand_boxes
+from hia.data.jpeg import encode_jpeg
+from hia.images import Frame
+from hia.pose.keypoints import KeypointSequence
+
+Arrays = dict[str, NDArray]
+
+NO_BOX = (-1, -1, -1, -1)
+
+
+def measure_keypoints(sequence: KeypointSequence, filled: NDArray[np.bool_]) -> Arrays:
+    """All arrays of a clip that its keypoints alone give; `hia.data.clip.Clip` says their types and shapes.
+
+    filled: bool [N, 133], keypoints that were interpolated.
+    """
+    width, height = sequence.width, sequence.height
+    people = list(zip(sequence.keypoints, sequence.scores, strict=True))
+    hands = [hand_boxes(*person, width, height) for person in people]
+    faces = [face_box(*person, width, height) for person in people]
+    points = [five_points(*person) for person in people]
+    usable = [face_is_usable(five, face, width) for five, face in zip(points, faces, strict=True)]
+    unknown = np.full((5, 2), np.nan, np.float32)
+    return {
+        "keypoints": sequence.keypoints,
+        "scores": sequence.scores,
+        "filled": filled,
+        "movement": hand_movement(sequence.keypoints, sequence.scores, width, height, sequence.fps),
+        "hand_boxes": np.array([[box or NO_BOX for box in pair] for pair in hands], np.int32),
+        "face_boxes": np.array([box or NO_BOX for box in faces], np.int32),
+        "five_points": np.stack([unknown if five is None else five for five in points]),
+        "face_usable": np.array(usable, bool),
+    }
+
+
+def measure_frames(frames: Iterable[Frame], boxes: NDArray[np.int32], jpeg_quality: int) -> Arrays:
+    """JPEGs of all frames and the raw sharpness of each hand, without holding more than one frame.
+
+    frames: RGB uint8 [H, W, 3]; boxes: `hand_boxes` of `measure_keypoints`. The sharpness is that of the frame before
+    it becomes a JPEG. Raises ValueError when there are fewer or more frames than boxes.
+    """
+    pictures, sharpnesses = [], []
+    for frame, pair in zip(frames, boxes, strict=True):
+        pictures.append(encode_jpeg(frame, jpeg_quality))
+        sharpnesses.append([_sharpness(frame, Box(*box.tolist())) for box in pair])
+    return {
+        "jpeg": np.concatenate(pictures),
+        "offsets": np.cumsum([0, *map(len, pictures)], dtype=np.int64),
+        "sharpness": np.array(sharpnesses, np.float32),
+    }
+
+
+def _sharpness(frame: Frame, box: Box) -> float:
+    return float("nan") if box == NO_BOX else sharpness(frame[box.top : box.bottom, box.left : box.right])

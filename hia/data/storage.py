@@ -1,0 +1,156 @@
+"""A folder of files, local or at any fsspec URL: atomic writes, listing, local copies."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+# Every name that is being written starts so, in the folder that it is for; readers and listings pass them by.
+ASIDE = ".hia-aside-"
+LOCK = ".lock"
+
+
+class WriteError(OSError):
+    """A file of the folder could not be written: the disk is full, or there is no permission."""
+
+
+class Folder:
+    """A folder at a local path or an fsspec URL (`s3://bucket/store`), with `/`-separated names in it.
+
+    A file appears under its name complete or not at all. Object stores give that by themselves.
+    """
+
+    def __init__(self, location: str | Path) -> None:
+        self.location = str(location)
+        self.files, self.root = fsspec.core.url_to_fs(self.location)
+        self.is_local = isinstance(self.files, LocalFileSystem)
+
+    def __str__(self) -> str:
+        return self.location
+
+    def path(self, name: str) -> str:
+        """Full path of a name in this folder."""
+        return f"{self.root}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file or folder."""
+        return bool(self.files.exists(self.path(name)))
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file; None when there is none."""
+        try:
+            info = self.files.info(self.path(name))
+        except FileNotFoundError:
+            return None
+        return int(info["size"]) if info["type"] == "file" else None
+
+    def read(self, name: str) -> bytes:
+        """The whole file. Raises FileNotFoundError, and OSError when it cannot be read."""
+        return bytes(self.files.cat_file(self.path(name)))
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file, replacing an older one. Raises WriteError; nothing is left of it then."""
+        try:
+            self._write_locally(name, content) if self.is_local else self.files.pipe_file(self.path(name), content)
+        except OSError as error:
+            raise WriteError(f"{self}: {name} cannot be written ({error.strerror or error})") from None
+
+    def _write_locally(self, name: str, content: bytes) -> None:
+        path = Path(self.path(name))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f"{ASIDE}{uuid.uuid4().hex}")
+        try:
+            with open(aside, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    def remove(self, name: str) -> None:
+        """Remove a file or a folder with all that is in it; nothing happens when there is none."""
+        if self.exists(name):
+            self.files.rm(self.path(name), recursive=True)
+
+    def remove_aside(self) -> None:
+        """Remove what killed writers left behind. Only while no one writes."""
+        if self.is_local:
+            for path in Path(self.root).rglob(f"{ASIDE}*"):
+                path.unlink(missing_ok=True)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other runs out of a local folder, which is made if it is not there. Raises OSError when one is in it.
+
+        The lock goes with the process that holds it. Remote folders are not locked.
+        """
+        if not self.is_local:
+            yield
+            return
+        try:
+            Path(self.root).mkdir(parents=True, exist_ok=True)
+            lock = os.open(Path(self.root, LOCK), os.O_CREAT | os.O_WRONLY)
+        except OSError as error:
+            raise WriteError(f"{self}: cannot be written to ({error.strerror})") from None
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise OSError(f"{self}: another run is writing to this store; wait for it, or end it") from None
+            yield
+        finally:
+            os.close(lock)
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the files directly in a sub-folder, sorted, without the folder."""
+        try:
+            entries = self.files.ls(self.path(folder), detail=False, refresh=True)
+        except FileNotFoundError:
+            return []
+        names = (str(entry).rsplit("/", 1)[-1] for entry in entries)
+        return sorted(name for name in names if name and not name.startswith(ASIDE))
+
+    def local(self, name: str, sha256: str) -> Path:
+        """A local path of a file: itself, or a copy in the user's cache, made once per content.
+
+        sha256: of the file's content; it names the copy, and a copy that differs is not kept (ValueError).
+        """
+        if self.is_local:
+            return Path(self.path(name))
+        folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hia" / "clips" / sha256[:2]
+        copy = folder / sha256
+        if copy.is_file():
+            return copy
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = folder / f"{ASIDE}{uuid.uuid4().hex}"
+        try:
+            with self.files.open(self.path(name), "rb") as source, open(aside, "xb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+            if file_sha256(aside) != sha256:
+                raise ValueError(f"{self}: {name} is not the file that the manifest lists (its content has changed)")
+            os.replace(aside, copy)
+        finally:
+            aside.unlink(missing_ok=True)
+        return copy
+
+
+def file_sha256(path: str | Path) -> str:
+    """Hex digest of a local file's content."""
+    with open(path, "rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def bytes_sha256(content: bytes) -> str:
+    """Hex digest of bytes."""
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,28 @@
+"""Videos through PyAV: probing, decoding with true times and upright pictures, and writing whole files or none."""
+
+from hia.video.errors import MissingVideo, UnreachableVideo, VideoError
+from hia.video.folders import natural_key
+from hia.video.picture import MAX_SIDE
+from hia.video.reading import TimedFrame, VideoInfo, frames_at, iterate, probe, read_frames
+from hia.video.remote import local_copy
+from hia.video.timing import nominal_rate, resample
+from hia.video.writing import VideoWriter, write_video
+
+__all__ = [
+    "MAX_SIDE",
+    "MissingVideo",
+    "TimedFrame",
+    "UnreachableVideo",
+    "VideoError",
+    "VideoInfo",
+    "VideoWriter",
+    "frames_at",
+    "iterate",
+    "local_copy",
+    "natural_key",
+    "nominal_rate",
+    "probe",
+    "read_frames",
+    "resample",
+    "write_video",
+]

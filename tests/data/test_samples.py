@@ -1,0 +1,458 @@
+"""Training samples: which frames they are made of, and what of a clip they hold."""
+
+import pickle
+import shutil
+from collections import Counter
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from tiny_store import HEIGHT, TOKEN_DIMENSION, WIDTH, TinyClip, made_up, write_store
+from torch import Tensor
+
+from hia.conditions.blur import SharpnessScale, clip_ranks
+from hia.conditions.control import render_control
+from hia.conditions.regions import box_mask, face_box, five_points, hand_boxes
+from hia.config import Config
+from hia.config_files import load_config
+from hia.data.samples import Draw, TrainingSamples
+from hia.data.samples.draw import stored_step
+from hia.data.store import ClipStore, open_store
+from hia.images import to_tensor
+from hia.models.codec import PixelCodec
+from hia.pose.render import OPENPOSE, render_skeleton
+from hia.training.stages import REGIONAL, SPATIAL, TEMPORAL_FULL, TEMPORAL_HALF, LossWeights, Stage
+
+WINDOWS = replace(TEMPORAL_FULL, frames=5, static_clip_probability=0.0)
+HALF_WINDOWS = replace(TEMPORAL_HALF, frames=5)
+WITHOUT_IDENTITY = replace(REGIONAL, losses=LossWeights(noise=1, face=1, hand=1))
+
+
+def configuration(*overrides: str) -> Config:
+    size = [f"width={WIDTH}", f"height={HEIGHT}", f"network.cross_attention_dim={TOKEN_DIMENSION}"]
+    return load_config("quickstart", [*size, *overrides])
+
+
+@pytest.fixture(scope="module")
+def store(tiny_store: Path) -> ClipStore:
+    return open_store(tiny_store)
+
+
+@pytest.fixture(scope="module")
+def plain(plain_store: Path) -> ClipStore:
+    return open_store(plain_store)
+
+
+def samples_of(store: ClipStore, stage: Stage = SPATIAL, *overrides: str, seed: int = 0) -> TrainingSamples:
+    return TrainingSamples(store, configuration(*overrides), stage, seed)
+
+
+def draws(samples: TrainingSamples, count: int = 300) -> list[Draw]:
+    return [samples.draw(position) for position in range(count)]
+
+
+def cut_short(clip: TinyClip, frames: int, **changes: object) -> TinyClip:
+    keypoints = replace(
+        clip.keypoints, keypoints=clip.keypoints.keypoints[:frames], scores=clip.keypoints.scores[:frames]
+    )
+    return replace(clip, keypoints=keypoints, frames=clip.frames[:frames], **changes)
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Whether two samples are equal in every value."""
+    if is_dataclass(one):
+        return all(equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
+    return torch.equal(one, other) if isinstance(one, Tensor) else one == other
+
+
+# ------------------------------------------------------------------------------------------------------ which frames
+
+
+@pytest.mark.parametrize("stage", [SPATIAL, REGIONAL, WINDOWS])
+def test_a_sample_depends_on_seed_stage_and_position_alone(store: ClipStore, stage: Stage):
+    forward = [samples_of(store, stage)[position] for position in (0, 7, 50)]
+    samples = samples_of(store, stage)
+    assert all(equal(samples[position], sample) for position, sample in zip((50, 7, 0), forward[::-1], strict=True))
+    assert all(equal(pickle.loads(pickle.dumps(samples))[7], sample) for sample in forward[1:2])
+
+
+def test_seeds_stages_and_epochs_draw_differently(store: ClipStore):
+    samples = samples_of(store)
+    first, second = ([samples.draw(epoch * len(samples) + n) for n in range(len(samples))] for epoch in (0, 1))
+    other_seed = draws(samples_of(store, seed=1), len(samples))
+    other_stage = draws(samples_of(store, replace(SPATIAL, name="other")), len(samples))
+    ids = [[draw.sample_id for draw in drawn] for drawn in (first, second, other_seed, other_stage)]
+    assert len({tuple(sorted(drawn)) for drawn in ids}) == 4
+
+
+def test_an_epoch_draws_from_each_clip_by_its_length(store: ClipStore):
+    samples = samples_of(store, SPATIAL, "samples.samples_per_second=3")
+    for epoch in (0, 1):
+        drawn = Counter(samples.clip_at(epoch * len(samples) + n).id for n in range(len(samples)))
+        assert drawn == {info.id: round(3 * info.seconds) for info in store.of_split("train")}
+
+
+def test_even_the_shortest_clip_comes_once_in_an_epoch(store: ClipStore):
+    samples = samples_of(store, SPATIAL, "samples.samples_per_second=0.001")
+    assert sorted(samples.clip_at(n).id for n in range(len(samples))) == [i.id for i in store.of_split("train")]
+
+
+def test_samples_are_of_the_asked_split_only(store: ClipStore):
+    config = configuration()
+    for split in ("train", "test"):
+        samples = TrainingSamples(store, config, SPATIAL, 0, split)
+        assert {samples.clip_at(n).id for n in range(2 * len(samples))} == {i.id for i in store.of_split(split)}
+
+
+def test_reference_and_target_lie_apart_in_time(store: ClipStore):
+    for draw in draws(samples_of(store, SPATIAL, "samples.reference_distance_seconds=0.8")):
+        assert abs(draw.reference - draw.targets[0]) / draw.clip.fps >= 0.8 - 1e-6
+
+
+def test_every_frame_can_be_a_target_and_every_reference_is_drawn(store: ClipStore):
+    drawn = draws(samples_of(store, SPATIAL, "samples.reference_distance_seconds=0.5"), 3000)
+    for info in store.of_split("train"):
+        mine = [draw for draw in drawn if draw.clip == info]
+        assert {draw.targets[0] for draw in mine} == set(range(info.num_frames))
+        assert {draw.reference for draw in mine} == set(range(info.num_frames))
+
+
+def test_in_a_short_clip_the_reference_is_as_far_as_it_can_be(tiny_clips: list[TinyClip], tmp_path: Path):
+    short = open_store(write_store(tmp_path / "short", [cut_short(tiny_clips[1], 12)]))
+    for draw in draws(samples_of(short, SPATIAL, "samples.reference_distance_seconds=2"), 100):
+        assert abs(draw.reference - draw.targets[0]) == max(draw.targets[0], 11 - draw.targets[0])
+
+
+def test_the_reference_is_never_the_target_but_in_a_clip_of_one_frame(tiny_clips: list[TinyClip], tmp_path: Path):
+    two, one = cut_short(tiny_clips[1], 2), cut_short(tiny_clips[2], 1)
+    folder = write_store(tmp_path / "store", [two, one, tiny_clips[0]])
+    drawn = draws(samples_of(open_store(folder), SPATIAL, "samples.reference_distance_seconds=0"), 300)
+    same = {draw.clip.id for draw in drawn if draw.reference == draw.targets[0]}
+    assert same == {"clip001"} and {draw.clip.id for draw in drawn} == {"clip000", "clip001", "clip002"}
+
+
+def test_where_faces_are_compared_the_reference_has_an_embedding(store: ClipStore):
+    with_faces = 0
+    for draw in draws(samples_of(store, REGIONAL, "samples.reference_distance_seconds=0.5")):
+        frames = store.read(draw.clip).face_frames
+        if len(frames):
+            with_faces += 1
+            assert draw.reference in frames
+            assert abs(draw.reference - draw.targets[0]) / draw.clip.fps >= 0.5 - 1e-6
+        assert draw.reference != draw.targets[0]
+    assert 0 < with_faces < 300
+
+
+@pytest.mark.parametrize(
+    ("stride", "fps", "step"), [(1, 30, 1), (4, 30, 4), (3, 25, 3), (2, 12, 1), (1, 10, 1), (2, 60, 4)]
+)
+def test_strides_are_meant_at_thirty_frames_per_second(stride: int, fps: float, step: int):
+    assert stored_step(stride, fps) == step
+
+
+def test_windows_lie_in_their_clip_with_every_stride_of_the_range(store: ClipStore):
+    found = set()
+    for draw in draws(samples_of(store, WINDOWS)):
+        steps = set(np.diff(draw.targets))
+        assert len(draw.targets) == 5 and len(steps) == 1
+        assert draw.targets[0] >= 0 and draw.targets[-1] < draw.clip.num_frames
+        found |= {(step, draw.clip.fps) for step in steps}
+    assert found == {(stored_step(stride, fps), fps) for stride in (2, 3, 4) for fps in (30.0, 25.0, 24.0)}
+
+
+def test_windows_reach_both_ends_of_a_clip(store: ClipStore):
+    drawn = draws(samples_of(store, WINDOWS), 2000)
+    for info in store.of_split("train"):
+        mine = [draw.targets for draw in drawn if draw.clip == info]
+        assert min(targets[0] for targets in mine) == 0
+        assert max(targets[-1] for targets in mine) == info.num_frames - 1
+
+
+def test_a_stride_too_long_for_a_clip_is_shortened(tiny_clips: list[TinyClip], tmp_path: Path):
+    short = open_store(write_store(tmp_path / "short", [cut_short(tiny_clips[0], 11), tiny_clips[1]]))
+    short_ones = [draw for draw in draws(samples_of(short, WINDOWS), 100) if draw.clip.num_frames == 11]
+    steps = {int(np.diff(draw.targets)[0]) for draw in short_ones}
+    assert steps == {2}
+
+
+def test_clips_too_short_for_a_window_are_left_out_and_told(tiny_clips: list[TinyClip], tmp_path: Path):
+    clips = [cut_short(tiny_clips[0], 8), cut_short(tiny_clips[0], 9), tiny_clips[1]]
+    samples = samples_of(open_store(write_store(tmp_path / "store", clips)), WINDOWS)
+    assert [info.id for info in samples.left_out] == ["clip000"]
+    assert {draw.clip.id for draw in draws(samples, 50)} == {"clip001", "clip002"}
+
+
+def test_a_store_of_too_short_clips_is_refused_with_what_is_needed(store: ClipStore):
+    with pytest.raises(ValueError, match=r"temporal_full needs clips of at least 63 frames at 25 fps .* has 60"):
+        samples_of(store, replace(TEMPORAL_FULL, frames=32))
+
+
+def test_static_clips_repeat_one_frame_at_the_asked_share(store: ClipStore):
+    drawn = draws(samples_of(store, replace(WINDOWS, static_clip_probability=0.2)), 2000)
+    still = [draw for draw in drawn if draw.still]
+    assert all(len(set(draw.targets)) == 1 for draw in still)
+    assert all(len(set(draw.targets)) == 5 for draw in drawn if not draw.still)
+    assert 0.16 < len(still) / len(drawn) < 0.24
+
+
+def test_samples_are_mirrored_at_the_asked_share(store: ClipStore):
+    def share(probability: float) -> float:
+        drawn = draws(samples_of(store, SPATIAL, f"samples.flip_probability={probability}"), 2000)
+        return sum(draw.mirrored for draw in drawn) / len(drawn)
+
+    assert share(0) == 0 and share(1) == 1 and 0.26 < share(0.3) < 0.34
+
+
+# ------------------------------------------------------------------------------------------------ what a sample holds
+
+
+def both_sides(store: ClipStore, stage: Stage, position: int) -> tuple[Draw, object, object]:
+    """A draw, its sample, and the same mirrored."""
+    straight = samples_of(store, stage, "samples.flip_probability=0")
+    mirrored = samples_of(store, stage, "samples.flip_probability=1")
+    assert replace(mirrored.draw(position), mirrored=False) == straight.draw(position)
+    return straight.draw(position), straight[position], mirrored[position]
+
+
+def expected_control(store: ClipStore, draw: Draw, frame: int, scale: SharpnessScale | None = None) -> Tensor:
+    """The control image of one stored frame at the stored size."""
+    clip = store.read(draw.clip)
+    sharpness = (scale or store.sharpness_scale).normalise(clip.sharpness[frame])
+    person = clip.keypoints.keypoints[frame], clip.keypoints.scores[frame]
+    return torch.from_numpy(render_control(*person, clip.movement[frame], sharpness, WIDTH, HEIGHT))
+
+
+@pytest.mark.parametrize("stage", [SPATIAL, WINDOWS])
+def test_control_images_are_those_of_the_stored_frames_whatever_the_stride(store: ClipStore, stage: Stage):
+    samples = samples_of(store, stage, "samples.flip_probability=0")
+    for position in range(5):
+        draw, control = samples.draw(position), samples[position].control
+        expected = torch.stack([expected_control(store, draw, frame) for frame in draw.targets])
+        assert torch.equal(control, expected.half())
+        assert control[:, 3:].any()
+
+
+def test_nothing_moves_in_a_static_clip(store: ClipStore):
+    samples = samples_of(store, replace(WINDOWS, static_clip_probability=1.0), "samples.flip_probability=0")
+    for position in range(4):
+        draw, sample = samples.draw(position), samples[position]
+        expected = expected_control(store, draw, draw.targets[0]).half()
+        assert not sample.control[:, 3:5].any()
+        assert all(torch.equal(frame[[0, 1, 2, 5]], expected[[0, 1, 2, 5]]) for frame in sample.control)
+        assert all(torch.equal(latents, sample.latents[0]) for latents in sample.latents)
+
+
+@pytest.mark.parametrize("position", range(4))
+def test_a_mirrored_sample_is_the_mirror_of_the_plain_one(plain: ClipStore, position: int):
+    draw, straight, mirrored = both_sides(plain, WINDOWS, position)
+    assert torch.equal(mirrored.images, straight.images.flip(-2))
+    assert torch.equal(mirrored.reference_image, straight.reference_image.flip(-2))
+    assert torch.equal(mirrored.control[:, 3], -straight.control[:, 3].flip(-1))
+    assert torch.equal(mirrored.control[:, 4:], straight.control[:, 4:].flip(-1))
+    clip = plain.read(draw.clip)
+    for frame, skeleton in zip(draw.targets, mirrored.control[:, :3], strict=True):
+        person = clip.keypoints.keypoints[frame], clip.keypoints.scores[frame]
+        left_and_right_exchanged = render_skeleton(*person, WIDTH, HEIGHT, palette=OPENPOSE.mirrored())
+        assert torch.allclose(skeleton.float().flip(-1), torch.from_numpy(left_and_right_exchanged), atol=2e-3)
+
+
+def test_without_latents_in_the_store_the_frames_are_given(plain: ClipStore):
+    samples = samples_of(plain, WINDOWS, "samples.flip_probability=0")
+    draw, sample = samples.draw(3), samples[3]
+    clip = plain.read(draw.clip)
+    assert np.array_equal(sample.images, clip.frames(draw.targets))
+    assert np.array_equal(sample.reference_image, clip.frame(draw.reference))
+    assert sample.latents is None and sample.reference_latents is None and sample.image_token is None
+
+
+@pytest.mark.parametrize("stage", [SPATIAL, HALF_WINDOWS])
+def test_with_latents_in_the_store_no_frame_is_decoded(store: ClipStore, stage: Stage):
+    samples = samples_of(store, stage, "samples.flip_probability=0")
+    draw, sample = samples.draw(2), samples[2]
+    clip, size = store.read(draw.clip), samples.size
+    assert np.array_equal(sample.latents, clip.latents(draw.targets, *size))
+    assert np.array_equal(sample.reference_latents, clip.latents([draw.reference], *size)[0])
+    assert sample.images is None and sample.reference_image is None
+
+
+def test_latents_of_a_mirrored_sample_are_those_of_the_mirrored_frame(store: ClipStore, tiny_clips: list[TinyClip]):
+    draw, straight, mirrored = both_sides(store, SPATIAL, 4)
+    frames = next(clip.frames for clip in tiny_clips if clip.video == draw.clip.video)
+    flipped = to_tensor(frames[list(draw.targets)][:, :, ::-1])
+    assert torch.equal(mirrored.latents, PixelCodec(4).encode(flipped).half())
+    assert not torch.equal(mirrored.latents, straight.latents.flip(-1))
+
+
+def test_tokens_are_those_of_the_reference_on_the_side_that_is_seen(store: ClipStore):
+    for side in (False, True):
+        samples = samples_of(
+            store, SPATIAL, f"samples.flip_probability={int(side)}", "pretrained.image_encoder=somewhere"
+        )
+        draw, sample = samples.draw(1), samples[1]
+        assert np.array_equal(sample.image_token, made_up(draw.reference, side, TOKEN_DIMENSION))
+
+
+def test_a_model_without_image_encoder_gets_no_token_though_the_store_has_some(store: ClipStore):
+    assert samples_of(store)[0].image_token is None
+
+
+def test_a_model_with_image_encoder_gets_the_reference_where_the_store_has_no_tokens(
+    plain_store: Path, tmp_path: Path, tiny_clips: list[TinyClip]
+):
+    folder = write_store(tmp_path / "latents", tiny_clips, latent_sizes=[(WIDTH, HEIGHT)])
+    sample = samples_of(open_store(folder), SPATIAL, "pretrained.image_encoder=somewhere")[0]
+    assert sample.latents is not None and sample.images is None
+    assert sample.reference_image.shape == (HEIGHT, WIDTH, 3)
+
+
+@pytest.mark.parametrize(("scale", "tolerance"), [(0.5, 3.0), (0.25, 3.0), (0.75, 0.0)])
+def test_a_smaller_stage_sees_smaller_pictures_and_drawings(plain: ClipStore, scale: float, tolerance: float):
+    samples = samples_of(plain, replace(SPATIAL, resolution_scale=scale), "samples.flip_probability=0")
+    draw, sample = samples.draw(0), samples[0]
+    size = (int(WIDTH * scale), int(HEIGHT * scale))
+    clip, frame = plain.read(draw.clip), draw.targets[0]
+    person = clip.keypoints.resized(*size)
+    sharpness = plain.sharpness_scale.normalise(clip.sharpness[frame])
+    control = render_control(person.keypoints[frame], person.scores[frame], clip.movement[frame], sharpness, *size)
+    assert torch.equal(sample.control[0], torch.from_numpy(control).half())
+    resized = cv2.resize(clip.frame(frame), size, interpolation=cv2.INTER_AREA)
+    assert sample.images.shape == (1, size[1], size[0], 3)
+    assert np.abs(sample.images[0].numpy().astype(float) - resized).mean() <= tolerance
+
+
+@pytest.mark.parametrize("mirrored", [0, 1])
+def test_regions_are_where_face_and_hands_are(store: ClipStore, mirrored: int):
+    samples = samples_of(store, WITHOUT_IDENTITY, f"samples.flip_probability={mirrored}")
+    seen = 0
+    for position in range(12):
+        draw, regions = samples.draw(position), samples[position].regions
+        clip, frame = store.read(draw.clip), draw.targets[0]
+        person = clip.keypoints.keypoints[frame], clip.keypoints.scores[frame]
+        face = torch.from_numpy(box_mask([face_box(*person, WIDTH, HEIGHT)], WIDTH, HEIGHT)).bool()
+        hands = torch.from_numpy(box_mask(hand_boxes(*person, WIDTH, HEIGHT), WIDTH, HEIGHT)).bool()
+        turn = (lambda mask: mask.flip(-1)) if mirrored else (lambda mask: mask)
+        assert torch.equal(regions.face_mask[0], turn(face)) and torch.equal(regions.hand_mask[0], turn(hands))
+        seen += int(face.any()) + int(hands.any())
+        points = five_points(*person)
+        if points is not None and mirrored:
+            points = points[[1, 0, 2, 4, 3]] * [-1, 1] + [WIDTH - 1, 0]
+        expected = np.zeros((5, 2)) if points is None else points
+        assert np.allclose(regions.five_points[0], expected, atol=1e-4)
+        assert bool(regions.face_usable[0]) == bool(clip.face_usable[frame])
+        assert regions.reference_embedding is None
+    assert seen > 12
+
+
+def test_regional_stages_get_the_images_beside_the_latents(store: ClipStore):
+    samples = samples_of(store, REGIONAL, "samples.flip_probability=0")
+    draw, sample = samples.draw(0), samples[0]
+    assert np.array_equal(sample.images, store.read(draw.clip).frames(draw.targets))
+    assert sample.latents is not None and sample.reference_image is None
+
+
+def test_only_regional_stages_get_regions(store: ClipStore):
+    assert samples_of(store, SPATIAL)[0].regions is None
+    assert samples_of(store, REGIONAL)[0].regions is not None
+
+
+@pytest.mark.parametrize("mirrored", [0, 1])
+def test_faces_are_compared_with_the_stored_embedding_of_the_reference(store: ClipStore, mirrored: int):
+    samples = samples_of(store, REGIONAL, f"samples.flip_probability={mirrored}")
+    known = 0
+    for position in range(12):
+        draw, regions = samples.draw(position), samples[position].regions
+        clip = store.read(draw.clip)
+        if len(clip.face_frames):
+            known += 1
+            assert np.array_equal(regions.reference_embedding, made_up(draw.reference, bool(mirrored), 8))
+            assert bool(regions.face_usable[0]) == bool(clip.face_usable[draw.targets[0]])
+        else:
+            assert not regions.face_usable.any() and not regions.reference_embedding.any()
+    assert 0 < known < 12
+
+
+def test_sharpness_is_normalised_by_the_store_or_by_the_given_scale(store: ClipStore):
+    given = SharpnessScale(0.0, 2.0, 8.0)
+    samples = TrainingSamples(store, configuration("samples.flip_probability=0"), SPATIAL, 0, sharpness_scale=given)
+    draw = samples.draw(0)
+    expected = expected_control(store, draw, draw.targets[0], given).half()
+    assert torch.equal(samples[0].control[0], expected)
+    assert not torch.equal(expected, expected_control(store, draw, draw.targets[0]).half())
+
+
+def test_sharpness_can_be_ranked_within_the_clip(store: ClipStore):
+    samples = samples_of(store, SPATIAL, "samples.flip_probability=0", "conditions.sharpness_scale=clip")
+    for position in range(6):
+        draw, control = samples.draw(position), samples[position].control
+        clip, frame = store.read(draw.clip), draw.targets[0]
+        person = clip.keypoints.keypoints[frame], clip.keypoints.scores[frame]
+        ranks = clip_ranks(clip.sharpness)[frame]
+        expected = render_control(*person, clip.movement[frame], ranks, WIDTH, HEIGHT)
+        assert torch.equal(control[0], torch.from_numpy(expected).half())
+
+
+# ------------------------------------------------------------------------------------------------------------ refusals
+
+
+def without_hands(clip: TinyClip) -> TinyClip:
+    scores = clip.keypoints.scores.copy()
+    scores[:, 91:] = 0
+    return replace(clip, keypoints=replace(clip.keypoints, scores=scores))
+
+
+def test_a_store_without_hands_needs_a_scale_or_ranks(tiny_clips: list[TinyClip], tmp_path: Path):
+    handless = open_store(write_store(tmp_path / "store", [without_hands(clip) for clip in tiny_clips[:2]]))
+    with pytest.raises(ValueError, match=r"too few hands .* set conditions\.sharpness_scale to clip"):
+        samples_of(handless)
+    sample = samples_of(handless, SPATIAL, "conditions.sharpness_scale=clip")[0]
+    assert sample.control[0, :3].any() and not sample.control[0, 3:].any()
+    assert TrainingSamples(handless, configuration(), SPATIAL, 0, sharpness_scale=SharpnessScale(0, 1, 2))[0]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "stage", "message"),
+    [
+        (["width=128", "height=224"], SPATIAL, r"clips have 64×112 px, the configuration says 128×224"),
+        (["codec.factor=2"], SPATIAL, "latents of another codec"),
+    ],
+)
+def test_a_store_that_does_not_fit_the_configuration_is_refused(
+    tiny_clips: list[TinyClip], tmp_path: Path, overrides: list[str], stage: Stage, message: str
+):
+    folder = write_store(tmp_path / "store", tiny_clips[:1], latent_sizes=[(WIDTH, HEIGHT)])
+    with pytest.raises(ValueError, match=message):
+        TrainingSamples(open_store(folder), configuration(*overrides), stage, 0)
+
+
+def test_faces_cannot_be_compared_without_embeddings(plain: ClipStore):
+    with pytest.raises(ValueError, match=r"face_embedding_every above 0, or set the stage's losses\.identity to 0"):
+        samples_of(plain, REGIONAL)
+    assert samples_of(plain, WITHOUT_IDENTITY)[0].regions is not None
+
+
+def test_an_empty_split_is_refused(tiny_clips: list[TinyClip], tmp_path: Path):
+    folder = write_store(tmp_path / "store", tiny_clips[:1])
+    with pytest.raises(ValueError, match="no clip of the split test"):
+        TrainingSamples(open_store(folder), configuration(), SPATIAL, 0, split="test")
+
+
+def test_a_damaged_clip_is_named(plain_store: Path, tmp_path: Path):
+    folder = shutil.copytree(plain_store, tmp_path / "damaged")
+    damaged = next((folder / "clips").rglob("clip001*"))
+    damaged.write_bytes(damaged.read_bytes()[:5000])
+    samples = samples_of(open_store(folder, check="none"))
+    position = next(n for n in range(100) if samples.clip_at(n).id == "clip001")
+    with pytest.raises(ValueError, match=r"clip001\.safetensors"):
+        samples[position]
+
+
+def test_samples_travel_without_the_store_s_open_files(store: ClipStore):
+    samples = samples_of(store)
+    samples[0]
+    again = pickle.loads(pickle.dumps(samples))
+    assert len(pickle.dumps(samples)) < 20_000
+    assert equal(again[5], samples[5])

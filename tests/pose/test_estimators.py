@@ -1,0 +1,358 @@
+"""Detecting people and estimating their keypoints: real ONNX Runtime sessions, on tiny networks and a real detector."""
+
+import http.server
+import re
+import shutil
+import threading
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from rtmlib import YOLOX, RTMPose
+
+from hia.pose.estimators import DEFAULT_FEET, PoseEstimator, PoseModels
+from hia.pose.keypoints import FEET
+from hia.pose.sidecar import load_keypoints
+from hia.pose.tracks import overlaps
+from hia.video import read_frames
+from hia.weights import MissingWeights
+from tests.pose.tiny_onnx import FEET_COLOUR, OTHER, PERSON, draw_person, point, write_detector, write_pose
+
+REAL_SIZE = {"width": 192, "height": 256}
+# Nothing listens on the port "discard".
+UNREACHABLE = "http://127.0.0.1:9/models/dwpose_384.zip"
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("networks")
+    return {
+        "detector": write_detector(folder / "boxes.onnx"),
+        "grid": write_detector(folder / "grid.onnx", form="grid"),
+        "pose": write_pose(folder / "pose.onnx"),
+        "single": write_pose(folder / "single.onnx", batch=1),
+        "point": write_pose(folder / "point.onnx", layout=point(), **REAL_SIZE),
+        "feet": write_pose(folder / "feet.onnx", colours=[FEET_COLOUR], layout=point(), **REAL_SIZE),
+    }
+
+
+@pytest.fixture(scope="module")
+def estimator(networks):
+    def make(detector="detector", pose="pose", feet=None, **options) -> PoseEstimator:
+        places = {"detector": detector, "pose": pose, "feet": feet or pose}
+        models = PoseModels(**{role: str(networks.get(name, name)) for role, name in places.items()})
+        return PoseEstimator(models, threads=1, **options)
+
+    return make
+
+
+def grey(width: int, height: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(90, 160, (height, width, 1)).astype(np.uint8).repeat(3, axis=2)
+
+
+def blob(frame: np.ndarray, x: float, y: float, side: int, colour=PERSON) -> np.ndarray:
+    """A square whose middle pixel is (x, y)."""
+    half = side / 2
+    return draw_person(frame, (x - half + 0.5, y - half + 0.5, x + half + 0.5, y + half + 0.5), colour)
+
+
+# Frame's width and height, the person's box, the planted point: scales from enlarging to a third; wide, tall and
+# square boxes; reaching over every side of the frame.
+PLACES = [
+    ((512, 896), (100, 150, 400, 750), (250, 400)),
+    ((512, 896), (100, 150, 400, 750), (90, 100)),
+    ((512, 896), (-60, 300, 180, 700), (12, 500)),
+    ((512, 896), (380, 500, 600, 1000), (490, 870)),
+    ((640, 360), (200, 100, 500, 160), (430, 130)),
+    ((640, 360), (300, -50, 350, 320), (325, 9)),
+    ((160, 120), (40, 30, 90, 95), (70, 60)),
+    ((97, 131), (0, 0, 97, 131), (44, 101)),
+    ((64, 64), (20, 20, 44, 44), (31, 37)),
+]
+
+
+@pytest.mark.parametrize(("size", "box", "planted"), PLACES)
+def test_a_planted_point_comes_back_within_a_pixel_from_any_box(estimator, size, box, planted):
+    frame = blob(grey(*size), *planted, side=9 if max(size) < 200 else 17)
+    keypoints, scores = estimator(pose="point").estimate([frame], [box])
+    assert keypoints.shape == (1, 133, 2) and scores.shape == (1, 133)
+    assert np.abs(keypoints[0] - planted).max() < 1
+    assert scores.min() > 0.95
+
+
+def test_different_frames_and_boxes_in_one_batch_do_not_mix(estimator):
+    places = [place for place in PLACES if place[0] == (512, 896)]
+    frames = [blob(grey(*size, seed), *planted, side=17) for seed, (size, _, planted) in enumerate(places)]
+    keypoints, _ = estimator(pose="point").estimate(frames, [box for _, box, _ in places])
+    np.testing.assert_allclose(keypoints[:, 0], [planted for *_, planted in places], atol=1)
+
+
+def test_a_batch_gives_the_numbers_of_single_frames_and_of_a_model_of_fixed_batch(estimator):
+    rng = np.random.default_rng(1)
+    boxes = np.array([(x, y, x + w, y + h) for x, y, w, h in rng.uniform(20, 100, (7, 4))])
+    frames = [draw_person(grey(256, 256, seed), tuple(box)) for seed, box in enumerate(boxes)]
+    together = estimator().estimate(frames, boxes)
+    one_by_one = [estimator().estimate([frame], [box]) for frame, box in zip(frames, boxes, strict=True)]
+    fixed = estimator(pose="single").estimate(frames, boxes)
+    for index in range(2):
+        np.testing.assert_allclose(together[index], np.concatenate([pair[index] for pair in one_by_one]), atol=1e-3)
+        np.testing.assert_allclose(together[index], fixed[index], atol=1e-3)
+
+
+def test_poses_are_those_of_rtmlib_given_rgb(estimator, networks):
+    frame, box = draw_person(grey(200, 300), (60, 80, 110, 230)), (50, 70, 120, 240)
+    theirs = RTMPose(str(networks["pose"]), model_input_size=(48, 64))(frame, [box])
+    ours = estimator().estimate([frame], [box])
+    np.testing.assert_allclose(ours[0], theirs[0], atol=1e-3)
+    np.testing.assert_allclose(ours[1], theirs[1], atol=1e-5)
+
+
+def test_the_feet_and_only_the_feet_come_from_the_feet_model(estimator):
+    frame = blob(blob(grey(256, 256), 100, 90, 17), 140, 200, 17, FEET_COLOUR)
+    keypoints, _ = estimator(pose="point", feet="feet").estimate([frame], [(60, 60, 190, 220)])
+    assert np.abs(keypoints[0, FEET] - (140, 200)).max() < 1
+    assert np.abs(np.delete(keypoints[0], range(17, 23), axis=0) - (100, 90)).max() < 1
+
+
+def test_a_feet_model_of_another_size_sees_crops_of_its_own(estimator):
+    frame = blob(draw_person(grey(256, 256), (80, 70, 120, 180)), 140, 200, 17, FEET_COLOUR)
+    keypoints, _ = estimator(pose="pose", feet="feet").estimate([frame], [(60, 60, 190, 220)])
+    assert np.abs(keypoints[0, FEET] - (140, 200)).max() < 1
+
+
+def test_scores_of_the_feet_are_the_feet_models_too(estimator):
+    frame = blob(grey(256, 256), 100, 90, 17)
+    _, scores = estimator(pose="point", feet="feet").estimate([frame], [(60, 60, 190, 220)])
+    assert (scores[0, FEET] == 0).all() and (np.delete(scores[0], range(17, 23)) > 0.9).all()
+
+
+def test_views_contain_what_the_pose_model_sees_and_no_more(estimator):
+    pose = estimator(pose="point")
+    box = np.array([[200.0, 300.0, 260.0, 420.0]])
+    left, top, right, bottom = pose.views(box)[0]
+    assert (right - left) / (bottom - top) == pytest.approx(192 / 256) and bottom - top == pytest.approx(150)
+    for x, y, seen in ((left + 9, top + 9, True), (left - 9, top + 9, False), (right + 9, bottom - 9, False)):
+        _, scores = pose.estimate([blob(grey(512, 640), round(x), round(y), 9)], box)
+        assert (scores.max() > 0.9) == seen
+
+
+def test_no_frames_give_no_poses(estimator):
+    keypoints, scores = estimator().estimate([], np.zeros((0, 4)))
+    assert keypoints.shape == (0, 133, 2) and scores.shape == (0, 133)
+
+
+@pytest.mark.parametrize("box", [(10, 10, 10, 50), (10, 50, 60, 20), (0, 0, np.nan, 9), (0, 0, np.inf, 9)])
+def test_boxes_without_area_are_refused(estimator, box):
+    with pytest.raises(ValueError, match="box 1 must be finite"):
+        estimator().estimate([grey(64, 64)] * 2, [(0, 0, 5, 5), box])
+
+
+def test_as_many_boxes_as_frames_are_needed(estimator):
+    with pytest.raises(ValueError, match=r"2 frames need boxes \[2, 4\], not \[1, 4\]"):
+        estimator().estimate([grey(64, 64)] * 2, [(0, 0, 5, 5)])
+
+
+@pytest.mark.parametrize("form", ["detector", "grid"])
+@pytest.mark.parametrize("size", [(512, 896), (640, 360), (96, 96), (61, 203)])
+def test_a_person_is_found_where_it_is_in_frames_of_any_shape(estimator, form, size):
+    box = np.round(np.array([0.3, 0.2, 0.6, 0.75]) * np.tile(size, 2))
+    found = estimator(detector=form).detect(draw_person(grey(*size), tuple(box)))
+    assert found.shape == (1, 5) and found.dtype == np.float32
+    assert overlaps(found[:, :4], box[None])[0, 0] > 0.85 and 0.9 < found[0, 4] <= 1
+
+
+@pytest.mark.parametrize("form", ["detector", "grid"])
+def test_where_nobody_is_nobody_is_found(estimator, form):
+    assert estimator(detector=form).detect(grey(120, 200)).shape == (0, 5)
+
+
+@pytest.mark.parametrize("form", ["detector", "grid"])
+def test_a_colour_with_its_channels_swapped_is_nobody(estimator, form):
+    frame = draw_person(grey(120, 200), (30, 40, 80, 180), PERSON[::-1])
+    assert estimator(detector=form).detect(frame).shape == (0, 5)
+    assert estimator().estimate([frame], [(30, 40, 80, 180)])[1].max() == 0
+
+
+def test_boxes_end_where_the_frame_ends(estimator):
+    found = estimator().detect(draw_person(grey(120, 200), (70, 100, 120, 200)))
+    assert (found[0, :4] <= (120, 200, 120, 200)).all() and found[0, 2] > 118
+
+
+@pytest.mark.parametrize("form", ["boxes", "grid"])
+def test_of_all_that_is_found_only_people_are_kept(estimator, tmp_path, form):
+    frame = draw_person(draw_person(grey(200, 200), (20, 30, 70, 180)), (120, 60, 180, 140), OTHER)
+    both = write_detector(tmp_path / "both.onnx", colours=[PERSON, OTHER], form=form)
+    assert len(estimator(detector=both).detect(frame)) == 2
+    chair = write_detector(tmp_path / "chair.onnx", colours=[PERSON, OTHER], form=form, classes=[0, 56])
+    (person,) = estimator(detector=chair).detect(frame)
+    assert person[0] < 70
+
+
+def test_detections_below_the_least_score_are_dropped(estimator):
+    frame = draw_person(grey(120, 200), (30, 40, 80, 180))
+    assert len(estimator(detector="grid", least_score=0.5).detect(frame)) == 1
+    assert len(estimator(detector="grid", least_score=0.9999).detect(frame)) == 0
+
+
+def test_a_real_detector_finds_what_rtmlib_finds_with_it(estimator, sample_data):
+    file = sample_data / "weights" / "yolox_nano.onnx"
+    frame = next(iter(read_frames(sample_data / "clips" / "balance_man_lab.mp4")))
+    theirs, classes = YOLOX(str(file), (416, 416), score_thr=0.5, det_mode="multiclass")(frame[..., ::-1])
+    ours = estimator(detector=file).detect(frame)
+    people = theirs[classes == 0]
+    assert len(ours) == len(people) == 2 and (np.diff(ours[:, 4]) <= 0).all()
+    assert (overlaps(ours[:, :4], people).max(axis=1) > 0.98).all()
+
+
+@pytest.mark.parametrize("clip", ["juggle_man_park", "walk_woman_park"])
+def test_a_real_detector_finds_real_people_where_their_keypoints_are(estimator, sample_data, clip):
+    detector = estimator(detector=sample_data / "weights" / "yolox_nano.onnx")
+    known = load_keypoints(sample_data / "keypoints" / f"{clip}.npz")
+    for index, frame in enumerate(read_frames(sample_data / "clips" / f"{clip}.mp4")):
+        if index % 15 == 5:
+            points = known.keypoints[index][known.scores[index] >= 0.3]
+            around = np.r_[
+                np.maximum(points.min(axis=0), 0), np.minimum(points.max(axis=0), (known.width, known.height))
+            ]
+            assert overlaps(detector.detect(frame)[:, :4], around[None]).max() >= 0.7
+
+
+def test_the_fingerprint_tells_the_models_bytes_and_nothing_else(estimator, networks, tmp_path):
+    one = estimator()
+    copy = shutil.copy(networks["pose"], tmp_path / "elsewhere.onnx")
+    assert estimator(pose=copy).fingerprint == estimator(feet=copy).fingerprint == one.fingerprint
+    others = [estimator(detector="grid"), estimator(pose="single"), estimator(feet="feet"), estimator(least_score=0.4)]
+    assert len({one.fingerprint, *(other.fingerprint for other in others)}) == 5
+
+
+def test_nothing_is_printed_while_models_are_loaded(estimator, capfd):
+    estimator(feet="feet")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("role", ["detector", "pose", "feet"])
+def test_a_path_without_a_file_is_named_with_the_setting_that_gives_it(estimator, role):
+    with pytest.raises(MissingWeights, match=rf"(?s)nowhere/model\.onnx.*give a path as `{role}`"):
+        estimator(**{role: "nowhere/model.onnx"})
+
+
+def test_a_file_that_is_no_onnx_model_is_named(estimator, tmp_path):
+    (tmp_path / "page.onnx").write_text("<html>404</html>")
+    with pytest.raises(ValueError, match=r"page\.onnx: not a readable ONNX model"):
+        estimator(pose=tmp_path / "page.onnx")
+
+
+def test_models_in_each_others_place_are_refused_with_what_they_give(estimator):
+    with pytest.raises(
+        ValueError, match=r"boxes\.onnx: a pose model for 96×96 px must give simcc_x \(1, 133, 192\).*not dets"
+    ):
+        estimator(pose="detector")
+    with pytest.raises(ValueError, match=r"pose\.onnx: a detector must give .*\(1, 133, 96\)"):
+        estimator(detector="pose")
+
+
+def test_a_pose_model_of_other_keypoints_is_refused(estimator, tmp_path):
+    body = write_pose(tmp_path / "body17.onnx", num_keypoints=17)
+    with pytest.raises(ValueError, match=r"body17\.onnx: .*\(1, 133, 96\).*not simcc_x \(1, 17, 96\)"):
+        estimator(pose=body)
+
+
+def test_a_model_that_takes_no_picture_is_refused(estimator, tmp_path):
+    import onnx
+    from onnx import TensorProto, helper
+
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in ("latent", "out")]
+    graph = helper.make_graph([helper.make_node("Identity", ["latent"], ["out"])], "g", ends[:1], ends[1:])
+    onnx.save(helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "g.onnx")
+    with pytest.raises(ValueError, match=r"g\.onnx: the model must take one float picture .*latent tensor\(float\)"):
+        estimator(feet=tmp_path / "g.onnx")
+
+
+def test_cuda_is_refused_where_onnx_runtime_does_not_offer_it(estimator):
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime has CUDA")
+    with pytest.raises(ValueError, match=r"only offers .*CPUExecutionProvider.*onnxruntime-gpu"):
+        estimator(device="cuda")
+    with pytest.raises(ValueError, match="device must be auto, cpu or cuda, not 'tpu'"):
+        estimator(device="tpu")
+
+
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(ValueError, match="performance, balanced, lightweight, not 'fast'"):
+        PoseModels(mode="fast")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mode", list(DEFAULT_FEET))
+def test_by_default_pose_and_feet_are_different_models_of_the_same_size(mode):
+    places = PoseModels(mode=mode).places()
+    size = {role: re.findall(r"\d{3}x\d{3}", place)[-1] for role, place in places.items() if role != "detector"}
+    assert "rtmw" in places["pose"] and "ucoco_dw" in places["feet"] and size["pose"] == size["feet"]
+
+
+def test_without_a_connection_the_error_says_what_to_get_and_where_to_put_it(estimator, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(
+        MissingWeights, match=rf"(?s){UNREACHABLE}.*dwpose_384\.onnx.*HIA_WEIGHTS.*give a path as `feet`"
+    ):
+        estimator(feet=UNREACHABLE)
+
+
+def test_a_model_by_url_is_taken_from_the_weights_folder(estimator, networks, monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("HIA_WEIGHTS", str(tmp_path))
+    shutil.copy(networks["feet"], tmp_path / "dwpose_384.onnx")
+    assert estimator(feet=UNREACHABLE).fingerprint == estimator(feet="feet").fingerprint
+
+
+@pytest.fixture
+def served(tmp_path) -> Iterator[tuple[Path, str]]:
+    """A folder, and the URL under which it is served."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_model_in_an_archive_is_downloaded_once_by_all_who_want_it(
+    estimator, networks, served, monkeypatch, tmp_path
+):
+    folder, url = served
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    with zipfile.ZipFile(folder / "dwpose_384.zip", "w") as archive:
+        archive.write(networks["feet"], "20230728/dwpose/end2end.onnx")
+    wanted = estimator(feet="feet").fingerprint
+    found: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(estimator(feet=f"{url}/dwpose_384.zip").fingerprint))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (folder / "dwpose_384.zip").unlink()
+    assert [*found, estimator(feet=f"{url}/dwpose_384.zip").fingerprint] == [wanted] * 5
+
+
+def test_an_archive_that_is_broken_is_reported_as_missing_and_not_kept(
+    estimator, networks, served, monkeypatch, tmp_path
+):
+    folder, url = served
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    (folder / "dwpose_384.zip").write_bytes(b"not an archive")
+    with pytest.raises(MissingWeights, match="not a zip file"):
+        estimator(feet=f"{url}/dwpose_384.zip")
+    with zipfile.ZipFile(folder / "dwpose_384.zip", "w") as archive:
+        archive.write(networks["feet"], "end2end.onnx")
+    assert estimator(feet=f"{url}/dwpose_384.zip").fingerprint == estimator(feet="feet").fingerprint
