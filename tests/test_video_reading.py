@@ -219,9 +219,9 @@ def test_a_picture_too_large_is_refused_before_it_is_decoded(tmp_path, width, he
 
 @pytest.mark.parametrize(("width", "height"), [(20_000, 20_000), (0, 0)])
 def test_a_header_with_an_impossible_size_is_refused(tmp_path, width, height):
-    path = encode(tmp_path / "clip.mov", [quarters()] * 3, "png", "rgb24")
+    path = encode(tmp_path / "clip.mov", [quarters()] * 3, "rawvideo", "rgb24")
     content = path.read_bytes()
-    place = content.index(b"png ", content.index(b"stsd")) + 28
+    place = content.index(b"raw ", content.index(b"stsd")) + 28
     assert content[place : place + 4] == struct.pack(">HH", 64, 48)
     path.write_bytes(content[:place] + struct.pack(">HH", width, height) + content[place + 4 :])
     assert reason(path) == "size"

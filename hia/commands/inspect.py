@@ -45,5 +45,5 @@ def run(arguments: argparse.Namespace) -> None:
     number = DEFAULT_CLIPS if arguments.clips is None else arguments.clips
     shown = find_clips(store, arguments.clip) if arguments.clip else choose_clips(store.clips, number, arguments.seed)
     page = inspect_store(store, output, shown, progress=True)
-    print(f"{len(store.clips):,} clips, {len(store.rejected):,} rejections, {len(shown):,} contact sheets")
+    print(f"clips: {len(store.clips):,}, rejections: {len(store.rejected):,}, contact sheets: {len(shown):,}")
     print(f"page: {page}")

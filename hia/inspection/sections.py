@@ -87,7 +87,7 @@ def _sharpness(store: ClipStore) -> str:
         return "<p>There are too few hands in the training split for percentiles of the sharpness.</p>"
     percentiles = {"5th percentile": scale.p5, "75th": scale.p75, "95th": scale.p95}
     rows: list[Row] = [
-        [label, number(float(np.expm1(value)), 1), number(value, 3)] for label, value in percentiles.items()
+        [label, number(float(np.expm1(value)), 2), number(value, 3)] for label, value in percentiles.items()
     ]
     return table(["Sharpness of hands to train", "s", "log(1 + s)"], rows, css="numbers")
 

@@ -24,6 +24,7 @@ from hia.data.samples.draw import stored_step
 from hia.data.store import ClipStore, open_store
 from hia.images import to_tensor
 from hia.models.codec import PixelCodec
+from hia.pose.keypoints import FACE
 from hia.pose.render import OPENPOSE, render_skeleton
 from hia.training.stages import REGIONAL, SPATIAL, TEMPORAL_FULL, TEMPORAL_HALF, LossWeights, Stage
 
@@ -373,6 +374,19 @@ def test_faces_are_compared_with_the_stored_embedding_of_the_reference(store: Cl
         else:
             assert not regions.face_usable.any() and not regions.reference_embedding.any()
     assert 0 < known < 12
+
+
+def test_a_face_cannot_be_compared_when_the_reference_has_no_embedding(tiny_clips: list[TinyClip], tmp_path: Path):
+    scores = tiny_clips[1].keypoints.scores.copy()
+    scores[0, FACE] = 0
+    clip = replace(tiny_clips[1], keypoints=replace(tiny_clips[1].keypoints, scores=scores))
+    # The only frame to embed is the one without a face.
+    store = open_store(write_store(tmp_path / "store", [clip], face_every=1000))
+    samples = samples_of(store, REGIONAL)
+    assert any(store.read(samples.draw(n).clip).face_usable[samples.draw(n).targets[0]] for n in range(5))
+    for n in range(5):
+        regions = samples[n].regions
+        assert not regions.face_usable.any() and not regions.reference_embedding.any()
 
 
 def test_sharpness_is_normalised_by_the_store_or_by_the_given_scale(store: ClipStore):

@@ -20,6 +20,7 @@ from hia.inspection.measures import HandMeasures, hand_measures
 from hia.inspection.page import render_page
 
 HOSTILE = """<script>alert(1)</script>"' onload='x' & </td></table><img src=http://evil.example/x>\n\x1b.mp4"""
+NO_HANDS = HandMeasures(np.zeros(0, np.float32), np.zeros(0, np.float32), 0)
 VOID = {"meta", "img", "input"}
 
 REJECTED = (
@@ -169,12 +170,9 @@ def test_equal_stores_give_equal_bytes(store, tmp_path):
         inspected(altered(store, rejected=REJECTED), tmp_path / name)
         files = sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
         contents.append([(path.relative_to(tmp_path / name), path.read_bytes()) for path in files])
-    assert contents[0] == contents[1] and len(contents[0]) == 1 + len(store.clips)
-
-
-def test_no_temporary_file_remains(store, tmp_path):
-    inspected(store, tmp_path)
-    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".html", ".png"}
+    assert contents[0] == contents[1]
+    # And no temporary file is left.
+    assert [path.suffix for path, _ in contents[0]] == [".html", *[".png"] * len(store.clips)]
 
 
 def test_an_empty_store_has_a_page_too(store, tmp_path):
@@ -184,8 +182,8 @@ def test_an_empty_store_has_a_page_too(store, tmp_path):
     assert ["party.mp4", "1.50 – 7.25 s", "two people"] in parsed.rows
 
 
-def test_a_store_without_rejections_says_so(store, tmp_path):
-    assert "Nothing was rejected." in inspected(store, tmp_path)[1]
+def test_a_store_without_rejections_says_so(store):
+    assert "Nothing was rejected." in render_page(store, NO_HANDS, [])
 
 
 def test_totals_are_those_of_the_clips(store, page):
@@ -196,8 +194,7 @@ def test_totals_are_those_of_the_clips(store, page):
 @pytest.mark.parametrize(("rho", "said"), [(-0.314, "−0.31"), (0.2, "+0.20"), (None, "was not computed")])
 def test_the_correlation_is_shown_if_it_is_known(store, rho, said):
     statistics = store.statistics | {"speed_sharpness_spearman": rho}
-    nothing = HandMeasures(np.zeros(0, np.float32), np.zeros(0, np.float32), 0)
-    assert said in render_page(altered(store, statistics=statistics), nothing, [])
+    assert said in render_page(altered(store, statistics=statistics), NO_HANDS, [])
 
 
 def test_hands_are_counted_where_they_are_known(store):

@@ -108,6 +108,12 @@ def test_pieces_of_one_person_are_joined_before_the_choice():
     assert [track.frames.tolist() for track in people.others] == [list(range(13))]
 
 
+def test_a_piece_joins_the_nearest_of_those_who_were_lost_before():
+    far, near = around(60, 100), around(170, 100)
+    found = [boxes(far, near)] * 5 + [boxes()] * 3 + [boxes(around(135, 100))] * 5
+    assert choose_person(link(found, patience=0), 13).main.boxes[0, 0] == near[0]
+
+
 @pytest.mark.parametrize(
     "other", [around(300, 100), around(100, 100, 60, 115), around(100, 100, 16, 30)], ids=["far", "large", "small"]
 )

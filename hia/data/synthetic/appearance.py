@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from hia.data.synthetic.figure import Proportions
+from hia.data.synthetic.proportions import Proportions
 
 Colour = tuple[float, float, float]
 Pattern = Literal["plain", "stripes", "bars", "checks", "dots", "print"]
@@ -65,7 +65,9 @@ def random_appearance(generator: np.random.Generator) -> Appearance:
     skin = SKINS[generator.integers(len(SKINS))]
     top, bottom = _cloth(generator, colourful=True), _cloth(generator, colourful=False)
     legwear = LEGWEAR[generator.choice(4, p=(0.25, 0.25, 0.2, 0.3) if feminine else (0.5, 0.2, 0.3, 0.0))]
-    style = HAIR_STYLES[generator.choice(6, p=(0.05, 0.1, 0.3, 0.3, 0.2, 0.05) if feminine else (0.4, 0.35, 0, 0.1, 0, 0.15))]
+    style = HAIR_STYLES[
+        generator.choice(6, p=(0.05, 0.1, 0.3, 0.3, 0.2, 0.05) if feminine else (0.4, 0.35, 0, 0.1, 0, 0.15))
+    ]
     rosy = np.array([0.72, 0.22, 0.24]) if feminine else np.array([0.62, 0.34, 0.30])
     return Appearance(
         body=_body(generator, feminine),

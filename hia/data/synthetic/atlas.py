@@ -10,8 +10,11 @@ from hia.data.synthetic.appearance import Appearance, Cloth, Colour
 from hia.data.synthetic.mesh import Patch
 
 ATLAS_SIDE = 512
+# Where a finger folds, as shares of its length with the part inside the palm.
+CREASES = np.array([0.50, 0.56, 0.77, 0.81])
 FACE = Patch(0, 0, 192, 192)
-SKIN = Patch(192, 0, 96, 96)
+SKIN = Patch(192, 0, 96, 48)
+FINGER = Patch(192, 48, 96, 48)
 NAIL = Patch(192, 96, 96, 32)
 SHOE = Patch(192, 128, 96, 64)
 HAIR = Patch(288, 0, 224, 192)
@@ -28,7 +31,8 @@ def paint_atlas(generator: np.random.Generator, look: Appearance) -> Texture:
     atlas = np.zeros((ATLAS_SIDE, ATLAS_SIDE, 3), np.float32)
     skin = np.array(look.skin, np.float32)
     _fill(atlas, SKIN, skin * _mottled(generator, SKIN, 0.03, 12))
-    _fill(atlas, NAIL, 0.55 * skin + 0.45 * np.array([0.95, 0.70, 0.68], np.float32))
+    _fill(atlas, FINGER, skin * _mottled(generator, FINGER, 0.05, 4) * _creases())
+    _fill(atlas, NAIL, 0.45 * skin + 0.55 * np.array([0.98, 0.78, 0.75], np.float32))
     _fill(atlas, SHOE, np.array(look.shoes) * _mottled(generator, SHOE, 0.06, 6))
     _fill(atlas, HAIR, np.array(look.hair) * _strands(generator))
     top = _fabric(generator, look.top, TOP)
@@ -47,13 +51,21 @@ def _mottled(generator: np.random.Generator, patch: Patch, strength: float, size
     rows, columns = max(2, patch.height // size), max(2, patch.width // size)
     coarse = generator.normal(0, strength, (rows, columns)).astype(np.float32)
     fine = cv2.resize(coarse, (patch.width, patch.height), interpolation=cv2.INTER_CUBIC)
-    return (1 + fine)[..., None]
+    return (1 + fine)[..., None].astype(np.float32)
 
 
 def _strands(generator: np.random.Generator) -> Texture:
     """Light and dark streaks that run down the hair."""
     streaks = generator.normal(1, 0.16, (12, HAIR.width // 2)).astype(np.float32)
-    return cv2.resize(streaks, (HAIR.width, HAIR.height), interpolation=cv2.INTER_CUBIC)[..., None]
+    fine = cv2.resize(streaks, (HAIR.width, HAIR.height), interpolation=cv2.INTER_CUBIC)
+    return fine[..., None].astype(np.float32)
+
+
+def _creases() -> Texture:
+    """Folds of the skin over the joints of a finger, darker than the rest, [h, 1, 1]."""
+    rows = (np.arange(FINGER.height) + 0.5) / FINGER.height
+    nearest = np.abs(rows[:, None] - CREASES).min(axis=1) * FINGER.height
+    return (1 - 0.32 * np.exp(-((nearest / 0.8) ** 2)))[:, None, None].astype(np.float32)
 
 
 def _fabric(generator: np.random.Generator, cloth: Cloth, patch: Patch) -> Texture:

@@ -96,7 +96,7 @@ def _add_torso(builder: MeshBuilder, look: Appearance, rest: Array, sides: int) 
     neck = [
         Ring(
             (0, look.body.trunk(above), (0.004 if above > 0.55 else -0.004) * scale),
-            *np.array([radius, radius, radius * 1.1]) * thick * scale,
+            *(radius * thick * scale, radius * thick * scale, 1.1 * radius * thick * scale),
             blend("chest", "neck", above - 0.52, 0.05) if above < 0.57 else blend("neck", "head", above - 0.605, 0.05),
         )
         for above, radius in heights
@@ -127,9 +127,7 @@ def _limb(
         width, depth = (np.interp(share, known[:, 0], known[:, column]) * thick + loose for column in (1, 2))
         down = lengths[0] * min(share, 0.5) * 2 + lengths[1] * max(share - 0.5, 0) * 2
         weights = _limb_weights(down - lengths[0], lengths[1], bones)
-        rings.append(
-            Ring((start[0], start[1] - down, start[2]), width * scale, depth * scale, depth * scale, weights)
-        )
+        rings.append(Ring((start[0], start[1] - down, start[2]), width * scale, depth * scale, depth * scale, weights))
     return rings
 
 
@@ -167,9 +165,7 @@ def _add_leg(builder: MeshBuilder, look: Appearance, rest: Array, side: int, sid
     builder.loft(skin, sides, SKIN, LEGS_PART, mirror=side == 1)
     if covered:
         loose = {"trousers": 0.013, "leggings": 0.003, "shorts": 0.016}[look.legwear]
-        cloth = _limb(
-            *(LEG_PROFILE, start, lengths, bones), scale=body.scale, thick=thick, loose=loose, until=covered
-        )
+        cloth = _limb(*(LEG_PROFILE, start, lengths, bones), scale=body.scale, thick=thick, loose=loose, until=covered)
         builder.loft(cloth, sides, BOTTOM, LEGS_PART, mirror=side == 1)
 
 
@@ -197,7 +193,9 @@ def _add_shoe(builder: MeshBuilder, look: Appearance, rest: Array, side: int, si
 
 def _add_skirt(builder: MeshBuilder, look: Appearance, rest: Array, sides: int) -> None:
     """A skirt from the waist to the knee; below the hips it follows both thighs."""
-    rings = [_torso_ring(look, above, *size, loose=0.012) for above, *size in TORSO if above < 0.12]
+    rings = [
+        _torso_ring(look, above, width, front, back, loose=0.012) for above, width, front, back in TORSO if above < 0.12
+    ]
     body = look.body
     for number, share in enumerate((0.15, 0.35, 0.6, 0.85)):
         width, depth = 0.185 + 0.022 * number, 0.125 + 0.016 * number

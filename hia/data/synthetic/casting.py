@@ -7,6 +7,7 @@ import numpy as np
 from hia.data.synthetic.appearance import Appearance, random_appearance
 from hia.data.synthetic.atlas import paint_atlas
 from hia.data.synthetic.camera import fit_camera
+from hia.data.synthetic.face import paint_complexion
 from hia.data.synthetic.figure import BONE, pose_figure
 from hia.data.synthetic.head import head_size
 from hia.data.synthetic.keypoints import keypoints_in_space
@@ -16,7 +17,10 @@ from hia.data.synthetic.render import Dancer, build_mesh, expressions_at, to_lin
 from hia.data.synthetic.scene import paint_scene
 from hia.pose.keypoints import FEET, JOINTS
 
-LEGS = [*(JOINTS[f"{side}_{joint}"] for side in ("left", "right") for joint in ("knee", "ankle")), *range(FEET.start, FEET.stop)]
+LEGS = [
+    *(JOINTS[f"{side}_{joint}"] for side in ("left", "right") for joint in ("knee", "ankle")),
+    *range(FEET.start, FEET.stop),
+]
 HIPS = [JOINTS["left_hip"], JOINTS["right_hip"]]
 # Of an average head: the top of its hair, and hair at its sides, from the base of the skull (m).
 HEAD_RIM = np.array([[0, 0.235, 0], [0.12, 0.10, 0], [-0.12, 0.10, 0]])
@@ -49,11 +53,12 @@ def cast_dancer(generator: np.random.Generator, width: int, height: int, times: 
     camera = fit_camera(points, width, height, eye_height, framing.distance, from_top=LEGS[0] not in framing.needed)
     light = unit(np.array([generator.uniform(-0.6, 0.6), generator.uniform(0.5, 0.9), generator.uniform(0.6, 0.9)]))
     # Finer surfaces for larger people in the picture: faces of about four pixels.
-    sides = int(np.clip(round(0.08 * camera.scale + 12), 14, 36)) // 2 * 2
+    sides = int(np.clip(round(0.07 * camera.scale + 8), 12, 36)) // 2 * 2
     return Dancer(
         look=look,
         mesh=build_mesh(look, sides),
         atlas=to_linear(paint_atlas(generator, look)),
+        complexion=paint_complexion(look),
         dance=dance,
         camera=camera,
         scene=paint_scene(generator, camera, width, height, light),

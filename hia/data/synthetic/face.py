@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hia.data.synthetic.appearance import Appearance, Colour
-from hia.data.synthetic.atlas import FACE, Texture, shade
+from hia.data.synthetic.atlas import FACE, shade
 from hia.data.synthetic.kinematics import Array
 
 # What the face's patch of the atlas covers.
@@ -21,6 +21,8 @@ BROW_HEIGHT, MOUTH_HEIGHT, MOUTH_HALF_WIDTH = 0.0955, -0.001, 0.0255
 NOSE_BASE = 0.026
 JAW_Y = (0.072, 0.052, 0.032, 0.012, -0.006, -0.022, -0.035, -0.043, -0.046)
 JAW_X = (0.0765, 0.0755, 0.0735, 0.0690, 0.0610, 0.0490, 0.0335, 0.0170, 0.0)
+Canvas = NDArray[np.uint8]
+
 # Drawing in 1/16 texels.
 SHIFT = 4
 
@@ -74,24 +76,31 @@ def _mouth(opening: float, full: float, smile: float) -> Array:
     upper[[0, 6], 1] += corner
     inner = np.array([-0.82, -0.35, 0, 0.35, 0.82, 0.35, 0, -0.35]) * half
     inner_y = np.array([corner * 0.8, 0.001, 0.0008, 0.001, corner * 0.8, -0.0006 - gap, -0.0008 - gap, -0.0006 - gap])
-    return np.concatenate([upper, lower, np.stack([inner, inner_y], axis=1)]) + (0, MOUTH_HEIGHT)
+    return np.concatenate([upper, lower, np.stack([inner, inner_y], axis=1)]) + np.array([0, MOUTH_HEIGHT])
 
 
-def paint_face(look: Appearance, expression: Expression) -> Texture:
-    """The face's patch of the atlas, sRGB float32 [h, w, 3] in [0, 1]."""
+def paint_complexion(look: Appearance) -> Canvas:
+    """What of the face's picture no expression changes: skin, blush, beard.   → sRGB uint8 [h, w, 3]"""
     canvas = np.empty((FACE.height, FACE.width, 3), np.uint8)
     canvas[:] = _byte(look.skin)
-    points = face_points(look, expression)
+    points = face_points(look, Expression(blink=0, mouth=0))
     _blush(canvas, look, points)
     if look.beard:
         _beard(canvas, look, points)
+    return canvas
+
+
+def paint_face(complexion: Canvas, look: Appearance, expression: Expression) -> Canvas:
+    """The face's patch of the atlas, sRGB uint8 [h, w, 3]."""
+    canvas = complexion.copy()
+    points = face_points(look, expression)
     for eye, brow in ((slice(36, 42), slice(17, 22)), (slice(42, 48), slice(22, 27))):
         _paint_eye(canvas, look, points[eye])
         dark = _byte(shade(look.hair, 0.7))
         cv2.polylines(canvas, [_texels(points[brow])], False, dark, 5, cv2.LINE_AA, SHIFT)
     _paint_nose(canvas, look, points)
     _paint_mouth(canvas, look, points)
-    return canvas.astype(np.float32) / 255
+    return canvas
 
 
 def _texels(points: Array) -> NDArray[np.int32]:
@@ -106,13 +115,13 @@ def _byte(colour: Colour) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _soften(canvas: NDArray[np.uint8], mask: NDArray[np.uint8], colour: Colour, strength: float, blur: float) -> None:
+def _soften(canvas: Canvas, mask: Canvas, colour: Colour, strength: float, blur: float) -> None:
     """Tint the canvas where a blurred mask is."""
     share = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), blur)[..., None] * strength
     canvas[:] = np.round(canvas * (1 - share) + np.array(_byte(colour)) * share).astype(np.uint8)
 
 
-def _blush(canvas: NDArray[np.uint8], look: Appearance, points: Array) -> None:
+def _blush(canvas: Canvas, look: Appearance, points: Array) -> None:
     """Redder cheeks, darker sockets of the eyes."""
     cheeks, sockets = np.zeros(canvas.shape[:2], np.uint8), np.zeros(canvas.shape[:2], np.uint8)
     for x, y in _texels(np.array([[-0.044, 0.028], [0.044, 0.028]])):
@@ -124,7 +133,7 @@ def _blush(canvas: NDArray[np.uint8], look: Appearance, points: Array) -> None:
     _soften(canvas, sockets, shade(look.skin, 0.72), 0.55, 4)
 
 
-def _beard(canvas: NDArray[np.uint8], look: Appearance, points: Array) -> None:
+def _beard(canvas: Canvas, look: Appearance, points: Array) -> None:
     mask = np.zeros(canvas.shape[:2], np.uint8)
     outline = np.concatenate([points[2:15], [(0.05, 0.022), (0.025, 0.016), (-0.025, 0.016), (-0.05, 0.022)]])
     cv2.fillPoly(mask, [_texels(outline)], 255, cv2.LINE_8, SHIFT)
@@ -132,7 +141,7 @@ def _beard(canvas: NDArray[np.uint8], look: Appearance, points: Array) -> None:
     _soften(canvas, mask, look.hair, 0.55, 4)
 
 
-def _paint_eye(canvas: NDArray[np.uint8], look: Appearance, points: Array) -> None:
+def _paint_eye(canvas: Canvas, look: Appearance, points: Array) -> None:
     """White, iris and pupil inside the lids; a dark upper lid."""
     outline = _texels(points)
     corners = points[[0, 3]].mean(axis=0)
@@ -151,7 +160,7 @@ def _paint_eye(canvas: NDArray[np.uint8], look: Appearance, points: Array) -> No
     cv2.polylines(canvas, [outline[[3, 4, 5, 0]]], False, _byte(shade(look.skin, 0.62)), 1, cv2.LINE_AA, SHIFT)
 
 
-def _paint_nose(canvas: NDArray[np.uint8], look: Appearance, points: Array) -> None:
+def _paint_nose(canvas: Canvas, look: Appearance, points: Array) -> None:
     dark = _byte(shade(look.skin, 0.5))
     for nostril in points[[32, 34]]:
         x, y = (int(value) for value in _texels(nostril[None])[0])
@@ -159,7 +168,7 @@ def _paint_nose(canvas: NDArray[np.uint8], look: Appearance, points: Array) -> N
     cv2.polylines(canvas, [_texels(points[31:36])], False, _byte(shade(look.skin, 0.7)), 2, cv2.LINE_AA, SHIFT)
 
 
-def _paint_mouth(canvas: NDArray[np.uint8], look: Appearance, points: Array) -> None:
+def _paint_mouth(canvas: Canvas, look: Appearance, points: Array) -> None:
     """Lips; between them the dark of the mouth, and teeth when it is open."""
     cv2.fillPoly(canvas, [_texels(points[48:60])], _byte(look.lips), cv2.LINE_AA, SHIFT)
     inner = points[60:68]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hia.data.synthetic.kinematics import Array, bend_limb, euler, mirrored, rotation, turn
+from hia.data.synthetic.proportions import Proportions
 
 FINGERS = ("thumb", "index", "middle", "ring", "little")
 TRUNK = ("pelvis", "spine", "chest", "neck", "head")
@@ -41,56 +42,6 @@ ELBOW = np.cross(np.cross(ARM_FORWARD, [0.28, -0.96, 0.0]), ARM_FORWARD)
 ELBOW /= np.linalg.norm(ELBOW)
 LEG_FORWARD = np.array([0.0, -1.0, 0.0])
 KNEE = np.array([0.12, 0.0, 0.99]) / np.linalg.norm([0.12, 0.0, 0.99])
-
-
-@dataclass(frozen=True)
-class Proportions:
-    """A body: height in metres, the rest relative to an average one (1.0)."""
-
-    height: float = 1.70
-    legs: float = 1.0
-    shoulders: float = 1.0
-    hips: float = 1.0
-    bust: float = 0.0
-    girth: float = 1.0
-    head: float = 1.0
-    hands: float = 1.0
-
-    @property
-    def scale(self) -> float:
-        return self.height / 1.70
-
-    @property
-    def hand_length(self) -> float:
-        return 0.195 * self.scale * self.hands
-
-    @property
-    def upper_arm(self) -> float:
-        return 0.275 * self.scale
-
-    @property
-    def forearm(self) -> float:
-        return 0.245 * self.scale
-
-    @property
-    def thigh(self) -> float:
-        return 0.415 * self.scale * self.legs
-
-    @property
-    def shin(self) -> float:
-        return 0.405 * self.scale * self.legs
-
-    @property
-    def ankle(self) -> float:
-        return 0.075 * self.scale
-
-    @property
-    def hip_height(self) -> float:
-        return self.thigh + self.shin + self.ankle
-
-    def trunk(self, above_hips: float) -> float:
-        """Height over the floor at rest of a point so far (m, of an average body) above the hip joints."""
-        return self.hip_height + above_hips * self.scale * (2 - self.legs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +85,8 @@ class Pose:
 
 def rest_positions(body: Proportions) -> Array:
     """Upper ends of all bones at rest, float64 [B, 3]."""
-    scale, places = body.scale, {}
+    scale = body.scale
+    places: dict[str, Array | tuple[float, float, float]] = {}
     heights = {"pelvis": 0.03, "spine": 0.13, "chest": 0.31, "neck": 0.53, "head": 0.607}
     for bone, above in heights.items():
         places[bone] = (0.0, body.trunk(above), -0.01 * scale if bone != "head" else 0.0)
@@ -145,7 +97,7 @@ def rest_positions(body: Proportions) -> Array:
         hip = np.array([sign * 0.088 * scale * body.hips, body.hip_height, 0])
         knee = hip - (0, body.thigh, 0)
         ankle = knee - (0, body.shin, 0)
-        parts = {
+        parts: dict[str, Array | tuple[float, float, float]] = {
             "clavicle": (sign * 0.03 * scale, body.trunk(0.50), 0.0),
             **{"upper_arm": shoulder, "forearm": elbow, "hand": wrist},
             **{"thigh": hip, "shin": knee, "foot": ankle},
@@ -199,7 +151,7 @@ def _attach(pose: Pose, bone: str, parent: str, turned: Array) -> None:
 
 def _place_trunk(pose: Pose, body: Proportions, channels: Channels) -> None:
     pelvis = euler(*channels.pelvis_turn.T)
-    pose.positions[:, 0] = channels.pelvis + (0, pose.rest[0, 1], 0)
+    pose.positions[:, 0] = channels.pelvis + np.array([0, pose.rest[0, 1], 0])
     pose.rotations[:, 0] = pelvis
     half = euler(*(channels.chest_turn / 2).T)
     _attach(pose, "spine", "pelvis", pelvis @ half)

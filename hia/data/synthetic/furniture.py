@@ -28,9 +28,7 @@ class WallCanvas:
 
     def ellipse(self, x: float, y: float, half_width: float, half_height: float, colour: Array) -> None:
         angles = np.linspace(0, 2 * np.pi, 28)
-        self.polygon(
-            list(zip(x + half_width * np.cos(angles), y + half_height * np.sin(angles), strict=True)), colour
-        )
+        self.polygon(list(zip(x + half_width * np.cos(angles), y + half_height * np.sin(angles), strict=True)), colour)
 
     def _pixels(self, points: list[tuple[float, float]]) -> NDArray[np.int32]:
         places = np.column_stack([np.array(points, np.float64), np.full(len(points), self.wall)])
@@ -50,11 +48,17 @@ def furnish(picture: Floats, generator: np.random.Generator, camera: Camera, wal
 
 
 def _vivid(generator: np.random.Generator, brightest: float = 0.9) -> Array:
-    return np.array(colorsys.hsv_to_rgb(generator.random(), generator.uniform(0.1, 0.7), generator.uniform(0.2, brightest)))
+    return np.array(
+        colorsys.hsv_to_rgb(generator.random(), generator.uniform(0.1, 0.7), generator.uniform(0.2, brightest))
+    )
 
 
 def _picture(canvas: WallCanvas, generator: np.random.Generator, x: float) -> None:
-    y, half_width, half_height = generator.uniform(1.3, 1.9), generator.uniform(0.14, 0.28), generator.uniform(0.14, 0.3)
+    y, half_width, half_height = (
+        generator.uniform(1.3, 1.9),
+        generator.uniform(0.14, 0.28),
+        generator.uniform(0.14, 0.3),
+    )
     canvas.box(x - half_width, y - half_height, x + half_width, y + half_height, _vivid(generator, 0.5))
     half_width, half_height = half_width - 0.025, half_height - 0.025
     canvas.box(x - half_width, y - half_height, x + half_width, y + half_height, _vivid(generator))
@@ -70,7 +74,9 @@ def _window(canvas: WallCanvas, generator: np.random.Generator, x: float) -> Non
     canvas.box(x - half - 0.04, low - 0.05, x + half + 0.04, low, frame * 0.85)
     for left, right in ((x - half + 0.04, x - 0.02), (x + 0.02, x + half - 0.04)):
         canvas.box(left, low + 0.04, right, high - 0.04, np.clip(sky, 0, 1))
-        canvas.polygon([(left, low + 0.04), (right, low + 0.04), (right, low + 0.3), (left, low + 0.4)], sky * [0.6, 0.75, 0.5])
+        canvas.polygon(
+            [(left, low + 0.04), (right, low + 0.04), (right, low + 0.3), (left, low + 0.4)], sky * [0.6, 0.75, 0.5]
+        )
 
 
 def _door(canvas: WallCanvas, generator: np.random.Generator, x: float) -> None:

@@ -3,10 +3,16 @@
 import numpy as np
 
 from hia.data.synthetic.appearance import Appearance
-from hia.data.synthetic.atlas import NAIL, SKIN
+from hia.data.synthetic.atlas import FINGER, NAIL, SKIN
 from hia.data.synthetic.body import HAND_PARTS
 from hia.data.synthetic.figure import (
-    BONE, FINGER_LENGTHS, FINGER_ROOTS, FINGERS, SIDES, finger_direction, rest_positions,
+    BONE,
+    FINGER_LENGTHS,
+    FINGER_ROOTS,
+    FINGERS,
+    SIDES,
+    finger_direction,
+    rest_positions,
 )  # fmt: skip
 from hia.data.synthetic.kinematics import Array, unit
 from hia.data.synthetic.mesh import MeshBuilder, Ring, blend
@@ -64,7 +70,7 @@ def _add_finger(builder: MeshBuilder, look: Appearance, wrist: Array, side: int,
                 _finger_weights(SIDES[side], name, bones),
             )
         )
-    builder.loft(rings, sides, SKIN, HAND_PARTS[side], frame, mirror=side == 1)
+    builder.loft(rings, sides, FINGER, HAND_PARTS[side], frame, mirror=side == 1)
     _paint_nail(builder, len(rings), sides)
 
 

@@ -63,7 +63,7 @@ def add_head(builder: MeshBuilder, look: Appearance, sides: int) -> None:
 def face_landmarks(look: Appearance, expression: Expression) -> Array:
     """The 68 points of the face on the body at rest, float64 [68, 3] m."""
     plane = face_points(look, expression)
-    depth = np.array([_front(x, y) for x, y in plane])
+    depth = _front(*plane.T)
     bridge, tip = slice(27, 31), slice(31, 36)
     depth[bridge] += np.interp(plane[bridge, 1], NOSE[::-1, 0], NOSE[::-1, 2])
     depth[tip] += 0.012 * (1 - (plane[tip, 0] / 0.02) ** 2)
@@ -83,11 +83,11 @@ def _head_ring(base: Array, size: float, row: Array) -> Ring:
     return Ring(centre, width * size, front * size, back * size, {"head": 1.0}, SQUARENESS)
 
 
-def _front(x: float, y: float) -> float:
-    """Depth of the front of an average head at a point of the face's plane."""
+def _front(x: Array | float, y: Array | float) -> Array:
+    """Depth of the front of an average head at points of the face's plane."""
     width, front = (np.interp(y, HEAD[::-1, 0], HEAD[::-1, column]) for column in (1, 2))
-    inside = max(0.0, 1 - (abs(x) / width) ** (2 / SQUARENESS))
-    return FORWARD + front * inside ** (SQUARENESS / 2)
+    inside = np.maximum(0.0, 1 - (np.abs(x) / width) ** (2 / SQUARENESS))
+    return np.asarray(FORWARD + front * inside ** (SQUARENESS / 2))
 
 
 def _project_face(builder: MeshBuilder, base: Array, size: float) -> None:
@@ -102,7 +102,7 @@ def _ear(base: Array, size: float) -> list[Ring]:
     rows = ((0.030, 0.003, 0.004), (0.022, 0.008, 0.010), (0.004, 0.011, 0.016), (-0.014, 0.009, 0.012),
             (-0.028, 0.007, 0.008), (-0.034, 0.002, 0.003))  # fmt: skip
     return [
-        Ring(tuple(base + (EAR + (0, y, 0)) * size), width * size, depth * size, depth * size, {"head": 1.0})
+        Ring(tuple(base + (EAR + np.array([0, y, 0])) * size), width * size, depth * size, depth * size, {"head": 1.0})
         for y, width, depth in rows
     ]
 
@@ -123,11 +123,11 @@ def _add_hair(builder: MeshBuilder, look: Appearance, base: Array, size: float, 
         builder.loft(_hanging(look, base, size), sides, HAIR, HEAD_PART)
     if look.hair_style == "bun":
         heights = np.cos(np.linspace(0.15, np.pi - 0.15, 7)) * 0.042
+        radii = np.sqrt(0.0443**2 - heights**2) * size
         rings = [
-            Ring(tuple(base + np.array([0, 0.175 + y, -0.055]) * size), *([np.sqrt(0.0443**2 - y**2) * size] * 3),
-                 {"head": 1.0})
-            for y in heights
-        ]  # fmt: skip
+            Ring(tuple(base + np.array([0, 0.175 + y, -0.055]) * size), radius, radius, radius, {"head": 1.0})
+            for y, radius in zip(heights, radii, strict=True)
+        ]
         builder.loft(rings, 12, HAIR, HEAD_PART)
 
 
@@ -152,5 +152,3 @@ def _finer(rows: Array) -> Array:
     """Rows with one more between each two."""
     between = (rows[1:] + rows[:-1]) / 2
     return np.insert(rows, range(1, len(rows)), between, axis=0)
-
-

@@ -19,7 +19,14 @@ OWN_DEPTH, OTHER_DEPTH = 0.02, 0.04
 # Big toe, small toe and heel from the ankle of an average left foot, m.
 FOOT_POINTS = np.array([[-0.014, -0.058, 0.175], [0.034, -0.062, 0.140], [0.002, -0.050, -0.055]])
 
-LIMB_BONES = {"shoulder": "upper_arm", "elbow": "forearm", "wrist": "hand", "hip": "thigh", "knee": "shin", "ankle": "foot"}
+LIMB_BONES = {
+    "shoulder": "upper_arm",
+    "elbow": "forearm",
+    "wrist": "hand",
+    "hip": "thigh",
+    "knee": "shin",
+    "ankle": "foot",
+}
 
 
 def keypoints_in_space(pose: Pose, look: Appearance, expressions: list[Expression]) -> Array:

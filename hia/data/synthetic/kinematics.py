@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 # A limb is never stretched further than this share of its length: a straight joint has no side to bend to.
 LARGEST_STRETCH = 0.985
@@ -82,8 +82,8 @@ def bend_limb(
     across = np.sqrt(upper**2 - along**2)
     middle = root + along[:, None] * direction + across[:, None] * side
     end = root + reach[:, None] * direction
-    bones = (unit(middle - root), unit(end - middle))
-    return Limb(*(_hanging(bone, crease * side) for bone in bones), middle, end)
+    first, second = (_hanging(unit(bone), crease * side) for bone in (middle - root, end - middle))
+    return Limb(first, second, middle, end)
 
 
 def _hanging(direction: Array, front: Array) -> Array:

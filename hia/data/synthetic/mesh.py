@@ -78,7 +78,13 @@ class MeshBuilder:
     count: int = 0
 
     def loft(
-        self, rings: Sequence[Ring], sides: int, patch: Patch, part: int, frame: Array | None = None, mirror: bool = False
+        self,
+        rings: Sequence[Ring],
+        sides: int,
+        patch: Patch,
+        part: int,
+        frame: Array | None = None,
+        mirror: bool = False,
     ) -> None:
         """A tube through rings that lie in the local xz-plane of `frame` [3, 3] (default: the axes), from its top (+y)
         down. The seam is at the back; texture runs around from the right by the front to the left, and down."""
@@ -117,9 +123,12 @@ class MeshBuilder:
 
     def build(self) -> Mesh:
         return Mesh(
-            *(np.concatenate(each) for each in (self.points, self.normals, self.weights, self.texture)),
-            np.concatenate(self.triangles),
-            np.concatenate(self.parts),
+            points=np.concatenate(self.points),
+            normals=np.concatenate(self.normals),
+            weights=np.concatenate(self.weights),
+            texture=np.concatenate(self.texture),
+            triangles=np.concatenate(self.triangles),
+            parts=np.concatenate(self.parts),
         )
 
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hia.data.synthetic.figure import Channels, Proportions
+from hia.data.synthetic.figure import Channels
 from hia.data.synthetic.kinematics import Array, Harmonics, Pulses, Track
+from hia.data.synthetic.proportions import Proportions
 
 # Places of the left wrist relative to the middle of the chest, of an arm 1 long (mirrored for the right one).
 HAND_PLACES = {
@@ -50,7 +51,7 @@ class DanceStyle:
 
 
 # How much hands swing to the rhythm between two moves, and how often.
-SWINGS, SWING_CHANCES = (0.0, 0.5, 1.0), (0.45, 0.1, 0.45)
+SWINGS, SWING_CHANCES = (0.0, 0.4, 1.0), (0.35, 0.2, 0.45)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,9 +108,7 @@ def choreograph(generator: np.random.Generator, body: Proportions, style: DanceS
     return Dance(tracks, pulses, _sways(generator, body, style), standing)
 
 
-def _hand_tracks(
-    generator: np.random.Generator, style: DanceStyle, beats: Array, beat: float
-) -> dict[str, Track]:
+def _hand_tracks(generator: np.random.Generator, style: DanceStyle, beats: Array, beat: float) -> dict[str, Track]:
     """Where hands go, how they turn and what their fingers do; on some beats both hands mirror each other."""
     places, gestures = list(HAND_PLACES.values()), list(GESTURES.values())
     keys: dict[str, list[Array]] = {name: [] for name in ("hands", "swings", "wrists", "curls", "spreads")}
@@ -188,4 +187,4 @@ def _sways(generator: np.random.Generator, body: Proportions, style: DanceStyle)
     }
     sways = {name: Harmonics.random(generator, size) for name, size in amplitudes.items()}
     swings = np.tile([0.22, 0.32, 0.06], 2)
-    return sways | {"swings": Harmonics.random(generator, swings, slowest=1.5, fastest=2.9)}
+    return sways | {"swings": Harmonics.random(generator, swings, slowest=1.2, fastest=2.5)}

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hia.data.synthetic.kinematics import Array
+
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
@@ -47,57 +49,63 @@ def rasterise(points: Floats, triangles: Indices, width: int, height: int) -> Fr
     points [T, V, 3]: T moments of V points, x and y in pixels (whole numbers are centres), larger z is nearer;
     triangles [F, 3], wound so that those that face the viewer turn from x to −y.
     """
-    moment, triangle, corners = _facing(points, triangles)
-    low = np.maximum(np.ceil(corners[..., :2].min(axis=1)), 0).astype(np.int64)
-    high = np.minimum(np.floor(corners[..., :2].max(axis=1)), (width - 1, height - 1)).astype(np.int64)
-    hit = np.flatnonzero((high >= low).all(axis=1))
-    moment, triangle, corners, low, high = (each[hit] for each in (moment, triangle, corners, low, high))
-    edges = _edges(corners, low)
-    group = np.searchsorted(BOX_SIDES, high - low + 1) @ (len(BOX_SIDES), 1)
+    moment, triangle, x, y, z = _facing(points, triangles)
+    left, right = _pixels_between(x, width)
+    top, bottom = _pixels_between(y, height)
+    hit = np.flatnonzero((right >= left) & (bottom >= top))
+    moment, triangle, left, right, top, bottom = (each[hit] for each in (moment, triangle, left, right, top, bottom))
+    x, y, z = (each[:, hit] for each in (x, y, z))
+    edges = _edges(x - left, y - top)
+    columns, rows = (np.searchsorted(BOX_SIDES, last - first + 1) for first, last in ((left, right), (top, bottom)))
+    group = columns * len(BOX_SIDES) + rows
     order = np.argsort(group, kind="stable")
     ends = np.flatnonzero(np.diff(group[order])) + 1
     found = []
     for chosen in np.split(order, ends) if len(order) else []:
-        columns, rows = (int(BOX_SIDES[side]) for side in divmod(int(group[chosen[0]]), len(BOX_SIDES)))
-        found.append(_cover(chosen, edges[:, chosen], low[chosen], (columns, rows), (width, height)))
+        box = int(BOX_SIDES[columns[chosen[0]]]), int(BOX_SIDES[rows[chosen[0]]])
+        found.append(_cover(chosen, edges[:, chosen], (left[chosen], top[chosen]), box, (width, height)))
     if not found:
         empty, none = np.zeros(0, np.int64), np.zeros(0, np.float32)
         return Fragments(empty, empty, empty, none, none, none)
     drawn, pixel, second, third = (np.concatenate(each) for each in zip(*found, strict=True))
-    first, *others = corners[..., 2].T
-    depth = first[drawn]
-    for weight, other in zip((second, third), others, strict=True):
-        depth += weight * (other - first)[drawn]
+    depth = z[0][drawn] + second * (z[1] - z[0])[drawn] + third * (z[2] - z[0])[drawn]
     seen = _nearest(moment[drawn] * (width * height) + pixel, depth, len(points) * width * height)
     drawn = drawn[seen]
     return Fragments(moment[drawn], pixel[seen], triangle[drawn], second[seen], third[seen], depth[seen])
 
 
-def _facing(points: Floats, triangles: Indices) -> tuple[Indices, Indices, Floats]:
-    """Moment [K], triangle [K] and corners [K, 3, 3] of the faces that are turned to the viewer."""
-    x, y = points[..., 0], points[..., 1]
-    first, second, third = triangles.T
-    ax, ay = x[:, first], y[:, first]
-    area = (x[:, second] - ax) * (y[:, third] - ay) - (y[:, second] - ay) * (x[:, third] - ax)
-    moment, triangle = np.nonzero(area < -1e-9)
-    return moment, triangle, points[moment[:, None], triangles[triangle]]
+def _facing(points: Floats, triangles: Indices) -> tuple[Indices, Indices, Floats, Floats, Floats]:
+    """The faces that are turned to the viewer: moment [K], triangle [K], and x, y, z of their corners, [3, K] each."""
+    x, y = (np.stack([points[..., axis][:, corner] for corner in triangles.T]) for axis in (0, 1))
+    area = (x[1] - x[0]) * (y[2] - y[0]) - (y[1] - y[0]) * (x[2] - x[0])
+    kept = np.flatnonzero(area < -1e-9)
+    moment, triangle = np.divmod(kept, len(triangles))
+    x, y = (each.reshape(3, -1)[:, kept] for each in (x, y))
+    corners = moment * points.shape[1] + triangles[triangle].T
+    return moment, triangle, x, y, np.ascontiguousarray(points[..., 2]).ravel()[corners]
 
 
-def _edges(corners: Floats, low: Indices) -> Floats:
+def _pixels_between(corners: Floats, size: int) -> tuple[Indices, Indices]:
+    """First and last pixel centre between the corners [3, K], within 0..size − 1.   → [K] each"""
+    first = np.minimum(np.minimum(corners[0], corners[1]), corners[2])
+    last = np.maximum(np.maximum(corners[0], corners[1]), corners[2])
+    return np.ceil(np.maximum(first, 0)).astype(np.int64), np.floor(np.minimum(last, size - 1)).astype(np.int64)
+
+
+def _edges(x: Array, y: Array) -> Floats:
     """Barycentric weights of the second and third corner as affine functions of the place in the box.   → [6, K]"""
-    x, y = corners[..., 0] - low[:, :1], corners[..., 1] - low[:, 1:]
     x, y = x.astype(np.float32), y.astype(np.float32)
-    bx, by, cx, cy = x[:, 1] - x[:, 0], y[:, 1] - y[:, 0], x[:, 2] - x[:, 0], y[:, 2] - y[:, 0]
+    bx, by, cx, cy = x[1] - x[0], y[1] - y[0], x[2] - x[0], y[2] - y[0]
     inverse = 1 / (bx * cy - by * cx)
-    second = np.stack([cy, -cx, cx * y[:, 0] - cy * x[:, 0]]) * inverse
-    third = np.stack([-by, bx, by * x[:, 0] - bx * y[:, 0]]) * inverse
+    second = np.stack([cy, -cx, cx * y[0] - cy * x[0]]) * inverse
+    third = np.stack([-by, bx, by * x[0] - bx * y[0]]) * inverse
     return np.concatenate([second, third])
 
 
 def _cover(
-    chosen: Indices, edges: Floats, low: Indices, box: tuple[int, int], size: tuple[int, int]
+    chosen: Indices, edges: Floats, corner: tuple[Indices, Indices], box: tuple[int, int], size: tuple[int, int]
 ) -> tuple[Indices, Indices, Floats, Floats]:
-    """Pixels of a picture of `size` inside triangles whose boxes fit into `box` (columns, rows).
+    """Pixels of a picture of `size` inside triangles whose boxes, from `corner`, fit into `box` (columns, rows).
 
     Returns the triangle, the pixel and the weights of its second and third corner, [N] each.
     """
@@ -111,8 +119,8 @@ def _cover(
     hits = np.flatnonzero(least >= -EDGE)
     which, place = np.divmod(hits, columns * rows)
     down, right = np.divmod(place, columns)
-    right += low[which, 0]
-    down += low[which, 1]
+    right += corner[0][which]
+    down += corner[1][which]
     inside = (right < width) & (down < height)
     if not inside.all():
         which, right, down, hits = which[inside], right[inside], down[inside], hits[inside]

@@ -8,11 +8,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from hia.data.synthetic.atlas import FACE, Texture, paint_atlas
 from hia.data.synthetic.appearance import Appearance
-from hia.data.synthetic.body import add_body
+from hia.data.synthetic.atlas import FACE, Texture
+from hia.data.synthetic.body import HAND_PARTS, add_body
 from hia.data.synthetic.camera import Camera
-from hia.data.synthetic.face import Expression, paint_face
+from hia.data.synthetic.face import Canvas, Expression, paint_face
 from hia.data.synthetic.figure import Channels, Pose, pose_figure
 from hia.data.synthetic.hands import add_hands
 from hia.data.synthetic.head import add_head
@@ -26,9 +26,11 @@ from hia.images import Frame
 
 # Sub-frames also smooth edges (each is moved by a part of a pixel), so even stillness has some. Always odd: the
 # middle one is the frame's time.
-LEAST_SUBFRAMES, MOST_SUBFRAMES = 7, 21
+LEAST_SUBFRAMES, MOST_SUBFRAMES = 7, 33
+# Brightness of what faces away from the viewer: it draws an outline.
+BODY_OUTLINE, HAND_OUTLINE = 0.45, 0.18
 # Movement between two sub-frames, px.
-LARGEST_STEP = 1.2
+LARGEST_STEP = 0.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,7 @@ class Dancer:
     look: Appearance
     mesh: Mesh
     atlas: Texture
+    complexion: Canvas
     dance: Dance
     camera: Camera
     scene: Scene
@@ -47,6 +50,13 @@ class Dancer:
     def texels(self) -> NDArray[np.complex64]:
         """Column + i · row in the atlas of the mesh's points."""
         return (self.mesh.texture @ (1, 1j)).astype(np.complex64)
+
+    @cached_property
+    def outlines(self) -> Floats:
+        """How dark the mesh's points are where they face away from the viewer [V]: fingers stand out the most."""
+        outlines = np.full(len(self.mesh.points), BODY_OUTLINE, np.float32)
+        outlines[self.mesh.triangles[np.isin(self.mesh.parts, HAND_PARTS)]] = HAND_OUTLINE
+        return outlines
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +99,8 @@ def _render_frame(dancer: Dancer, time: float, exposure: float) -> RenderedFrame
     picture[..., :2] += _jitter(count)[:, None]
     fragments = rasterise(picture, dancer.mesh.triangles, width, height)
     expression = expressions_at(channels)[middle]
-    atlas = _with_face(dancer.atlas, look, expression)
-    brightness = _brightness(normals, dancer.light)
+    atlas = _with_face(dancer, expression)
+    brightness = _brightness(normals, dancer.light, dancer.outlines)
     # Two coordinates as one complex number: one lookup instead of two.
     texels = fragments.interpolate(dancer.texels, dancer.mesh.triangles)
     light = fragments.interpolate(brightness, dancer.mesh.triangles)
@@ -120,20 +130,20 @@ def _jitter(count: int) -> Floats:
     return np.concatenate([-half[::-1], np.zeros((1, 2)), half]).astype(np.float32)
 
 
-def _with_face(atlas: Texture, look: Appearance, expression: Expression) -> Texture:
-    """The atlas in linear light, with the face as it looks now."""
-    painted = atlas.copy()
+def _with_face(dancer: Dancer, expression: Expression) -> Texture:
+    """The atlas with the face as it looks now."""
+    painted = dancer.atlas.copy()
     patch = (slice(FACE.top, FACE.top + FACE.height), slice(FACE.left, FACE.left + FACE.width))
-    painted[patch] = to_linear(paint_face(look, expression))
+    painted[patch] = BYTE_TO_LINEAR[paint_face(dancer.complexion, dancer.look, expression)]
     return painted
 
 
-def _brightness(normals: Floats, light: Array) -> Floats:
+def _brightness(normals: Floats, light: Array, outlines: Floats) -> Floats:
     """Light on every point [T, V]: a key light, light from above, and darker outlines."""
     normals = unit(normals.astype(np.float32))
     key = np.maximum(0.78 * (normals @ light.astype(np.float32)) + 0.22, 0)
     sky = 0.5 + 0.5 * normals[..., 1]
-    outline = 0.45 + 0.55 * np.clip(2.2 * normals[..., 2], 0, 1)
+    outline = outlines + (1 - outlines) * np.clip(2 * normals[..., 2], 0, 1)
     return ((0.24 + 0.22 * sky + 0.72 * key) * outline).astype(np.float32)
 
 
@@ -152,8 +162,13 @@ def to_linear(colours: NDArray) -> Floats:
     return np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
+BYTE_TO_LINEAR = to_linear(np.arange(256) / 255)
+BYTE_TO_LINEAR.flags.writeable = False
+# Where one byte passes into the next.
+BYTE_LIMITS = to_linear((np.arange(255) + 0.5) / 255)
+BYTE_LIMITS.flags.writeable = False
+
+
 def to_display(linear: Floats) -> Frame:
     """Linear light in [0, 1] (clipped) as sRGB uint8."""
-    clipped = np.clip(linear, 0, 1)
-    encoded = np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * clipped ** (1 / 2.4) - 0.055)
-    return np.round(255 * encoded).astype(np.uint8)
+    return np.searchsorted(BYTE_LIMITS, linear).astype(np.uint8)

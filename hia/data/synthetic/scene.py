@@ -25,7 +25,14 @@ COARSER = 4
 SHADOWS = {"head": 0.12, "chest": 0.17, "spine": 0.16, "pelvis": 0.16} | {
     f"{side}_{bone}": width
     for side in SIDES
-    for bone, width in {"upper_arm": 0.09, "forearm": 0.07, "hand": 0.08, "shin": 0.09, "foot": 0.08, "toes": 0.07}.items()
+    for bone, width in {
+        "upper_arm": 0.09,
+        "forearm": 0.07,
+        "hand": 0.08,
+        "shin": 0.09,
+        "foot": 0.08,
+        "toes": 0.07,
+    }.items()
 }
 
 
@@ -64,13 +71,13 @@ class Scene:
             softness = size + 0.06 * (place[2] - self.wall)
             wall = 0.13 * np.exp(-((across - thrown[0]) ** 2 + (up - thrown[1]) ** 2) / (2 * softness**2))
             shadow *= 1 - np.where(on_floor, floor, wall)
-        full = cv2.resize(shadow.astype(np.float32), (columns * COARSER, rows * COARSER), interpolation=cv2.INTER_LINEAR)
+        full = cv2.resize(
+            shadow.astype(np.float32), (columns * COARSER, rows * COARSER), interpolation=cv2.INTER_LINEAR
+        )
         return self.background * full[: self.height, : self.width, None]
 
 
-def paint_scene(
-    generator: np.random.Generator, camera: Camera, width: int, height: int, light: Array
-) -> Scene:
+def paint_scene(generator: np.random.Generator, camera: Camera, width: int, height: int, light: Array) -> Scene:
     """A seeded room as the camera sees it."""
     wall = -float(generator.uniform(0.7, 1.8))
     column, row = np.meshgrid(*((np.arange(side * FINER) + 0.5) / FINER - 0.5 for side in (width, height)))
@@ -87,7 +94,7 @@ def paint_scene(
     picture *= (1.05 - 0.45 * middle).astype(np.float32)
     small = cv2.resize(np.clip(picture, 0, 1) ** 2.2, (width, height), interpolation=cv2.INTER_AREA)
     blurred = cv2.GaussianBlur(small.astype(np.float32), (0, 0), DEFOCUS * height)
-    return Scene(blurred, wall, light)
+    return Scene(blurred.astype(np.float32), wall, light)
 
 
 def _wall(generator: np.random.Generator, across: Array, up: Array) -> Array:
@@ -154,7 +161,8 @@ def _panelled(_generator: np.random.Generator, across: Array, up: Array) -> Arra
 
 def _dotted(_generator: np.random.Generator, across: Array, up: Array) -> Array:
     row = np.floor(up / 0.16)
-    return np.hypot((across / 0.16 + 0.5 * (row % 2)) % 1 - 0.5, (up / 0.16) % 1 - 0.5) < 0.2
+    inside = np.hypot((across / 0.16 + 0.5 * (row % 2)) % 1 - 0.5, (up / 0.16) % 1 - 0.5) < 0.2
+    return inside.astype(float)
 
 
 def _planks(generator: np.random.Generator, x: Array, z: Array) -> Array:
