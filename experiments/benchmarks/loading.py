@@ -160,7 +160,7 @@ def describe(store: ClipStore, videos: dict[str, Path], config: Config) -> None:
     load = os.getloadavg()[0]
     print(f"\n{os.cpu_count()} CPU cores, load {load:.1f}; {config.width}×{config.height}, {len(store.clips)} clips,")
     print(
-        f"{frames} frames of {kilobytes['store']:.0f} kB in the store (latents not counted), {kilobytes['mp4']:.0f} kB in mp4"
+        f"{frames} frames, each {kilobytes['store']:.0f} kB in the store (without latents), {kilobytes['mp4']:.1f} kB in mp4"
     )
 
 

@@ -129,10 +129,15 @@ def test_an_image_encoder_without_pictures_is_refused(tiny_store: Path):
 
 def test_regions_have_the_shapes_and_ranges_that_a_step_wants(tiny_store: Path):
     samples = samples_of(tiny_store, REGIONAL)
-    regions = to_batch(collate([samples[n] for n in range(8)]), "cpu", TOKEN_DIMENSION).regions
+    gathered = collate([samples[n] for n in range(8)])
+    regions = to_batch(gathered, "cpu", TOKEN_DIMENSION).regions
     assert regions.images.shape == (8, 1, 3, HEIGHT, WIDTH)
     assert -1 <= regions.images.min() < -0.5 and 0.5 < regions.images.max() <= 1
-    for mask in (regions.face_mask, regions.hand_mask):
+    for mask, given in (
+        (regions.face_mask, gathered.regions.face_mask),
+        (regions.hand_mask, gathered.regions.hand_mask),
+    ):
+        assert torch.equal(mask, given.float())
         assert mask.shape == (8, 1, 1, HEIGHT, WIDTH) and set(mask.unique().tolist()) == {0.0, 1.0}
     assert regions.five_points.shape == (8, 1, 5, 2) and regions.five_points.isfinite().all()
     assert regions.face_usable.dtype == torch.bool and regions.face_usable.shape == (8, 1)

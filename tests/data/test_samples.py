@@ -148,6 +148,11 @@ def test_where_faces_are_compared_the_reference_has_an_embedding(store: ClipStor
     assert 0 < with_faces < 300
 
 
+def test_where_faces_are_compared_too_the_reference_is_another_frame(store: ClipStore):
+    drawn = draws(samples_of(store, REGIONAL, "samples.reference_distance_seconds=0"))
+    assert all(draw.reference != draw.targets[0] for draw in drawn)
+
+
 @pytest.mark.parametrize(
     ("stride", "fps", "step"), [(1, 30, 1), (4, 30, 4), (3, 25, 3), (2, 12, 1), (1, 10, 1), (2, 60, 4)]
 )

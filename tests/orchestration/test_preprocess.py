@@ -1,11 +1,10 @@
 """Preprocessing on Ray Data: the same store as in one process, whatever is killed and when."""
 
-import json
 import os
 import random
-import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,6 @@ import pytest
 import ray
 
 from hia.data.building import build_store
-from hia.data.records import Rejection
 from orchestration.preprocess import RayRunner
 from tests.data.raw_videos import small_config, write_dance, write_networks
 
@@ -74,17 +72,6 @@ def progress(store: Path) -> int:
     return sum(len(names) for _, _, names in os.walk(store))
 
 
-def wait_for(store: Path, moment: int, is_over: Callable[[], bool]) -> bool:
-    """Wait until the store has so many files, or the work is over. Returns whether it is not."""
-    while progress(store) < moment and not is_over():
-        time.sleep(0.002)
-    return not is_over()
-
-
-def rejections(content: bytes) -> list[Rejection]:
-    return [Rejection(**json.loads(line)) for line in content.splitlines()]
-
-
 def test_the_store_is_that_of_one_process_whatever_the_number_of_workers(
     videos, overrides, undisturbed, cluster, tmp_path
 ):
@@ -95,35 +82,59 @@ def test_the_store_is_that_of_one_process_whatever_the_number_of_workers(
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_a_killed_driver_costs_nothing_but_what_was_being_made(videos, overrides, undisturbed, cluster, tmp_path, seed):
-    """SIGKILL when the store has some seeded number of files; half of the drivers work on Ray, half by themselves."""
+def test_a_killed_run_costs_nothing_but_what_was_being_made(videos, overrides, undisturbed, tmp_path, seed):
     store = tmp_path / "store"
-    options = [str(videos), "--output", str(store), "--quiet", "--threads=1"]
-    for setting in ("width=32", "height=48", "preprocess.latents=true", *overrides):
-        options += ["--set", setting]
-    module = (
-        ["orchestration.preprocess", f"--address={cluster}", "--workers=2"] if seed % 2 else ["hia.cli", "preprocess"]
-    )
-    command = [sys.executable, "-m", *module, *options]
-    driver = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    was_running = wait_for(store, random.Random(seed).randrange(3, 60), lambda: driver.poll() is not None)
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
-    assert was_running, "the moment came too late"
-    settled(store)
-    again = build_store([str(videos)], str(store), small_config(*overrides), threads=1)
+    assert kill_at(moments(undisturbed, 1, seed)[0], store, command("hia.cli preprocess", videos, store, overrides))
+    build_store([str(videos)], str(store), small_config(*overrides), threads=1)
     assert files(store) == undisturbed
-    assert again.num_videos == 6
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_a_killed_actor_is_replaced_and_its_video_done_again(videos, overrides, undisturbed, cluster, tmp_path, seed):
-    """SIGKILL of one of two actors when the store has some seeded number of files."""
-    store, moment = tmp_path / "store", random.Random(100 + seed).randrange(3, 60)
-    killer = Killer(store, moment)
+def test_a_driver_on_a_cluster_may_be_killed_again_and_again(videos, overrides, undisturbed, cluster, tmp_path):
+    """SIGKILL of four drivers in a row, each a little further; the fifth ends the work."""
+    store = tmp_path / "store"
+    options = [f"--address={cluster}", "--workers=2"]
+    driver = command("orchestration.preprocess", videos, store, overrides, *options)
+    kills = [kill_at(moment, store, driver) for moment in moments(undisturbed, 4, seed=0)]
+    assert sum(kills) >= 3
+    subprocess.run(driver, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert files(store) == undisturbed
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_actors_are_replaced_and_their_videos_done_again(
+    videos, overrides, undisturbed, cluster, tmp_path, seed
+):
+    """SIGKILL of an actor, five times in one run."""
+    store = tmp_path / "store"
+    killer = Killer(store, moments(undisturbed, 5, seed))
     build_store([str(videos)], str(store), small_config(*overrides), killer.watch(RayRunner(2)), threads=1)
-    assert killer.killed, "the moment came too late"
+    assert killer.kills >= 4
     assert files(store) == undisturbed
+
+
+def moments(undisturbed: dict[str, bytes], count: int, seed: int) -> list[int]:
+    """Seeded numbers of files in the store, rising, at which something is killed."""
+    return sorted(random.Random(seed).sample(range(2, len(undisturbed) - 4), count))
+
+
+def command(module: str, videos: Path, store: Path, overrides: list[str], *options: str) -> list[str]:
+    """A program that preprocesses; `module` is its name, with a verb if it has any."""
+    settings = ["width=32", "height=48", "preprocess.latents=true", *overrides]
+    changes = [part for setting in settings for part in ("--set", setting)]
+    start = [sys.executable, "-m", *module.split(), str(videos), f"--output={store}", "--threads=1"]
+    return [*start, *options, *changes]
+
+
+def kill_at(moment: int, store: Path, arguments: list[str]) -> bool:
+    """Start a run and kill it with SIGKILL when the store has so many files. Returns whether it was still running."""
+    run = subprocess.Popen(arguments, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while progress(store) < moment and run.poll() is None:
+        time.sleep(0.002)
+    was_running = run.poll() is None
+    run.kill()
+    run.wait()
+    settled(store)
+    return was_running
 
 
 def settled(store: Path) -> None:
@@ -136,31 +147,33 @@ def settled(store: Path) -> None:
 
 
 class Killer:
-    """Kills an actor process of this driver when the store has a number of files."""
+    """Kills an actor process whenever the store has reached one of some numbers of files."""
 
-    def __init__(self, store: Path, moment: int) -> None:
-        self.store, self.moment, self.killed = store, moment, False
+    def __init__(self, store: Path, moments: list[int]) -> None:
+        self.store, self.moments, self.kills = store, moments, 0
+        self._over = threading.Event()
 
     def watch(self, runner: RayRunner) -> Callable:
-        import threading
+        """The runner, with the killer at work until the last outcome."""
 
         def run(worker, jobs):
-            thread = threading.Thread(target=self._kill, daemon=True)
+            thread = threading.Thread(target=self._kill)
             thread.start()
-            yield from runner(worker, jobs)
-            thread.join()
+            try:
+                yield from runner(worker, jobs)
+            finally:
+                self._over.set()
+                thread.join()
 
         return run
 
     def _kill(self) -> None:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            actors = self._actors()
-            if actors and progress(self.store) >= self.moment:
-                random.Random(self.moment).choice(actors).kill()
-                self.killed = True
-                return
-            time.sleep(0.002)
+        for moment in self.moments:
+            while progress(self.store) < moment or not self._actors():
+                if self._over.wait(0.002):
+                    return
+            random.Random(moment).choice(self._actors()).kill()
+            self.kills += 1
 
     def _actors(self) -> list[psutil.Process]:
         found = []

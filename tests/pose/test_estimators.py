@@ -6,6 +6,7 @@ import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from rtmlib import YOLOX, RTMPose
 
 from hia.pose.estimators import DEFAULT_FEET, PoseEstimator, PoseModels
 from hia.pose.keypoints import FEET
+from hia.pose.onnx_session import OnnxModel
 from hia.pose.sidecar import load_keypoints
 from hia.pose.tracks import overlaps
 from hia.video import read_frames
@@ -103,12 +105,36 @@ def test_a_batch_gives_the_numbers_of_single_frames_and_of_a_model_of_fixed_batc
         np.testing.assert_allclose(together[index], fixed[index], atol=1e-3)
 
 
+class Recording:
+    """A session that notes how many pictures each call brings."""
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        self.session, self.sizes = session, []
+
+    def run(self, outputs, pictures):
+        self.sizes += map(len, pictures.values())
+        return self.session.run(outputs, pictures)
+
+    def __getattr__(self, name):
+        return getattr(self.session, name)
+
+
+@pytest.mark.parametrize(("network", "sizes"), [("pose", [5]), ("single", [1] * 5)])
+def test_a_batch_is_one_call_where_the_model_allows_it(networks, network, sizes):
+    model = OnnxModel.open(networks[network], threads=1)
+    recording = replace(model, session=Recording(model.session))
+    simcc_x, _ = recording.run(np.zeros((5, 3, 64, 48), np.float32), ["simcc_x", "simcc_y"])
+    assert len(simcc_x) == 5 and recording.session.sizes == sizes
+
+
 def test_poses_are_those_of_rtmlib_given_rgb(estimator, networks):
     frame, box = draw_person(grey(200, 300), (60, 80, 110, 230)), (50, 70, 120, 240)
+    # The network weighs pixels by their colour: a slightly different normalisation moves what it finds.
+    frame[80:230, 60:110] += np.linspace(0, 35, 50)[None, :, None].astype(np.uint8)
     theirs = RTMPose(str(networks["pose"]), model_input_size=(48, 64))(frame, [box])
     ours = estimator().estimate([frame], [box])
     np.testing.assert_allclose(ours[0], theirs[0], atol=1e-3)
-    np.testing.assert_allclose(ours[1], theirs[1], atol=1e-5)
+    np.testing.assert_allclose(ours[1], theirs[1], atol=1e-4)
 
 
 def test_the_feet_and_only_the_feet_come_from_the_feet_model(estimator):

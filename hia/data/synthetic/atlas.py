@@ -31,7 +31,7 @@ def paint_atlas(generator: np.random.Generator, look: Appearance) -> Texture:
     atlas = np.zeros((ATLAS_SIDE, ATLAS_SIDE, 3), np.float32)
     skin = np.array(look.skin, np.float32)
     _fill(atlas, SKIN, skin * _mottled(generator, SKIN, 0.03, 12))
-    _fill(atlas, FINGER, skin * _mottled(generator, FINGER, 0.05, 4) * _creases())
+    _fill(atlas, FINGER, skin * _mottled(generator, FINGER, 0.02, 8) * _creases())
     _fill(atlas, NAIL, 0.45 * skin + 0.55 * np.array([0.98, 0.78, 0.75], np.float32))
     _fill(atlas, SHOE, np.array(look.shoes) * _mottled(generator, SHOE, 0.06, 6))
     _fill(atlas, HAIR, np.array(look.hair) * _strands(generator))
@@ -65,7 +65,7 @@ def _creases() -> Texture:
     """Folds of the skin over the joints of a finger, darker than the rest, [h, 1, 1]."""
     rows = (np.arange(FINGER.height) + 0.5) / FINGER.height
     nearest = np.abs(rows[:, None] - CREASES).min(axis=1) * FINGER.height
-    return (1 - 0.32 * np.exp(-((nearest / 0.8) ** 2)))[:, None, None].astype(np.float32)
+    return (1 - 0.16 * np.exp(-((nearest / 0.8) ** 2)))[:, None, None].astype(np.float32)
 
 
 def _fabric(generator: np.random.Generator, cloth: Cloth, patch: Patch) -> Texture:
