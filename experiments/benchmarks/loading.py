@@ -87,7 +87,7 @@ def main() -> None:
     with TemporaryDirectory(dir=arguments.scratch) as scratch:
         folder = Path(scratch)
         config = load_config("paper", OVERRIDES)
-        store = make_store(arguments.videos, config, folder, arguments.dancers)
+        store = make_store(arguments, config, folder)
         with_latents = add_latents(store, folder / "latents", config)
         videos = {info.id: write_mp4(store.read(info), folder / f"{info.id}.mp4") for info in tqdm(store.clips)}
         describe(store, videos, config)
@@ -101,6 +101,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", nargs="+", help="videos of at least 4 s with keypoint files beside them")
     parser.add_argument("--dancers", type=int, default=4, help="generated videos, where none are given")
+    parser.add_argument("--dancer-seconds", type=float, default=10.0, help="length of these")
     parser.add_argument("--reads", type=int, default=60, help="of each kind, from each source")
     parser.add_argument("--seconds", type=float, default=10.0, help="for each rate of samples")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="numbers of processes to try")
@@ -108,12 +109,12 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def make_store(videos: list[str] | None, config: Config, folder: Path, dancers: int) -> ClipStore:
-    """A clip store of the videos, or of generated ones."""
-    size = {"width": config.width, "height": config.height}
-    if videos is None:
-        write_dancers(folder / "dancers", dancers, seconds=5, seed=0, progress=True, **size)
-    inputs = videos or [str(folder / "dancers")]
+def make_store(arguments: argparse.Namespace, config: Config, folder: Path) -> ClipStore:
+    """A clip store of the given videos, or of generated ones."""
+    if arguments.videos is None:
+        shape = {"seconds": arguments.dancer_seconds, "width": config.width, "height": config.height}
+        write_dancers(folder / "dancers", arguments.dancers, seed=0, progress=True, **shape)
+    inputs = arguments.videos or [str(folder / "dancers")]
     return build_store(inputs, str(folder / "store"), config, progress=True).store
 
 
@@ -157,11 +158,15 @@ def describe(store: ClipStore, videos: dict[str, Path], config: Config) -> None:
         "store": sum(info.bytes for info in store.clips) / frames / 1000,
         "mp4": sum(path.stat().st_size for path in videos.values()) / frames / 1000,
     }
-    load = os.getloadavg()[0]
-    print(f"\n{os.cpu_count()} CPU cores, load {load:.1f}; {config.width}×{config.height}, {len(store.clips)} clips,")
+    seconds = sum(info.seconds for info in store.clips) / len(store.clips)
     print(
-        f"{frames} frames, each {kilobytes['store']:.0f} kB in the store (without latents), {kilobytes['mp4']:.1f} kB in mp4"
+        f"\n{os.cpu_count()} CPU cores, load {os.getloadavg()[0]:.1f}; {config.width}×{config.height}; {len(store.clips)} clips"
     )
+    print(
+        f"of {seconds:.1f} s in the mean; a frame has {kilobytes['store']:.0f} kB in the store (without latents)",
+        end=" ",
+    )
+    print(f"and {kilobytes['mp4']:.1f} kB in the mp4")
 
 
 def compare(store: ClipStore, videos: dict[str, Mp4], config: Config, reads: int) -> None:

@@ -186,5 +186,5 @@ def _sways(generator: np.random.Generator, body: Proportions, style: DanceStyle)
         "mouth": np.array([0.35]),
     }
     sways = {name: Harmonics.random(generator, size) for name, size in amplitudes.items()}
-    swings = np.tile([0.30, 0.44, 0.06], 2)
+    swings = np.tile([0.22, 0.32, 0.06], 2)
     return sways | {"swings": Harmonics.random(generator, swings, slowest=1.2, fastest=2.5)}
