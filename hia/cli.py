@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from hia import __version__
-from hia.commands import animate, build, inspect, preprocess
+from hia.commands import animate, build, dancers, inspect, preprocess
 
 VERBS = {
     "animate": (animate, "animate a reference image by a driving motion"),
     "preprocess": (preprocess, "make a clip store of raw videos"),
     "inspect": (inspect, "look at a clip store: statistics, rejections, contact sheets"),
+    "dancers": (dancers, "draw videos of dancing people, with exact keypoints, to try things on"),
     "build": (build, "make a model directory from a preset, with pretrained or random weights"),
 }
 

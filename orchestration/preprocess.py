@@ -36,16 +36,14 @@ class RayRunner:
         """Outcomes as they come. Raises RayError when the cluster is lost."""
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
-        # One video, one block: a lost actor costs the video it was at.
+        # One video, one block: a lost actor, which Ray Data starts again, costs the video it was at.
         indices = ray.data.from_items([{"job": index} for index in range(len(jobs))], override_num_blocks=len(jobs))
         outcomes = indices.map(
-            VideoActor,
+            VideoActor,  # type: ignore[arg-type]
             fn_constructor_args=(worker, tuple(jobs)),
             compute=ray.data.ActorPoolStrategy(size=self._size(len(jobs)), max_tasks_in_flight_per_actor=1),
             num_cpus=self.cpus,
             num_gpus=self.gpus,
-            max_restarts=-1,
-            max_task_retries=-1,
         )
         for row in outcomes.iter_rows():
             yield from_json(Outcome, row["outcome"], "a worker's answer")

@@ -159,14 +159,12 @@ def describe(store: ClipStore, videos: dict[str, Path], config: Config) -> None:
         "mp4": sum(path.stat().st_size for path in videos.values()) / frames / 1000,
     }
     seconds = sum(info.seconds for info in store.clips) / len(store.clips)
+    cores, load = os.cpu_count(), os.getloadavg()[0]
     print(
-        f"\n{os.cpu_count()} CPU cores, load {os.getloadavg()[0]:.1f}; {config.width}×{config.height}; {len(store.clips)} clips"
+        f"\n{cores} CPU cores, load {load:.1f}; {config.width}×{config.height}, {len(store.clips)} clips of {seconds:.1f} s "
+        f"in the mean; a frame\nhas {kilobytes['store']:.0f} kB in the store (without latents), {kilobytes['mp4']:.1f} kB "
+        "in the mp4"
     )
-    print(
-        f"of {seconds:.1f} s in the mean; a frame has {kilobytes['store']:.0f} kB in the store (without latents)",
-        end=" ",
-    )
-    print(f"and {kilobytes['mp4']:.1f} kB in the mp4")
 
 
 def compare(store: ClipStore, videos: dict[str, Mp4], config: Config, reads: int) -> None:

@@ -14,10 +14,10 @@ from typing import Any
 from tqdm import tqdm
 
 from hia.config import Config
-from hia.data import importers
 from hia.data.assembly import assemble, begin_store
 from hia.data.encoders import load_encoders
 from hia.data.fingerprint import content_sha256, fingerprint, preprocessing_settings
+from hia.data.importers import find
 from hia.data.journal import Journal
 from hia.data.preprocess import Job, Worker, explain, pose_estimator
 from hia.data.records import Outcome, Rejection, VideoResult
@@ -69,7 +69,7 @@ def build_store(
     MissingWeights; OSError when the store cannot be written, or another run is writing it. What is wrong with a video
     ends in rejected.jsonl instead.
     """
-    found = importers.find(inputs, config.preprocess.layout)
+    found = find(inputs, config.preprocess.layout)
     settings = preprocessing_settings(config, load_encoders(config, device))
     folder = Folder(output)
     with folder.lock():

@@ -85,7 +85,7 @@ class Journal:
             return None
         try:
             arrays = load(self.folder.read(name))
-            return PersonTrack(*(arrays[name] for name in TRACK))
+            return PersonTrack(**{name: arrays[name] for name in TRACK}, share=1.0)
         except (SafetensorError, KeyError):
             return None
 
