@@ -2,7 +2,9 @@
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -52,10 +54,10 @@ def sample_batches(
 ) -> Iterator[SampleBatch]:
     """A batch for each sequence of positions, in their order; `positions` may be endless.
 
-    workers: processes that read ahead, `prefetch` batches each; 0 reads in this process. When a worker dies (killed,
-    out of memory), a warning is logged, and reading goes on with the first batch that was not handed out, at first by
-    one new worker alone: none is lost and none comes twice. The first start in a process takes as long as importing
-    torch, later ones a fraction of a second.
+    workers: processes that read ahead, `prefetch` batches each; 0 reads in this process. A thread receives the next
+    batch, and iterates over `positions`. When a worker dies (killed, out of memory), a warning is logged, and reading
+    goes on with the first batch that was not handed out, at first by one new worker alone: none is lost and none comes
+    twice. The first start in a process takes as long as importing torch, later ones a fraction of a second.
 
     Raises what reading a sample raises (ValueError and OSError, naming the file) when it is that batch's turn, and
     RuntimeError naming its clips when workers still die over the same batch after `most_restarts` new starts.
@@ -63,6 +65,19 @@ def sample_batches(
     if workers == 0:
         yield from (collate([samples[position] for position in batch]) for batch in positions)
         return
+    reader = _from_workers(samples, positions, workers, prefetch, most_restarts)
+    # To receive a batch takes some milliseconds, for which a training step would wait.
+    with closing(reader), ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, reader, None)
+        while (batch := coming.result()) is not None:
+            coming = thread.submit(next, reader, None)
+            yield batch
+
+
+def _from_workers(
+    samples: TrainingSamples, positions: Iterable[Sequence[int]], workers: int, prefetch: int, most_restarts: int
+) -> Generator[SampleBatch, None, None]:
+    """`sample_batches`, received when asked for."""
     under_way = _UnderWay(positions)
     deaths = 0
     while True:

@@ -1,0 +1,69 @@
+"""Preprocessing needs no more memory for a long video, or for many, than for a short one."""
+
+import os
+import subprocess
+import sys
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from hia.video import write_video
+from tests.data.raw_videos import background, centres, frames_of, write_networks
+
+pytestmark = pytest.mark.slow
+
+REPOSITORY = Path(__file__).parents[2]
+MEBIBYTE = 1 << 20
+
+# One frame decoded is 96·128·3 bytes, so a minute is 63 MiB and ten minutes are 633 MiB; JPEGs and latents come on top.
+FRAMES_A_MINUTE = 1800
+ROOM = 60 * MEBIBYTE
+
+PROGRAM = """
+import resource, sys
+from hia.data.building import build_store
+from tests.data.raw_videos import small_config
+built = build_store([sys.argv[1]], sys.argv[2], small_config(*sys.argv[3:]), threads=1)
+print(built.store.statistics["frames"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def peak_memory(videos: Path, store: Path, overrides: list[str], frames: int) -> int:
+    """Bytes that a process needs at most to preprocess these videos."""
+    command = [sys.executable, "-c", PROGRAM, str(videos), str(store), *overrides]
+    # Fixed arenas: else the allocator's own fragmentation grows with the number of threads' allocations.
+    environment = os.environ | {"MALLOC_ARENA_MAX": "2"}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True)
+    found, peak = map(int, done.stdout.split())
+    assert found == frames
+    return peak
+
+
+def write_long(path: Path, minutes: int) -> None:
+    path.parent.mkdir()
+    minute = frames_of(centres(FRAMES_A_MINUTE), background())
+    write_video(path, (frame for _ in range(minutes) for frame in minute), 30)
+
+
+def test_ten_minutes_need_no_more_memory_than_one(tmp_path):
+    overrides = write_networks(tmp_path / "networks")
+    peaks = []
+    for minutes in (1, 10):
+        write_long(tmp_path / f"long{minutes}" / "video.mp4", minutes)
+        frames = minutes * FRAMES_A_MINUTE
+        peaks.append(peak_memory(tmp_path / f"long{minutes}", tmp_path / f"store{minutes}", overrides, frames))
+    assert peaks[1] - peaks[0] < ROOM
+
+
+def test_many_videos_need_no_more_memory_than_few(tmp_path):
+    overrides = write_networks(tmp_path / "networks")
+    peaks = []
+    for count in (2, 12):
+        folder = tmp_path / f"videos{count}"
+        folder.mkdir()
+        for number in range(count):
+            frames = frames_of(centres(300, seed=number), background(number))
+            write_video(folder / f"{number}.mp4", islice(frames, 300), 30)
+        peaks.append(peak_memory(folder, tmp_path / f"store{count}", overrides, 300 * count))
+    assert peaks[1] - peaks[0] < ROOM
