@@ -29,10 +29,12 @@ types: setup  ## mypy over the packages
 	$(BIN)/mypy
 
 test: setup  ## the whole suite that needs no GPU
-	$(BIN)/python -m pytest -n 2 --durations=10
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=10
 
-benchmark: setup  ## sampling speed against the plain version
+benchmark: setup  ## speed of sampling, preprocessing and loading, each against the plain way
 	OMP_NUM_THREADS= $(BIN)/python experiments/benchmarks/sampling.py
+	$(BIN)/python experiments/benchmarks/preprocess.py
+	$(BIN)/python experiments/benchmarks/loading.py
 
 clean:  ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

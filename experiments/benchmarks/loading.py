@@ -234,8 +234,7 @@ def stages(config: Config) -> dict[str, tuple[Stage, bool]]:
 
 def rates(store: ClipStore, with_latents: ClipStore, config: Config, seconds: float) -> None:
     """Complete samples per second of one process, with control images, and where their time goes."""
-    header = f"workers for {NEEDED_RATE} samples/s"
-    print(f"\n| complete samples, one process | samples/s | frames/s | control images | pictures | {header} |")
+    print("\n| complete samples, one process | samples/s | frames/s | control images | pictures | workers needed |")
     print("|---|---|---|---|---|---|")
     for name, (stage, latents) in stages(config).items():
         samples = TrainingSamples(with_latents if latents else store, config, stage, seed=0)
@@ -293,8 +292,7 @@ def _waiting(batches: Iterator[object], step: float, seconds: float) -> float:
         following = next(batches)
         waited += time.perf_counter() - start
         batch = following  # which frees the one before: some milliseconds of work, but no waiting
-        time.sleep(step)
-    del batch
+        time.sleep(step if batch else 0)
     return waited / (time.perf_counter() - begin)
 
 

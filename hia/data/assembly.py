@@ -11,36 +11,58 @@ from hia.data.journal import Journal
 from hia.data.records import ClipInfo, Rejection, Split, VideoResult, to_json
 from hia.data.settings import PreprocessConfig
 from hia.data.sources import VideoSource
-from hia.data.splits import assign_split, read_list
+from hia.data.splits import assign_split, names_of
 from hia.data.statistics import store_statistics
 from hia.data.storage import Folder
 from hia.data.store import MANIFEST, REJECTED, STORE_FORMAT, STORE_VERSION, StoreError, manifest_text
 
 SETTINGS = "settings.json"
+MOST_NAMED = 3
 
 
 def begin_store(folder: Folder, settings: dict[str, Any]) -> None:
-    """Note the settings in a new store, or compare them with an old one's. Raises StoreError when they differ."""
-    content = {"format": STORE_FORMAT, "version": STORE_VERSION, "settings": settings}
-    if not folder.exists(SETTINGS):
-        if folder.exists(MANIFEST):
-            raise StoreError(f"{folder}: it has a {MANIFEST} but no {SETTINGS}; choose another folder")
+    """Note the settings in a new store, or compare them with those of one in which something has been noted.
+
+    Raises StoreError when they differ, and for a folder with anything else in it: a store clears up within itself.
+    """
+    known = _known_settings(folder)
+    if known is None or (known != settings and not _has_notes(folder)):
+        content = {"format": STORE_FORMAT, "version": STORE_VERSION, "settings": settings}
         folder.write(SETTINGS, json.dumps(content, indent=1, sort_keys=True).encode())
-        return
-    try:
-        present = json.loads(folder.read(SETTINGS))
-        version, known = present["version"], dict(present["settings"])
-    except (ValueError, KeyError, TypeError):
-        raise StoreError(f"{folder}/{SETTINGS} is damaged; remove the store, or choose another folder") from None
-    if version != STORE_VERSION:
-        raise StoreError(
-            f"{folder}: a store of version {version}, this program makes {STORE_VERSION}: choose another folder"
-        )
-    if known != settings:
+    elif known != settings:
         raise StoreError(
             f"{folder}: this store was made with other settings ({', '.join(_differences(known, settings))}). Use "
             "those, choose another folder, or remove the store"
         )
+
+
+def _known_settings(folder: Folder) -> dict[str, Any] | None:
+    """The settings of the store that is in a folder; None when the folder is empty."""
+    if not folder.exists(SETTINGS):
+        if strange := [name for name in folder.names("") if not name.startswith(".")]:
+            raise StoreError(
+                f"{folder} is no clip store, and not empty ({shortened(strange)}): "
+                "choose a new folder, which may be one within it"
+            )
+        return None
+    try:
+        present = json.loads(folder.read(SETTINGS))
+        if present["format"] != STORE_FORMAT:
+            raise StoreError(f"{folder} is no clip store: its {SETTINGS} is of something else. Choose a new folder")
+        version, known = present["version"], dict(present["settings"])
+    except StoreError:
+        raise
+    except (ValueError, KeyError, TypeError):
+        raise StoreError(f"{folder}/{SETTINGS} is damaged or not that of a clip store: choose a new folder") from None
+    if version != STORE_VERSION:
+        raise StoreError(
+            f"{folder}: a store of version {version}, this program makes {STORE_VERSION}: choose another folder"
+        )
+    return known
+
+
+def _has_notes(folder: Folder) -> bool:
+    return folder.exists(MANIFEST) or any(folder.names(part) for part in ("videos", "work", "clips"))
 
 
 def assemble(
@@ -50,15 +72,17 @@ def assemble(
     current: Mapping[str, str],
     retriable: Iterable[Rejection],
     ignored: Mapping[str, int],
-) -> None:
+    test_list: frozenset[str] | None = None,
+) -> list[str]:
     """Write manifest and list of rejections from all results in the journal; drop what nothing refers to any more.
 
     current: key by name of this run's videos: an older result under such a name is of a file that has changed.
     retriable: rejections of this run that no result holds. ignored: other files among the inputs, by suffix.
+    test_list: what is for testing, see `assign_split`. Returns what is worth telling of videos of earlier runs and of
+    the list.
     """
     journal = Journal(folder)
-    results = list(_current_results(journal, current))
-    test_list = read_list(config.test_list) if config.test_list else None
+    results, changed = _current_results(journal, current)
     clips = sorted(_with_splits(results, config, test_list), key=lambda clip: (clip.video, clip.first_frame, clip.id))
     rejected = [rejection for result in results for rejection in result.rejected] + list(retriable)
     rejected.sort(key=lambda one: (one.video, one.first_time or 0.0, one.reason, one.message))
@@ -73,24 +97,55 @@ def assemble(
     folder.write(REJECTED, "".join(to_json(rejection) + "\n" for rejection in rejected).encode())
     folder.write(MANIFEST, manifest_text(header, map(to_json, clips)).encode())
     journal.remove_unused({clip.file for clip in clips})
+    return _notes(results, changed, current, test_list)
 
 
-def _current_results(journal: Journal, current: Mapping[str, str]) -> Iterator[VideoResult]:
+def _current_results(journal: Journal, current: Mapping[str, str]) -> tuple[list[VideoResult], list[str]]:
+    """The results that hold, and the names of videos whose older results were dropped."""
+    results, changed = [], []
     for result in journal.results():
         if current.get(result.name, result.key) == result.key:
-            yield result
+            results.append(result)
         else:
+            changed.append(result.name)
             journal.forget(result.key)
+    return results, changed
+
+
+def _notes(
+    results: Sequence[VideoResult],
+    changed: Sequence[str],
+    current: Mapping[str, str],
+    test_list: frozenset[str] | None,
+) -> list[str]:
+    """What became of videos of earlier runs, and names in the test list that fit no video; without any, nothing."""
+    kept = [result.name for result in results if result.name not in current]
+    known = {name for result in results for name in names_of(_source(result))}
+    strange = sorted((test_list or frozenset()) - known)
+    said = [
+        (changed, "videos have changed under their names, what an earlier run made of them is gone"),
+        (kept, "videos of earlier runs are not among these inputs, and stay in the store"),
+        (strange, "names in the test list fit no video in the store"),
+    ]
+    return [f"{len(names)} {what}: {shortened(sorted(names))}" for names, what in said if names]
 
 
 def _with_splits(
     results: Sequence[VideoResult], config: PreprocessConfig, test_list: frozenset[str] | None
 ) -> Iterator[ClipInfo]:
     for result in results:
-        source = VideoSource(name=result.name, location="", group=result.group, split=result.split)
-        split: Split = assign_split(source, config.split_seed, config.test_share, test_list)
+        split: Split = assign_split(_source(result), config.split_seed, config.test_share, test_list)
         for clip in result.clips:
             yield dataclasses.replace(clip, split=split)
+
+
+def _source(result: VideoResult) -> VideoSource:
+    return VideoSource(name=result.name, location=result.name, group=result.group, split=result.split)
+
+
+def shortened(names: Sequence[str]) -> str:
+    """The first few of some names."""
+    return ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
 
 
 def _differences(one: Any, other: Any, path: str = "") -> list[str]:

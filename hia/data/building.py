@@ -5,13 +5,15 @@ The finished store is the same for any.
 """
 
 import dataclasses
+import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from tqdm import tqdm
+import torch
 
 from hia.config import Config
 from hia.data.assembly import assemble, begin_store
@@ -20,8 +22,10 @@ from hia.data.fingerprint import content_sha256, fingerprint, preprocessing_sett
 from hia.data.importers import find
 from hia.data.journal import Journal
 from hia.data.preprocess import Job, Worker, explain, pose_estimator
+from hia.data.progress import progress_bar
 from hia.data.records import Outcome, Rejection, VideoResult
 from hia.data.sources import VideoSource
+from hia.data.splits import read_list
 from hia.data.storage import Folder
 from hia.data.store import ClipStore, open_store
 from hia.video import local_copy
@@ -30,6 +34,8 @@ from hia.video import local_copy
 Runner = Callable[[Worker, Sequence[Job]], Iterator[Outcome]]
 
 THREADS = 8
+# Seconds: the longest that NFS keeps a listing, by default, and some.
+PATIENCE = 90
 
 
 def run_here(worker: Worker, jobs: Sequence[Job]) -> Iterator[Outcome]:
@@ -42,7 +48,8 @@ class Built:
     """A finished store, and what this run did for it.
 
     num_videos: found; done_before: of these, those that an earlier run had done; retriable: rejections of this run that
-    do not stay: the next run tries again; seconds_by_step: summed over the workers.
+    do not stay: the next run tries again; seconds_by_step: summed over the workers; notes: what else people should
+    know, in words.
     """
 
     store: ClipStore
@@ -50,6 +57,15 @@ class Built:
     done_before: int
     retriable: tuple[Rejection, ...]
     seconds_by_step: dict[str, float]
+    notes: tuple[str, ...] = ()
+
+
+def check_device(name: str) -> None:
+    """Raises ValueError when PyTorch has no such device here."""
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {name} cannot be used: {str(error).splitlines()[0]}") from None
 
 
 def build_store(
@@ -64,14 +80,17 @@ def build_store(
 ) -> Built:
     """Make a clip store of videos, or bring an existing one up to date; what is done is not done again.
 
-    inputs: files, folders, lists or fsspec URLs, see `hia.data.importers`. output: a folder or fsspec URL. device,
-    threads: see `Worker`. Raises ValueError when nothing is found, or the store was made with other settings;
-    MissingWeights; OSError when the store cannot be written, or another run is writing it. What is wrong with a video
-    ends in rejected.jsonl instead.
+    inputs: files, folders, lists or fsspec URLs, see `hia.data.importers`. output: a folder or fsspec URL, which may lie
+    within an input: it is not searched. device, threads: see `Worker`. Raises ValueError when nothing is found, the
+    store was made with other settings, or the folder is not empty and no store; MissingWeights; OSError when the store
+    cannot be written, or another run is writing it. What is wrong with a video ends in rejected.jsonl instead.
     """
-    found = find(inputs, config.preprocess.layout)
-    settings = preprocessing_settings(config, load_encoders(config, device))
     folder = Folder(output)
+    if folder.is_local and any(os.path.exists(one) and os.path.samefile(one, folder.root) for one in inputs):
+        raise ValueError(f"{folder} has the videos in it: choose a new folder for the store, which may be one within it")
+    test_list = read_list(config.preprocess.test_list) if config.preprocess.test_list else None
+    found = find(inputs, config.preprocess.layout, without=folder.absolute)
+    settings = preprocessing_settings(config, load_encoders(config))
     with folder.lock():
         begin_store(folder, settings)
         folder.remove_aside()
@@ -80,14 +99,35 @@ def build_store(
         journal = Journal(folder)
         missing = _missing(journal, jobs, progress)
         seconds: Counter[str] = Counter()
-        outcomes = runner(Worker(config, output, device, threads), missing) if missing else iter(())
+        arrived: list[str] = []
+        outcomes = runner(Worker(config, folder.absolute, device, threads), missing) if missing else iter(())
         for outcome in _shown(outcomes, len(missing), progress):
             seconds.update(outcome.seconds_by_step)
             retriable += [outcome.transient] if outcome.transient else []
+            arrived += [outcome.result.key] if outcome.result else []
+            if len(arrived) == 1:
+                _wait_for(arrived, folder)
+        _wait_for(arrived, folder)
         current = {job.source.name: job.key for job in jobs}
-        assemble(folder, settings, config.preprocess, current, retriable, found.ignored)
+        notes = assemble(folder, settings, config.preprocess, current, retriable, found.ignored, test_list)
     store = open_store(output, check="none")
-    return Built(store, len(found.sources), len(jobs) - len(missing), tuple(retriable), dict(seconds))
+    done_before = len(jobs) - len(missing)
+    return Built(store, len(found.sources), done_before, tuple(retriable), dict(seconds), tuple(notes))
+
+
+def _wait_for(keys: Sequence[str], folder: Folder) -> None:
+    """Return when the results of these videos are in the folder. Raises OSError when they do not come.
+
+    Network file systems show what another machine has written after a while only.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while missing := {f"{key}.json" for key in keys} - set(folder.names("videos")):
+        if time.monotonic() > deadline:
+            raise OSError(
+                f"{folder}: workers have finished {len(missing)} videos, but what they wrote is not here. The store "
+                "must be in a folder that all machines share under the same name, or at a URL such as s3://bucket/store"
+            )
+        time.sleep(1)
 
 
 def plan_jobs(
@@ -100,7 +140,7 @@ def plan_jobs(
     rejected = []
     with ThreadPoolExecutor(THREADS) as threads:
         keys = threads.map(lambda source: _key(source, config, settings, pose), sources)
-        bar = tqdm(keys, total=len(sources), desc="reading videos", unit="video", disable=not progress)
+        bar = progress_bar(keys, total=len(sources), label="reading videos", unit="video", shown=progress)
         for source, key in zip(sources, bar, strict=True):
             if isinstance(key, Rejection):
                 rejected.append(key)
@@ -142,7 +182,8 @@ def _missing(journal: Journal, jobs: Sequence[Job], progress: bool) -> list[Job]
         return result is not None
 
     with ThreadPoolExecutor(THREADS) as threads:
-        bar = tqdm(threads.map(is_done, jobs), total=len(jobs), desc="looking for done ones", disable=not progress)
+        found = threads.map(is_done, jobs)
+        bar = progress_bar(found, total=len(jobs), label="looking for done ones", unit="video", shown=progress)
         return [job for job, done in zip(jobs, bar, strict=True) if not done]
 
 
@@ -160,7 +201,7 @@ def _renamed(result: VideoResult, source: VideoSource) -> VideoResult:
 def _shown(outcomes: Iterator[Outcome], total: int, progress: bool) -> Iterator[Outcome]:
     """Pass outcomes on under a progress bar that counts clips and rejections."""
     clips = rejections = 0
-    with tqdm(total=total, desc="preprocessing", unit="video", disable=not progress or not total) as bar:
+    with progress_bar(total=total, label="preprocessing", unit="video", shown=progress and total > 0) as bar:
         for outcome in outcomes:
             clips += len(outcome.result.clips) if outcome.result else 0
             rejections += len(outcome.result.rejected) if outcome.result else 1

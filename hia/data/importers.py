@@ -26,14 +26,15 @@ UBC_LISTS: dict[str, Split] = {"fashion_train.txt": "train", "fashion_test.txt":
 UBC_FOLDERS: dict[str, Split] = {"train": "train", "test": "test"}
 
 
-def find(inputs: Sequence[str], layout: Layout = "auto") -> Found:
+def find(inputs: Sequence[str], layout: Layout = "auto", without: str | None = None) -> Found:
     """All videos behind some inputs (see `find_videos`) in the given layout.
 
     plain: video files. tiktok: folders of frames. ubc: video files with their split. auto: all of these, as far as the
-    inputs have their marks: numbered folders of frames, both lists or folders of a split. Raises ValueError when there
-    is no video, when the layout that was asked for is not there, and when a video is listed for both splits.
+    inputs have their marks: numbered folders of frames, both lists or folders of a split. without: a folder, path or
+    URL, that is passed by. Raises ValueError when there is no video, when the layout that was asked for is not there,
+    and when a video is listed for both splits.
     """
-    listings, problems = list_inputs(inputs)
+    listings, problems = list_inputs(inputs, without)
     candidates = [] if layout == "tiktok" else [video for listing in listings for video in videos_in(listing)]
     if layout in ("auto", "ubc"):
         candidates, missing = _with_ubc_splits(candidates, listings, required=layout == "ubc")

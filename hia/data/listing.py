@@ -33,17 +33,23 @@ class Listing:
 
 
 class Lister:
-    """Lists inputs one after the other, each real folder and each list file once; collects what went wrong."""
+    """Lists inputs one after the other, each real folder and each list file once; collects what went wrong.
 
-    def __init__(self) -> None:
+    without: a folder, path or URL, that is passed by with all that is in it.
+    """
+
+    def __init__(self, without: str | None = None) -> None:
         self.problems: list[Problem] = []
+        self._without = without
         self._lists: set[str] = set()
         self._folders: set[tuple[int, int]] = set()
+        if without is not None and not is_url(without) and os.path.isdir(without):
+            self._folders.add(_identity(without))
 
     def expand(self, location: str) -> Iterator[Listing]:
         """The listings of one input. What is not there or cannot be listed becomes a problem."""
         if location.startswith("file://") or not is_url(location):
-            yield from self._local(os.path.abspath(location.removeprefix("file://")))
+            yield from self._local(os.path.abspath(os.path.expanduser(location.removeprefix("file://"))))
             return
         try:
             yield from self._url(location)
@@ -69,7 +75,8 @@ class Lister:
         elif not url.endswith("/") and files.isfile(path):
             yield _single(url)
         elif files.isdir(path):
-            yield _relative(url, path, files.find(path))
+            left_out = self._left_out(files)
+            yield _relative(url, path, [name for name in files.find(path) if not name.startswith(left_out)])
         elif found := files.glob(path, detail=True) if MAGIC & set(path) else {}:
             names = [name for name, entry in found.items() if entry["type"] == "file"]
             yield replace(_relative(_before_magic(url), _before_magic(path), names), named=True)
@@ -88,7 +95,7 @@ class Lister:
             self._problem(origin, "unreadable", f"{list_file}: cannot be read ({error})")
             return
         for line in lines:
-            location = line if is_url(line) else join(folder, line)
+            location = line if is_url(line) else join(folder, os.path.expanduser(line))
             # To ask a service for each of many files would take long; reading will tell.
             certain = is_url(location) and suffix(location) not in ("", LIST_SUFFIX) and not MAGIC & set(location)
             for listing in [_single(location)] if certain else self.expand(location):
@@ -113,10 +120,10 @@ class Lister:
         """What is in a folder and not hidden; nothing when it was scanned before, under whatever name."""
         path = os.path.join(root, folder)
         try:
-            place = os.stat(path)
-            if (place.st_dev, place.st_ino) in self._folders:
+            place = _identity(path)
+            if place in self._folders:
                 return []
-            self._folders.add((place.st_dev, place.st_ino))
+            self._folders.add(place)
             with os.scandir(path) as entries:
                 return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda one: one.name)
         except OSError as error:
@@ -148,15 +155,31 @@ class Lister:
             return ""
         return "link"
 
+    def _left_out(self, files: fsspec.AbstractFileSystem) -> tuple[str, ...]:
+        """How the names of the files to be passed by begin in this file system."""
+        if self._without is None or not is_url(self._without):
+            return ()
+        others, folder = fsspec.core.url_to_fs(self._without)
+        return (f"{folder.rstrip('/')}/",) if type(others) is type(files) else ()
+
     def _problem(self, name: str, reason: str, message: str) -> None:
         self.problems.append((printable(name), reason, printable(message)))
 
 
-def list_inputs(inputs: Sequence[str]) -> tuple[list[Listing], list[Problem]]:
-    """The files behind inputs (paths or URLs of files, folders, .txt lists; URLs may be globs), and what went wrong."""
-    lister = Lister()
+def list_inputs(inputs: Sequence[str], without: str | None = None) -> tuple[list[Listing], list[Problem]]:
+    """The files behind inputs (paths or URLs of files, folders, .txt lists; URLs may be globs), and what went wrong.
+
+    without: see `Lister`.
+    """
+    lister = Lister(without)
     listings = [listing for location in inputs for listing in lister.expand(str(location))]
     return listings, lister.problems
+
+
+def _identity(path: str) -> tuple[int, int]:
+    """What a folder is, under whatever name."""
+    place = os.stat(path)
+    return place.st_dev, place.st_ino
 
 
 def _single(location: str) -> Listing:

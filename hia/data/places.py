@@ -47,7 +47,7 @@ def read_lines(location: str) -> list[str]:
     Raises OSError when it cannot be read, ValueError naming it when it is no text.
     """
     try:
-        with fsspec.open(location, "rb") if is_url(location) else open(location, "rb") as file:
+        with fsspec.open(location, "rb") if is_url(location) else open(os.path.expanduser(location), "rb") as file:
             text = file.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{location}: a list must be UTF-8 text ({error})") from None

@@ -24,16 +24,27 @@ class WriteError(OSError):
 class Folder:
     """A folder at a local path or an fsspec URL (`s3://bucket/store`), with `/`-separated names in it.
 
-    A file appears under its name complete or not at all. Object stores give that by themselves.
+    A file appears under its name complete or not at all. Object stores give that by themselves. Raises ValueError
+    for an empty location, and for a URL of a kind that fsspec does not know or lacks a package for.
     """
 
     def __init__(self, location: str | Path) -> None:
         self.location = str(location)
-        self.files, self.root = fsspec.core.url_to_fs(self.location)
+        if not self.location.strip():
+            raise ValueError("the name of a folder must not be empty")
+        try:
+            self.files, self.root = fsspec.core.url_to_fs(self.location)
+        except (ImportError, ValueError) as error:
+            raise ValueError(f"{self.location}: such a place cannot be opened ({error})") from None
         self.is_local = isinstance(self.files, LocalFileSystem)
 
     def __str__(self) -> str:
         return self.location
+
+    @property
+    def absolute(self) -> str:
+        """The location as it is understood in any working folder."""
+        return str(self.root) if self.is_local else self.location
 
     def path(self, name: str) -> str:
         """Full path of a name in this folder."""
@@ -95,6 +106,8 @@ class Folder:
         if not self.is_local:
             yield
             return
+        if Path(self.root).is_file():
+            raise WriteError(f"{self}: this is a file; a folder is needed")
         try:
             Path(self.root).mkdir(parents=True, exist_ok=True)
             lock = os.open(Path(self.root, LOCK), os.O_CREAT | os.O_WRONLY)

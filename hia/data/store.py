@@ -15,10 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from tqdm import tqdm
-
 from hia.conditions.blur import SharpnessScale
 from hia.data.clip import Clip
+from hia.data.progress import progress_bar
 from hia.data.records import ClipInfo, Rejection, Split, from_json
 from hia.data.storage import Folder, file_sha256
 
@@ -154,7 +153,7 @@ def _check_files(folder: Folder, clips: Sequence[ClipInfo], check: Check, progre
 
     with ThreadPoolExecutor() as threads:
         results = threads.map(problem, clips)
-        bar = tqdm(results, total=len(clips), desc="checking the store", unit="clip", disable=not progress)
+        bar = progress_bar(results, total=len(clips), label="checking the store", unit="clip", shown=progress)
         problems = [found for found in bar if found]
     if problems:
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,10 @@ from typing import Any
 import pytest
 import torch
 from deadly import DeadlySamples
+from tiny_samples import HALF_WINDOWS, WINDOWS, WITHOUT_IDENTITY, configuration, equal, samples_of
 from tiny_store import HEIGHT, TOKEN_DIMENSION, WIDTH
-from torch import Tensor
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from hia.config import Config
-from hia.config_files import load_config
 from hia.data.batches import collate, sample_batches, to_batch
 from hia.data.samples import TrainingSamples
 from hia.data.store import open_store
@@ -28,28 +25,8 @@ from hia.images import to_tensor
 from hia.models.build import build_animator
 from hia.models.codec import PixelCodec
 from hia.models.image_encoder import ImageEncoder
-from hia.training.stages import REGIONAL, SPATIAL, TEMPORAL_FULL, TEMPORAL_HALF, LossWeights, Stage
+from hia.training.stages import REGIONAL, SPATIAL, Stage
 from hia.training.step import Supervision, training_loss
-
-WINDOWS = replace(TEMPORAL_FULL, frames=4, static_clip_probability=0.3)
-HALF_WINDOWS = replace(TEMPORAL_HALF, frames=4)
-WITHOUT_IDENTITY = replace(REGIONAL, losses=LossWeights(noise=1, face=1, hand=1))
-
-
-def configuration(*overrides: str) -> Config:
-    size = [f"width={WIDTH}", f"height={HEIGHT}", f"network.cross_attention_dim={TOKEN_DIMENSION}"]
-    return load_config("quickstart", [*size, *overrides])
-
-
-def samples_of(folder: Path, stage: Stage = SPATIAL, *overrides: str) -> TrainingSamples:
-    return TrainingSamples(open_store(folder), configuration(*overrides), stage, seed=0)
-
-
-def equal(one: Any, other: Any) -> bool:
-    """Whether two batches are equal in every value."""
-    if is_dataclass(one):
-        return all(equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
-    return torch.equal(one, other) if isinstance(one, Tensor) else one == other
 
 
 def random_image_encoder() -> ImageEncoder:
@@ -66,7 +43,7 @@ def random_image_encoder() -> ImageEncoder:
 
 @pytest.mark.parametrize("stage", [SPATIAL, WINDOWS, HALF_WINDOWS])
 def test_batches_have_the_shapes_that_a_step_wants(tiny_store: Path, stage: Stage):
-    samples = samples_of(tiny_store, stage)
+    samples = samples_of(open_store(tiny_store), stage)
     batch = to_batch(collate([samples[n] for n in range(3)]), "cpu", TOKEN_DIMENSION)
     width, height = samples.size
     assert batch.latents.shape == (3, stage.frames, 48, height // 4, width // 4)
@@ -79,7 +56,7 @@ def test_batches_have_the_shapes_that_a_step_wants(tiny_store: Path, stage: Stag
 @pytest.mark.parametrize("stage", [SPATIAL, HALF_WINDOWS])
 @pytest.mark.parametrize("encode_batch", [1, 3, 100])
 def test_what_the_store_lacks_is_encoded(plain_store: Path, stage: Stage, encode_batch: int):
-    samples = samples_of(plain_store, stage)
+    samples = samples_of(open_store(plain_store), stage)
     parts = [samples[n] for n in range(2)]
     batch = to_batch(collate(parts), "cpu", TOKEN_DIMENSION, PixelCodec(4), encode_batch=encode_batch)
     for sample, latents, reference in zip(parts, batch.latents, batch.reference_latents, strict=True):
@@ -89,7 +66,7 @@ def test_what_the_store_lacks_is_encoded(plain_store: Path, stage: Stage, encode
 
 def test_stored_latents_and_those_encoded_in_training_tell_the_same(tiny_store: Path, plain_store: Path):
     stored, encoded = (
-        to_batch(collate([samples_of(folder)[n] for n in range(6)]), "cpu", TOKEN_DIMENSION, PixelCodec(4))
+        to_batch(collate([samples_of(open_store(folder))[n] for n in range(6)]), "cpu", TOKEN_DIMENSION, PixelCodec(4))
         for folder in (tiny_store, plain_store)
     )
     assert stored.sample_ids == encoded.sample_ids
@@ -100,35 +77,40 @@ def test_stored_latents_and_those_encoded_in_training_tell_the_same(tiny_store: 
 
 def test_without_latents_and_codec_there_is_no_batch(plain_store: Path):
     with pytest.raises(ValueError, match="give a codec"):
-        to_batch(collate([samples_of(plain_store)[0]]), "cpu", TOKEN_DIMENSION)
+        to_batch(collate([samples_of(open_store(plain_store))[0]]), "cpu", TOKEN_DIMENSION)
 
 
 def test_image_tokens_come_from_the_store_or_the_encoder_or_are_zero(tiny_store: Path, plain_store: Path):
     encoder, codec = random_image_encoder(), PixelCodec(4)
     with_encoder = "pretrained.image_encoder=somewhere"
-    stored = collate([samples_of(tiny_store, SPATIAL, with_encoder)[0]])
+    stored = collate([samples_of(open_store(tiny_store), SPATIAL, with_encoder)[0]])
     token = to_batch(stored, "cpu", TOKEN_DIMENSION, image_encoder=encoder).image_token
     assert torch.equal(token[:, 0], stored.image_token.float())
-    pictures = collate([samples_of(plain_store, SPATIAL, with_encoder)[0]])
+    pictures = collate([samples_of(open_store(plain_store), SPATIAL, with_encoder)[0]])
     token = to_batch(pictures, "cpu", TOKEN_DIMENSION, codec, encoder).image_token
     assert torch.equal(token, encoder(to_tensor(pictures.reference_image.numpy()))) and token.abs().sum() > 0
-    none = collate([samples_of(plain_store)[0]])
+    none = collate([samples_of(open_store(plain_store))[0]])
     assert not to_batch(none, "cpu", TOKEN_DIMENSION, codec).image_token.any()
 
 
 def test_a_token_of_another_width_is_refused(tiny_store: Path):
-    batch = collate([samples_of(tiny_store, SPATIAL, "pretrained.image_encoder=somewhere")[0]])
+    batch = collate([samples_of(open_store(tiny_store), SPATIAL, "pretrained.image_encoder=somewhere")[0]])
     with pytest.raises(ValueError, match="tokens have 12 values, the model reads 768"):
         to_batch(batch, "cpu", 768)
 
 
 def test_an_image_encoder_without_pictures_is_refused(tiny_store: Path):
     with pytest.raises(ValueError, match="no picture of the reference"):
-        to_batch(collate([samples_of(tiny_store)[0]]), "cpu", TOKEN_DIMENSION, image_encoder=random_image_encoder())
+        to_batch(
+            collate([samples_of(open_store(tiny_store))[0]]),
+            "cpu",
+            TOKEN_DIMENSION,
+            image_encoder=random_image_encoder(),
+        )
 
 
 def test_regions_have_the_shapes_and_ranges_that_a_step_wants(tiny_store: Path):
-    samples = samples_of(tiny_store, REGIONAL)
+    samples = samples_of(open_store(tiny_store), REGIONAL)
     gathered = collate([samples[n] for n in range(8)])
     regions = to_batch(gathered, "cpu", TOKEN_DIMENSION).regions
     assert regions.images.shape == (8, 1, 3, HEIGHT, WIDTH)
@@ -180,11 +162,11 @@ def workers_of_this_process() -> list[int]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tiny_store: Path) -> list[Any]:
-    return list(sample_batches(samples_of(tiny_store), BATCHES, workers=0))
+    return list(sample_batches(samples_of(open_store(tiny_store)), BATCHES, workers=0))
 
 
 def test_batches_come_in_the_asked_order(tiny_store: Path):
-    samples = samples_of(tiny_store)
+    samples = samples_of(open_store(tiny_store))
     asked = [[5, 0], [0], [7, 7, 3]]
     expected = [tuple(samples[n].sample_id for n in positions) for positions in asked]
     assert [batch.sample_ids for batch in sample_batches(samples, asked, workers=0)] == expected
@@ -196,7 +178,7 @@ def test_a_killed_worker_loses_and_repeats_nothing(
 ):
     batches, killed = [], []
     with caplog.at_level(logging.WARNING):
-        for batch in sample_batches(samples_of(tiny_store), BATCHES, workers=2):
+        for batch in sample_batches(samples_of(open_store(tiny_store)), BATCHES, workers=2):
             batches.append(batch)
             if len(batches) == 3:
                 killed = workers_of_this_process()
@@ -244,7 +226,7 @@ def test_reading_ahead_is_bounded_and_ends_with_the_reader(tiny_store: Path):
             asked.append(position)
             yield [position]
 
-    batches = sample_batches(samples_of(tiny_store), endless(), workers=2, prefetch=2)
+    batches = sample_batches(samples_of(open_store(tiny_store)), endless(), workers=2, prefetch=2)
     for _ in range(6):
         next(batches)
     assert len(asked) <= 6 + 2 * 2 + 1
@@ -254,7 +236,7 @@ def test_reading_ahead_is_bounded_and_ends_with_the_reader(tiny_store: Path):
 
 
 def test_no_open_files_are_left_behind(tiny_store: Path):
-    samples = samples_of(tiny_store)
+    samples = samples_of(open_store(tiny_store))
 
     def open_files() -> int:
         for _ in sample_batches(samples, BATCHES[:3], workers=1):
