@@ -1,6 +1,11 @@
-"""Joining or starting a Ray cluster."""
+"""Joining or starting a Ray cluster, and leaving it in order."""
 
+import logging
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -9,23 +14,79 @@ import ray
 LEAST_LOGICAL_CPUS = 4
 LOCAL_OBJECT_STORE_BYTES = 200_000_000
 
+# Where workers look for weights and keep downloads. Credentials are the cluster's affair.
+PASSED_ON = (
+    *("HIA_WEIGHTS", "XDG_CACHE_HOME", "TORCH_HOME"),
+    *("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT"),
+)
+
 
 def connect(address: str | None = None, num_cpus: int | None = None) -> None:
     """Join the cluster at `address`, the one this job was submitted to, or start one on this machine.
 
-    num_cpus: logical CPUs of a cluster started here, by default the machine's cores, but 4 at least.
+    num_cpus: logical CPUs of a cluster started here, by default the machine's cores, but 4 at least. Raises
+    ConnectionError when there is no cluster at the address.
     """
     if ray.is_initialized():
         return
     address = address or os.environ.get("RAY_ADDRESS")
+    quiet = _quiet()
     if address and address != "local":
-        ray.init(address=address, log_to_driver=True)
+        try:
+            ray.init(address=address, **quiet)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ConnectionError(
+                f"no Ray cluster can be joined at {address} ({str(error).splitlines()[0]}). Is it running (ray "
+                "status), and if it asks for a token, is RAY_AUTH_MODE=token set here?"
+            ) from None
         return
-    options: dict[str, Any] = {"num_cpus": max(num_cpus or os.cpu_count() or 1, LEAST_LOGICAL_CPUS)}
     ray.init(
         address="local",
+        num_cpus=max(num_cpus or os.cpu_count() or 1, LEAST_LOGICAL_CPUS),
         object_store_memory=LOCAL_OBJECT_STORE_BYTES,
         include_dashboard=False,
-        log_to_driver=False,
-        **options,
+        **quiet,
     )
+
+
+def _quiet() -> dict[str, Any]:
+    """Keep Ray from speaking of its own affairs; returns options of `ray.init`.
+
+    What fails in a task is raised here all the same, and everything is in the logs of Ray's session.
+    """
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    return {"logging_level": logging.ERROR, "log_to_driver": False}
+
+
+@contextmanager
+def connected(address: str | None = None) -> Iterator[None]:
+    """Be connected for a while; SIGTERM ends it as Ctrl-C does: both leave no process behind."""
+    connect(address)
+    try:
+        with _terminable():
+            yield
+    finally:
+        ray.shutdown()
+
+
+def worker_environment() -> dict[str, Any]:
+    """The part of a Ray `runtime_env` that lets workers find on their machine what the driver finds on its own."""
+    return {"env_vars": {name: os.environ[name] for name in PASSED_ON if name in os.environ}}
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

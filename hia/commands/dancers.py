@@ -1,12 +1,13 @@
 """Generate videos of synthetic dancers with exact keypoint files beside them: data for a first try."""
 
 import argparse
+import sys
 from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where videos and keypoints go")
+    parser.add_argument("--output", required=True, metavar="FOLDER", help="where videos and keypoints go")
     parser.add_argument("--count", type=int, default=12, help="number of dancers (default 12)")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of each video (default 3)")
     parser.add_argument("--width", type=int, default=256, help="in pixels, even (default 256)")
@@ -21,10 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the dancers that the folder lacks. Raises ValueError or OSError with a message for the user."""
+    folder = Path(arguments.output).expanduser()
+    if not arguments.output.strip() or "://" in arguments.output:
+        raise ValueError(f"--output must be a folder on this machine, not {arguments.output!r}")
+    if folder.is_file():
+        raise ValueError(f"--output {folder} is a file: dancers need a folder")
+
     from hia.data.synthetic import write_dancers
 
     videos = write_dancers(
-        arguments.output,
+        folder,
         arguments.count,
         seconds=arguments.seconds,
         width=arguments.width,
@@ -33,6 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         shutter=arguments.shutter,
         workers=arguments.workers,
-        progress=True,
+        progress=sys.stderr.isatty(),
     )
-    print(f"{arguments.output}: {len(videos)} dancers of {arguments.width}×{arguments.height}, {arguments.seconds:g} s")
+    size = f"{arguments.width}×{arguments.height}"
+    print(f"{folder}: {len(videos)} dancer{'s' * (len(videos) > 1)} of {size}, {arguments.seconds:g} s")

@@ -5,6 +5,7 @@ python -m orchestration.preprocess.
 """
 
 import argparse
+import shlex
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -26,19 +27,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, metavar="STORE", help="folder or fsspec URL of the clip store")
     parser.add_argument("--preset", default="quickstart", metavar="NAME", help="preset or .yaml file (%(default)s)")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a value, such as preprocess.fps=25"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a value, such as preprocess.fps=25; may be repeated",
     )
-    parser.add_argument("--device", default="cpu", metavar="DEVICE", help="of latents and embeddings (%(default)s)")
-    parser.add_argument("--threads", type=int, metavar="N", help="of the pose networks (all cores)")
+    parser.add_argument(
+        "--device", default="cpu", metavar="DEVICE", help="of latents and embeddings, such as cuda (%(default)s)"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="of the pose networks (default: one per core)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Preprocess in this process. Raises ValueError, MissingWeights or OSError with a message for the user."""
+    check_arguments(arguments)
+
     from hia.config_files import load_config
-    from hia.data.building import build_store
+    from hia.data.building import build_store, check_device
 
     config = load_config(arguments.preset, arguments.set)
+    check_device(arguments.device)
     built = build_store(
         arguments.videos,
         arguments.output,
@@ -48,6 +58,14 @@ def run(arguments: argparse.Namespace) -> None:
         progress=not arguments.quiet,
     )
     tqdm.write(summary(built))
+
+
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Raises ValueError for options that cannot be."""
+    if not arguments.output.strip():
+        raise ValueError("--output must name the folder of the clip store")
+    if arguments.threads is not None and arguments.threads < 1:
+        raise ValueError(f"--threads must be at least 1, not {arguments.threads}")
 
 
 def summary(built: "Built") -> str:
@@ -66,9 +84,10 @@ def summary(built: "Built") -> str:
     if len(store.rejected) > MOST_SHOWN:
         lines.append(f"  … and {len(store.rejected) - MOST_SHOWN} more")
     if built.retriable:
-        lines.append(f"{len(built.retriable)} of these may succeed at another run")
+        lines.append(f"{len(built.retriable)} of these will be tried again at another run")
+    lines += built.notes
     if statistics["ignored_files"]:
         ignored = ", ".join(f"{count} {suffix}" for suffix, count in statistics["ignored_files"].items())
         lines.append(f"other files, passed by: {ignored}")
-    lines.append(f"clip store: {store.folder}   (look at it: hia inspect {store.folder})")
+    lines.append(f"clip store: {store.folder}   (look at it: hia inspect {shlex.quote(str(store.folder))})")
     return "\n".join(lines)

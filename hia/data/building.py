@@ -29,6 +29,7 @@ from hia.data.splits import read_list
 from hia.data.storage import Folder
 from hia.data.store import ClipStore, open_store
 from hia.video import local_copy
+from hia.video.remote import is_url
 
 # Sends jobs to workers and yields their outcomes, in any order.
 Runner = Callable[[Worker, Sequence[Job]], Iterator[Outcome]]
@@ -80,14 +81,14 @@ def build_store(
 ) -> Built:
     """Make a clip store of videos, or bring an existing one up to date; what is done is not done again.
 
-    inputs: files, folders, lists or fsspec URLs, see `hia.data.importers`. output: a folder or fsspec URL, which may lie
-    within an input: it is not searched. device, threads: see `Worker`. Raises ValueError when nothing is found, the
-    store was made with other settings, or the folder is not empty and no store; MissingWeights; OSError when the store
-    cannot be written, or another run is writing it. What is wrong with a video ends in rejected.jsonl instead.
+    inputs: files, folders, lists or fsspec URLs, see `hia.data.importers`. output: a folder or fsspec URL, which may
+    lie within an input: it is not searched. device, threads: see `Worker`. Raises ValueError when nothing is found,
+    the store was made with other settings, or the folder is not empty and no store; MissingWeights; OSError when the
+    store cannot be written, or another run is writing it. What is wrong with a video ends in rejected.jsonl instead.
     """
     folder = Folder(output)
-    if folder.is_local and any(os.path.exists(one) and os.path.samefile(one, folder.root) for one in inputs):
-        raise ValueError(f"{folder} has the videos in it: choose a new folder for the store, which may be one within it")
+    if any(_absolute(location) == _absolute(output) for location in inputs):
+        raise ValueError(f"{folder} has the videos in it: the store needs a new folder, which may be one within it")
     test_list = read_list(config.preprocess.test_list) if config.preprocess.test_list else None
     found = find(inputs, config.preprocess.layout, without=folder.absolute)
     settings = preprocessing_settings(config, load_encoders(config))
@@ -113,6 +114,12 @@ def build_store(
     store = open_store(output, check="none")
     done_before = len(jobs) - len(missing)
     return Built(store, len(found.sources), done_before, tuple(retriable), dict(seconds), tuple(notes))
+
+
+def _absolute(location: str) -> str:
+    """A location in one form, to be compared."""
+    place = location.removeprefix("file://")
+    return place.rstrip("/") if is_url(place) else os.path.realpath(os.path.expanduser(place))
 
 
 def _wait_for(keys: Sequence[str], folder: Folder) -> None:

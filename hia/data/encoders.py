@@ -31,7 +31,7 @@ class Encoders:
     """The networks that a preset asks for, held once per worker; None where it asks for none.
 
     latent_sizes: (width, height) px at which latents are kept, none without a codec. face_every: frames from one face
-    embedding to the next.
+    embedding to the next. On a CPU the last bits depend on torch's number of threads; who starts them keeps that fixed.
     """
 
     codec: Codec | None = None

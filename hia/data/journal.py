@@ -111,10 +111,17 @@ class Journal:
         self.forget_attempts(key)
 
     def remove_unused(self, used: Set[str]) -> None:
-        """Remove clips that are not in `used` (names of files) nor belong to videos that are still being made."""
+        """Remove clips that are not in `used` (names of files) nor belong to videos that are still being made.
+
+        A run that was killed just after it had finished a video has left that one's work behind; it goes as well.
+        """
+        done = {name.removesuffix(".json") for name in self.folder.names("videos")}
         begun = set(self.folder.names("work"))
+        for key in begun & done:
+            self.folder.remove(f"work/{key}")
+        begun -= done
         kept = set(used)
-        for key in begun:
+        for key in sorted(begun):
             for name in self.folder.names(f"work/{key}"):
                 if name.endswith(".json"):
                     kept.update(CLIP_FILE.findall(self.folder.read(f"work/{key}/{name}").decode()))

@@ -1,6 +1,7 @@
 """The arrays of one clip, measured from its frames and keypoints: blur, boxes, face points (paper sec. 3.2, A.4)."""
 
 from collections.abc import Iterable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +17,17 @@ Arrays = dict[str, NDArray]
 NO_BOX = (-1, -1, -1, -1)
 
 
-def measure_keypoints(sequence: KeypointSequence, filled: NDArray[np.bool_]) -> Arrays:
+def measure_keypoints(sequence: KeypointSequence, filled: NDArray[np.bool_], content: Box | None = None) -> Arrays:
     """All arrays of a clip that its keypoints alone give; `hia.data.clip.Clip` says their types and shapes.
 
-    filled: bool [N, 133], keypoints that were interpolated.
+    filled: bool [N, 133], keypoints that were interpolated. content: the part of the frame that is no padding, None for
+    all of it. Boxes end there, as they would at the frame's edge: the edge of the padding would count as sharpness.
     """
     width, height = sequence.width, sequence.height
     people = list(zip(sequence.keypoints, sequence.scores, strict=True))
-    hands = [hand_boxes(*person, width, height) for person in people]
-    faces = [face_box(*person, width, height) for person in people]
+    seen = partial(_within, content or Box(0, 0, width, height))
+    hands = [tuple(map(seen, hand_boxes(*person, width, height))) for person in people]
+    faces = [seen(face_box(*person, width, height)) for person in people]
     points = [five_points(*person) for person in people]
     usable = [face_is_usable(five, face, width) for five, face in zip(points, faces, strict=True)]
     unknown = np.full((5, 2), np.nan, np.float32)
@@ -55,6 +58,14 @@ def measure_frames(frames: Iterable[Frame], boxes: NDArray[np.int32], jpeg_quali
         "offsets": np.cumsum([0, *map(len, pictures)], dtype=np.int64),
         "sharpness": np.array(sharpnesses, np.float32),
     }
+
+
+def _within(content: Box, box: Box | None) -> Box | None:
+    """What of a box lies in the content; None when nothing does."""
+    if box is None:
+        return None
+    part = Box(*map(max, box[:2], content[:2]), *map(min, box[2:], content[2:]))
+    return part if part.left < part.right and part.top < part.bottom else None
 
 
 def _sharpness(frame: Frame, box: Box) -> float:

@@ -64,14 +64,14 @@ def load_sidecar(path: Path, survey: Survey) -> Sidecar:
 
 def estimate_track(frames: Iterable[Frame], estimator: PoseEstimator, detect_every: int) -> PersonTrack:
     """The main person in these frames as the networks see them; frames as for `follow_person`. Raises Rejected."""
-    return _track(lambda: follow_person(frames, estimator, detect_every=detect_every))
+    return _track(lambda: follow_person(frames, estimator, detect_every=detect_every), " that the detector looked at")
 
 
-def _track(make: Callable[[], PersonTrack]) -> PersonTrack:
+def _track(make: Callable[[], PersonTrack], which: str = "") -> PersonTrack:
     try:
         return make()
     except NoPerson as error:
-        raise Rejected("nobody", str(error)) from None
+        raise Rejected("nobody", f"{error}{which}") from None
 
 
 def _scaled(person: KeypointSequence, survey: Survey) -> KeypointSequence:

@@ -51,9 +51,14 @@ def plan_clip(
     return ClipPlan(KeypointSequence(crop.move(keypoints), scores, *target_size, fps), filled, crop)
 
 
+def least_frames(fps: float, settings: PreprocessConfig) -> int:
+    """Frames that a clip must have."""
+    return max(2, round(settings.least_seconds * fps))
+
+
 def check_length(num_frames: int, fps: float, settings: PreprocessConfig) -> None:
     """Raises Rejected (too_short)."""
-    if num_frames < max(2, round(settings.least_seconds * fps)):
+    if num_frames < least_frames(fps, settings):
         raise Rejected(
             "too_short",
             f"{num_frames} frames, {num_frames / fps:.2f} s; at least {settings.least_seconds:g} s are needed",

@@ -74,8 +74,13 @@ class VideoPreprocessor:
             return Outcome(job.source.name, result, None, dict(timer.seconds))
         except Exception as error:  # whatever a decoder or network makes of a strange file, the others go on
             return self._rejected(job, error, timer)
+        except BaseException:  # the user's Ctrl-C says nothing about the video
+            self.journal.forget_attempts(job.key)
+            raise
 
     def _preprocess(self, job: Job, timer: Timer) -> VideoResult:
+        # A result whose clips are no longer whole: it must not be listed if this attempt fails.
+        self.journal.forget(job.key)
         self.journal.begin_attempt(job.key)
         with ExitStack() as copies:
             path = copies.enter_context(local_copy(job.source.location))

@@ -41,7 +41,7 @@ class ClipInfo:
 
     id: made from the video's content, the preprocessing and the place in the video; file: its name in the store, with
     `bytes` and `sha256` of the content. video: name of the source; first_frame, end_frame: range of its frames;
-    first_time: s from its start. num_frames, fps, width, height: of the clip as stored.
+    first_time: s from its start, pauses left out. num_frames, fps, width, height: of the clip as stored.
     crop: left, top, width, height in the source's pixels, which may reach over its edges; content: left, top, right,
     bottom of what is not padding, in the clip's pixels; upscale: clip pixels per source pixel.
     hands_seen, face_seen: shares of frames with a hand's, the face's box; filled: share of interpolated keypoints.

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hia.conditions.regions import Box
 from hia.data.clip import serialise_clip
 from hia.data.encoders import Encoders
 from hia.data.fingerprint import fingerprint
@@ -55,8 +56,8 @@ class VideoStretches:
         parts = {stretch: self.journal.part(self.key, stretch) for stretch in self.survey.stretches}
         open_ones = [stretch for stretch, part in parts.items() if part is None]
         long_enough = [stretch for stretch in open_ones if self._accepts(stretch, self._check_length)]
-        self._estimate(long_enough)
-        accepted = [stretch for stretch in long_enough if self._accepts(stretch, self._plan)]
+        tracked = self._tracked(long_enough)
+        accepted = [stretch for stretch in tracked if self._accepts(stretch, self._plan)]
         made = dict(zip(accepted, self._make_clips(accepted), strict=True))
         noted = [part or made.get(stretch) or self.journal.part(self.key, stretch) for stretch, part in parts.items()]
         return [part for part in noted if part is not None]
@@ -82,17 +83,20 @@ class VideoStretches:
     def _check_length(self, stretch: range) -> None:
         check_length(len(stretch), self.survey.fps, self.settings)
 
-    def _estimate(self, stretches: Sequence[range]) -> None:
-        """Note the tracks that are missing; a sidecar's are read when needed."""
+    def _tracked(self, stretches: Sequence[range]) -> list[range]:
+        """The stretches with a person, whose tracks are noted now; a sidecar's are read when needed."""
         if self.sidecar is not None:
-            return
-        missing = [stretch for stretch in stretches if self.journal.track(self.key, stretch) is None]
-        frames = self._frames(missing)
-        for stretch in missing:
-            again = _Again(islice(frames, len(stretch)), partial(self._frames, [stretch]))
-            with self.timer("pose"):
-                track = estimate_track(again, self.estimator(), self.settings.pose.detect_every)
-            self.journal.note_track(self.key, stretch, track)
+            return list(stretches)
+        missing = {stretch for stretch in stretches if self.journal.track(self.key, stretch) is None}
+        estimate = partial(self._estimate, self._frames([stretch for stretch in stretches if stretch in missing]))
+        return [stretch for stretch in stretches if stretch not in missing or self._accepts(stretch, estimate)]
+
+    def _estimate(self, frames: Iterator[Frame], stretch: range) -> None:
+        """Note the track of a stretch, whose frames come next. Raises Rejected (nobody)."""
+        again = _Again(islice(frames, len(stretch)), partial(self._frames, [stretch]))
+        with self.timer("pose"):
+            track = estimate_track(again, self.estimator(), self.settings.pose.detect_every)
+        self.journal.note_track(self.key, stretch, track)
 
     def _plan(self, stretch: range) -> tuple[ClipPlan, Arrays]:
         """The clip to be made of a stretch, and what its keypoints give. Raises Rejected."""
@@ -100,7 +104,7 @@ class VideoStretches:
             plan = plan_clip(
                 self._track(stretch), self.survey.fps, (self.survey.width, self.survey.height), self.size, self.settings
             )
-            arrays = measure_keypoints(plan.keypoints, plan.filled)
+            arrays = measure_keypoints(plan.keypoints, plan.filled, Box(*plan.crop.content))
             check_regions(arrays["hand_boxes"], arrays["face_boxes"], self.settings)
         return plan, arrays
 

@@ -1,0 +1,146 @@
+"""`python -m orchestration.preprocess` on a cluster that was started elsewhere: paths, weights, stops, and silence."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+
+from hia.data.building import build_store
+from hia.data.preprocess import Job, Worker
+from hia.data.records import Outcome, from_json
+from hia.data.sources import VideoSource
+from hia.data.store import open_store
+from orchestration.preprocess import RayRunner, VideoActor, main
+from tests.data.raw_videos import small_config, write_dance, write_networks
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+
+REPOSITORY = Path(__file__).parents[2]
+SETTINGS = ["width=32", "height=48", "preprocess.least_seconds=0.3"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A working folder with two videos, one without keypoints, and networks, in it."""
+    place = tmp_path_factory.mktemp("driver")
+    (place / "videos").mkdir()
+    for number in range(2):
+        write_dance(place / f"videos/dance {number}.mp4", num_frames=12, seed=number, sidecar=number == 0)
+    write_networks(place / "networks")
+    return place
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory) -> Iterator[str]:
+    """Address of a Ray cluster whose workers start in another folder, and know of no weights."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(REPOSITORY)}.items():
+            patch.setenv(name, value)
+        patch.delenv("HIA_WEIGHTS", raising=False)
+        patch.chdir(tmp_path_factory.mktemp("elsewhere"))
+        context = ray.init(
+            address="local", num_cpus=4, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False
+        )
+    yield context.address_info["address"]
+    ray.shutdown()
+
+
+def command(*arguments: str) -> list[str]:
+    changes = [f"--set={setting}" for setting in SETTINGS]
+    networks = [f"--set=preprocess.pose.{role}=networks/{role}.onnx" for role in ("detector", "pose", "feet")]
+    return [sys.executable, "-m", "orchestration.preprocess", "videos", "--quiet", *changes, *networks, *arguments]
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    return subprocess.Popen(command(*arguments), cwd=folder, env=environment, text=True, **pipes)
+
+
+def test_relative_paths_are_those_of_the_driver(folder, cluster):
+    """Of the videos, the store and the networks."""
+    with start(folder, f"--address={cluster}", "--output=store") as run:
+        said, complaints = run.communicate()
+    assert run.returncode == 0, complaints
+    assert said.splitlines()[0] == "2 videos, 0 of them done before"
+    assert len(open_store(folder / "store").clips) == 2
+    # One line of Ray's is beyond us: that it is told to be quiet.
+    assert [line for line in complaints.splitlines() if "RAY_BACKEND_LOG_LEVEL" not in line] == []
+
+
+def outcomes_with_face_embeddings(folder: Path, store: Path) -> list[Outcome]:
+    worker = Worker(small_config("face_embedder=mobilefacenet"), str(store))
+    return list(RayRunner(1)(worker, [Job(VideoSource("dance 0.mp4", str(folder / "videos/dance 0.mp4")), "key")]))
+
+
+def test_weights_that_a_machine_lacks_end_the_run_with_what_to_do(folder, cluster, tmp_path, monkeypatch):
+    monkeypatch.delenv("HIA_WEIGHTS", raising=False)
+    with pytest.raises(ValueError, match=r"a worker cannot start on machine .*weights not found: mobilefacenet"):
+        outcomes_with_face_embeddings(folder, tmp_path / "store")
+
+
+def test_workers_look_for_weights_where_the_driver_does(folder, cluster, tmp_path, monkeypatch):
+    """The file that is found there is not one of weights: the message names it."""
+    (tmp_path / "mobilefacenet.pt").write_bytes(b"no weights")
+    monkeypatch.setenv("HIA_WEIGHTS", str(tmp_path))
+    with pytest.raises(ValueError, match=rf"a worker cannot start on machine .*{tmp_path}/mobilefacenet.pt"):
+        outcomes_with_face_embeddings(folder, tmp_path / "store")
+
+
+def test_a_store_that_lies_in_one_process_is_refused(folder, cluster):
+    with pytest.raises(ValueError, match="memory://store: workers are processes of their own"):
+        build_store([str(folder / "videos/dance 0.mp4")], "memory://store", small_config(), RayRunner(1))
+
+
+def test_results_that_do_not_arrive_in_the_store_are_an_error(folder, tmp_path, monkeypatch):
+    """The machines share no folder of this name."""
+    monkeypatch.setattr("hia.data.building.PATIENCE", 0)
+
+    def elsewhere(worker: Worker, jobs):
+        actor = VideoActor(Worker(worker.config, str(tmp_path / "other"), threads=1), jobs, str(folder))
+        yield from (from_json(Outcome, actor({"job": index})["outcome"], "it") for index in range(len(jobs)))
+
+    with pytest.raises(OSError, match="workers have finished 1 videos, but what they wrote is not here"):
+        build_store([str(folder / "videos/dance 0.mp4")], str(tmp_path / "store"), small_config(), elsewhere)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_leaves_no_process_behind(folder, tmp_path, stop):
+    """Not even of the cluster that it has started itself."""
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "networks").symlink_to(folder / "networks")
+    for number in range(4):
+        write_dance(tmp_path / f"videos/dance {number}.mp4", num_frames=300, seed=number, sidecar=False)
+    with start(tmp_path, "--address=local", "--output=store") as run:
+        while not list(tmp_path.glob("store/work/*/attempt-*")) and run.poll() is None:
+            time.sleep(0.05)
+        family = psutil.Process(run.pid).children(recursive=True)
+        run.send_signal(stop)
+        complaints = run.communicate()[1]
+    assert run.returncode == 130
+    assert complaints.splitlines()[-1] == "preprocess: interrupted; run it again to go on"
+    assert len(family) > 4 and "Traceback" not in complaints
+    assert psutil.wait_procs(family, timeout=20)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--workers=0"], "--workers must be at least 1, not 0"),
+        (["--cpus-per-worker=-1"], "--cpus-per-worker must be at least 0, not -1"),
+        (["--gpus-per-worker=nan"], "--gpus-per-worker must be at least 0, not nan"),
+        (["--device=cuda"], "--device cuda needs --gpus-per-worker"),
+        (["--output="], "--output must name the folder"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_before_ray_starts(folder, tmp_path, capsys, options, said):
+    assert main([str(folder / "videos"), f"--output={tmp_path}/store", *options]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
