@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from hia.commands.preprocess import add_arguments, check_arguments, summary
 from hia.config_files import load_config
-from hia.data.building import Built, build_store, check_device
+from hia.data.building import Built, build_store, check_device, is_estimated
 from hia.data.preprocess import Job, Worker
 from hia.data.records import Outcome, from_json, to_json
 from orchestration.cluster import connected, worker_environment
@@ -95,6 +95,8 @@ class VideoActor:
         try:
             check_device(worker.device)
             self._preprocess = worker.start()
+            if any(is_estimated(job.source, worker.config) for job in jobs):
+                _ = self._preprocess.estimator  # loaded now: networks that are missing here are no video's fault
         except Exception as error:
             self._trouble = str(error) or repr(error)
 

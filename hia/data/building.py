@@ -141,7 +141,7 @@ def plan_jobs(
     sources: Sequence[VideoSource], config: Config, settings: dict[str, Any], progress: bool = False
 ) -> tuple[list[Job], list[Rejection]]:
     """A job for each video, and rejections of those that cannot be read or are copies of another."""
-    estimates = any(_is_estimated(source, config) for source in sources)
+    estimates = any(is_estimated(source, config) for source in sources)
     pose = pose_estimator(config).fingerprint if estimates else None
     jobs: dict[str, Job] = {}
     rejected = []
@@ -165,7 +165,7 @@ def _key(source: VideoSource, config: Config, settings: dict[str, Any], pose: st
         with local_copy(source.location) as path:
             video = content_sha256(path)
         origin = pose
-        if not _is_estimated(source, config) and source.sidecar is not None:
+        if not is_estimated(source, config) and source.sidecar is not None:
             with local_copy(source.sidecar) as path:
                 origin = content_sha256(path)
         return fingerprint(settings, video, origin, source.fps)
@@ -174,7 +174,8 @@ def _key(source: VideoSource, config: Config, settings: dict[str, Any], pose: st
         return Rejection(video=source.name, reason=reason, message=message)
 
 
-def _is_estimated(source: VideoSource, config: Config) -> bool:
+def is_estimated(source: VideoSource, config: Config) -> bool:
+    """Whether the pose networks are needed for a video."""
     wanted = config.preprocess.pose.source
     return wanted == "estimate" or (wanted == "auto" and source.sidecar is None)
 

@@ -1,4 +1,4 @@
-"""Each frame, keypoint and number in the store is that of one frame of the video; the videos here count their frames."""
+"""Each picture and keypoint in the store is that of one frame of the video; the videos here count their frames."""
 
 import dataclasses
 from pathlib import Path

@@ -94,6 +94,13 @@ def test_workers_look_for_weights_where_the_driver_does(folder, cluster, tmp_pat
         outcomes_with_face_embeddings(folder, tmp_path / "store")
 
 
+def test_pose_networks_that_a_machine_lacks_are_not_taken_for_faults_of_the_videos(folder, tmp_path):
+    worker = Worker(small_config("preprocess.pose.detector=nowhere.onnx"), str(tmp_path / "store"), threads=1)
+    video = VideoSource("dance 1.mp4", str(folder / "videos/dance 1.mp4"))
+    answer = VideoActor(worker, [Job(video, "key")], str(folder))({"job": 0})
+    assert answer["trouble"].startswith("weights not found: nowhere.onnx") and not (tmp_path / "store").exists()
+
+
 def test_a_store_that_lies_in_one_process_is_refused(folder, cluster):
     with pytest.raises(ValueError, match="memory://store: workers are processes of their own"):
         build_store([str(folder / "videos/dance 0.mp4")], "memory://store", small_config(), RayRunner(1))

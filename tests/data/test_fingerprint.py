@@ -1,0 +1,159 @@
+"""What decides a clip's bytes decides its key, and what does not, does not."""
+
+import dataclasses
+import hashlib
+import json
+
+import pytest
+
+from hia.data.building import plan_jobs
+from hia.data.encoders import load_encoders
+from hia.data.fingerprint import WITHOUT_EFFECT, content_sha256, fingerprint, preprocessing_settings
+from hia.data.importers import find
+from hia.data.settings import PoseConfig, PreprocessConfig
+from hia.data.sources import VideoSource
+from hia.pose.sidecar import save_keypoints
+from tests.data.raw_videos import centres, people_at, small_config, write_dance, write_networks
+from tests.pose.tiny_onnx import write_pose
+
+# Another value for each setting of `PreprocessConfig`.
+OTHER_VALUES = {
+    "fps": 24,
+    "highest_fps": 60,
+    "lowest_fps": 5,
+    "shot_threshold": 30,
+    "least_seconds": 0.5,
+    "longest_seconds": 10,
+    "person_seen": 0.5,
+    "hands_seen": 0.5,
+    "face_seen": 0.5,
+    "others_at_most": 0.5,
+    "longest_gap_seconds": 0.5,
+    "crop_margin": 0.2,
+    "largest_upscale": 3,
+    "most_padding": 0.5,
+    "jpeg_quality": 90,
+    "face_embedding_every": 5,
+    "image_tokens": "false",
+    "latents": "false",
+    "layout": "plain",
+    "split_seed": 1,
+    "test_share": 0.5,
+    "test_list": "list.txt",
+    "pose": None,
+}
+
+
+def settings(*overrides):
+    config = small_config(*overrides)
+    return preprocessing_settings(config, load_encoders(config))
+
+
+def test_every_setting_is_spoken_of_here():
+    assert set(OTHER_VALUES) == {field.name for field in dataclasses.fields(PreprocessConfig)}
+    assert {field.name for field in dataclasses.fields(PoseConfig)} == {
+        *("source", "detector", "pose", "feet", "mode", "detect_every", "device")
+    }
+
+
+@pytest.mark.parametrize("key", [key for key in OTHER_VALUES if key != "pose"])
+def test_a_setting_counts_unless_it_leaves_the_clips_as_they_are(key):
+    changed = settings(f"preprocess.{key}={OTHER_VALUES[key]}") != settings()
+    assert changed == (key not in WITHOUT_EFFECT)
+
+
+@pytest.mark.parametrize("override", ["width=48", "height=64", "codec.factor=2", "preprocess.pose.detect_every=4"])
+def test_size_codec_and_detection_count(override):
+    assert settings(override) != settings()
+
+
+@pytest.mark.parametrize("override", ["seed=5", "storage=elsewhere", "preprocess.pose.device=cpu", "samples.workers=0"])
+def test_what_changes_no_clip_does_not_count(override):
+    assert settings(override) == settings()
+
+
+def test_latents_count_by_their_sizes():
+    assert settings()["latent_sizes"] == [[32, 48], [16, 24]]
+    assert settings("preprocess.latents=false")["latent_sizes"] == []
+
+
+def test_weights_count_by_content_and_not_by_place(sample_data, monkeypatch, tmp_path):
+    places = sample_data / "weights", tmp_path
+    (tmp_path / "mobilefacenet.safetensors").symlink_to(sample_data / "weights" / "mobilefacenet.safetensors")
+    found = []
+    for place in places:
+        monkeypatch.setenv("HIA_WEIGHTS", str(place))
+        config = small_config("face_embedder=mobilefacenet")
+        found.append(preprocessing_settings(config, load_encoders(config)))
+    assert found[0] == found[1] != settings()
+    assert str(sample_data) not in json.dumps(found[0])
+
+
+def key_of(folder, config):
+    found = preprocessing_settings(config, load_encoders(config))
+    [job] = plan_jobs(find([str(folder)]).sources, config, found)[0]
+    return job.key
+
+
+@pytest.fixture
+def videos(tmp_path):
+    (tmp_path / "videos").mkdir()
+    write_dance(tmp_path / "videos" / "a.mp4")
+    return tmp_path / "videos"
+
+
+def test_the_video_its_sidecar_and_the_settings_decide_the_key(videos):
+    keys = [key_of(videos, small_config())]
+    (videos / "a.mp4").rename(videos / "b.mp4")
+    (videos / "a.npz").rename(videos / "b.npz")
+    assert key_of(videos, small_config()) == keys[0]
+    keys.append(key_of(videos, small_config("preprocess.jpeg_quality=80")))
+    save_keypoints(people_at(centres(40) + 1), videos / "b.npz")
+    keys.append(key_of(videos, small_config()))
+    write_dance(videos / "b.mp4", num_frames=41, sidecar=False)
+    keys.append(key_of(videos, small_config()))
+    assert len(set(keys)) == 4
+
+
+@pytest.mark.parametrize("role", ["detector", "pose", "feet"])
+def test_pose_networks_count_where_keypoints_are_estimated_and_only_there(videos, tmp_path, role):
+    networks = write_networks(tmp_path / "networks")
+    config = small_config(*networks)
+    other = small_config(*networks, f"preprocess.pose.{role}={tmp_path / 'other.onnx'}")
+    content = (tmp_path / "networks" / f"{role}.onnx").read_bytes()
+    if role == "detector":
+        # The same network under another description: other bytes.
+        (tmp_path / "other.onnx").write_bytes(content + b"\x1a\x01x")
+    else:
+        write_pose(tmp_path / "other.onnx", colours=[(1, 2, 250)])
+    assert key_of(videos, config) == key_of(videos, other)
+    (videos / "a.npz").unlink()
+    assert key_of(videos, config) != key_of(videos, other)
+
+
+def test_the_rate_of_a_folder_of_frames_counts():
+    config = small_config()
+    known = preprocessing_settings(config, load_encoders(config))
+    place = __file__
+    jobs, _ = plan_jobs([VideoSource("a", place, place, fps) for fps in (25.0, 30.0, 30.0)], config, known)
+    assert [job.source.fps for job in jobs] == [25.0, 30.0] and jobs[0].key != jobs[1].key
+
+
+def test_a_folders_content_is_that_of_its_files_and_their_names(tmp_path):
+    first, second = tmp_path / "a", tmp_path / "b"
+    for folder in (first, second):
+        (folder / "deep").mkdir(parents=True)
+        (folder / "deep" / "1.png").write_bytes(b"one")
+        (folder / "2.png").write_bytes(b"two")
+    (second / ".hidden").write_bytes(b"?")
+    assert content_sha256(first) == content_sha256(second)
+    (second / "2.png").rename(second / "3.png")
+    renamed = content_sha256(second)
+    (second / "3.png").write_bytes(b"three")
+    assert len({content_sha256(first), renamed, content_sha256(second)}) == 3
+
+
+def test_a_fingerprint_is_that_of_the_values_and_not_of_their_order_in_a_mapping():
+    assert fingerprint({"b": 1, "a": [1.5, None]}, "x") == fingerprint({"a": [1.5, None], "b": 1}, "x")
+    assert fingerprint("ab", "c") != fingerprint("a", "bc")
+    assert fingerprint(1, "é") == hashlib.sha256(b'[1, "\\u00e9"]').hexdigest(), "as in every other run and version"
