@@ -128,10 +128,14 @@ def test_work_that_a_kill_left_behind_after_the_end_is_removed(journal, tmp_path
     clip, part = write_clip(journal, "a1"), write_clip(journal, "b1")
     journal.note_part("k", STRETCH, part)
     journal.begin_attempt("k")
+    journal.begin_attempt("unfinished")
     # What `finish` does first; it was killed before it could remove the work.
     journal.folder.write("videos/k.json", b"{}")
     journal.remove_unused({clip.file})
     assert journal.folder.exists(clip.file) and not journal.folder.exists(part.file)
+    assert journal.folder.names("work") == ["unfinished"]
+    journal.folder.remove("work/unfinished")
+    journal.remove_unused({clip.file})
     assert not (tmp_path / "work").exists()
 
 
