@@ -81,8 +81,13 @@ class Clip:
             raise ValueError(f"{self.path}, frame {index}: {error}") from None
 
     def frames(self, indices: Sequence[int], reduction: int = 1) -> Frame:
-        """Several frames, uint8 [n, H/r, W/r, 3]."""
-        return np.stack([self.frame(index, reduction) for index in indices])
+        """Several frames, at least one, uint8 [n, H/r, W/r, 3]."""
+        first = self.frame(indices[0], reduction)
+        frames = np.empty((len(indices), *first.shape), np.uint8)
+        frames[0] = first
+        for place, index in enumerate(indices[1:], 1):
+            frames[place] = self.frame(index, reduction)
+        return frames
 
     @cached_property
     def keypoints(self) -> KeypointSequence:

@@ -106,7 +106,7 @@ def test_the_command_writes_dancers_and_says_so(tmp_path, capsys):
     options = "--count 1 --seconds 0.1 --width 48 --height 80 --seed 7 --output"
     dancers.run(parser.parse_args([*options.split(), str(tmp_path / "new")]))
     assert {file.name for file in (tmp_path / "new").glob("[!.]*")} == {"dancer_000.mp4", "dancer_000.npz"}
-    assert "1 dancers of 48×80" in capsys.readouterr().out
+    assert "1 dancer of 48×80" in capsys.readouterr().out
 
 
 def test_hands_and_face_are_always_inside_the_frame(cast):
