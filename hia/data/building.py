@@ -109,6 +109,7 @@ def build_store(
             if len(arrived) == 1:
                 _wait_for(arrived, folder)
         _wait_for(arrived, folder)
+        folder.remove_aside()  # of workers that were killed and replaced meanwhile
         current = {job.source.name: job.key for job in jobs}
         notes = assemble(folder, settings, config.preprocess, current, retriable, found.ignored, test_list)
     store = open_store(output, check="none")

@@ -46,11 +46,11 @@ class Crop:
     @property
     def content(self) -> tuple[int, int, int, int]:
         """Left, top, right, bottom of what is no padding, in target pixels, half open."""
-        across, down = self.target_width / self.width, self.target_height / self.height
-        left, top = max(0, -self.left) * across, max(0, -self.top) * down
-        right = (min(self.left + self.width, self.source_width) - self.left) * across
-        bottom = (min(self.top + self.height, self.source_height) - self.top) * down
-        return math.ceil(left), math.ceil(top), math.floor(right), math.floor(bottom)
+        columns, rows = (self.target_width, self.width), (self.target_height, self.height)
+        left, top = _ceil(max(0, -self.left), *columns), _ceil(max(0, -self.top), *rows)
+        right = (min(self.left + self.width, self.source_width) - self.left) * columns[0] // columns[1]
+        bottom = (min(self.top + self.height, self.source_height) - self.top) * rows[0] // rows[1]
+        return left, top, right, bottom
 
     @property
     def padding(self) -> float:
@@ -140,6 +140,11 @@ def _person_box(points: NDArray[np.floating], scores: NDArray[np.floating]) -> t
     if len(face):
         low[1] = min(low[1], face[:, 1].min() - HAIR * np.ptp(face[:, 1]))
     return (*low, *(high + 1))
+
+
+def _ceil(value: int, times: int, by: int) -> int:
+    """value · times / by, rounded up; in whole numbers, for those of floating point fall short or beyond."""
+    return -(-value * times // by)
 
 
 def _portion(target_size: tuple[int, int]) -> tuple[float, float]:

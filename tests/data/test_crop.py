@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hia.data.crop import Crop, person_extent, plan_crop
@@ -26,6 +26,7 @@ def people_in_frames(draw):
     return (width, height), (left, top, right, bottom)
 
 
+@settings(deadline=None)
 @given(people_in_frames(), st.sampled_from(SIZES), st.floats(0, 0.5))
 def test_the_crop_has_the_targets_aspect_and_pads_only_where_the_frame_ends(case, target, margin):
     (width, height), extent = case
@@ -38,6 +39,7 @@ def test_the_crop_has_the_targets_aspect_and_pads_only_where_the_frame_ends(case
         assert (first >= 0 and first + length <= available) or (first <= 0 and first + length >= available)
 
 
+@settings(deadline=None)
 @given(people_in_frames(), st.sampled_from(SIZES[:4]), st.floats(0, 0.5))
 def test_the_crop_holds_the_person(case, target, margin):
     (width, height), (left, top, right, bottom) = case
@@ -47,6 +49,7 @@ def test_the_crop_holds_the_person(case, target, margin):
     assert crop.top <= top + slack and crop.top + crop.height >= bottom + 1 - slack
 
 
+@settings(deadline=None)
 @given(people_in_frames(), st.sampled_from(SIZES[:4]))
 def test_an_extent_that_fits_inside_the_frame_is_not_padded(case, target):
     (width, height), (left, top, right, bottom) = case
@@ -119,3 +122,16 @@ def test_nobody_cannot_be_cropped():
 def test_a_crop_tells_its_scale():
     crop = Crop(0, 0, 128, 224, 512, 896, 512, 896)
     assert crop.upscale == 4
+
+
+@settings(deadline=None)
+@given(st.integers(1, 4000), st.sampled_from(SIZES))
+def test_without_padding_the_content_is_everything(portions, target):
+    """Also where a width and its inverse, as floating-point numbers, multiply to less than 1."""
+    width, height = 4 * portions, 7 * portions
+    assert Crop(0, 0, width, height, width, height, *target).content == (0, 0, *target)
+
+
+def test_content_is_what_holds_no_padding_at_all():
+    crop = Crop(-1, -10, 30, 70, 25, 55, 15, 35)  # halved: columns 0.5 to 13, rows 5 to 32.5
+    assert crop.content == (1, 5, 13, 32)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hia.data.records import Rejected
@@ -19,6 +19,7 @@ def video(path, num_frames=40, fps=30.0):
     return path
 
 
+@settings(deadline=None)
 @given(st.floats(1, 400), st.floats(10, 120))
 def test_rates_are_divided_by_the_smallest_whole_number_that_makes_them_low_enough(rate, highest):
     kept = kept_rate(rate, highest)

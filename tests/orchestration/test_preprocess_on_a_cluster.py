@@ -12,10 +12,11 @@ import psutil
 import pytest
 import ray
 
-from hia.data.building import build_store
+from hia.data.building import build_store, run_here
 from hia.data.preprocess import Job, Worker
 from hia.data.records import Outcome, from_json
 from hia.data.sources import VideoSource
+from hia.data.storage import ASIDE
 from hia.data.store import open_store
 from orchestration.preprocess import RayRunner, VideoActor, main
 from tests.data.raw_videos import small_config, write_dance, write_networks
@@ -104,6 +105,16 @@ def test_pose_networks_that_a_machine_lacks_are_not_taken_for_faults_of_the_vide
 def test_a_store_that_lies_in_one_process_is_refused(folder, cluster):
     with pytest.raises(ValueError, match="memory://store: workers are processes of their own"):
         build_store([str(folder / "videos/dance 0.mp4")], "memory://store", small_config(), RayRunner(1))
+
+
+def test_what_a_killed_worker_was_writing_does_not_stay(folder, tmp_path):
+    def killed_once(worker: Worker, jobs):
+        Path(worker.store, "clips/00").mkdir(parents=True)
+        Path(worker.store, "clips/00", f"{ASIDE}0").touch()
+        return run_here(worker, jobs)
+
+    build_store([str(folder / "videos/dance 0.mp4")], str(tmp_path / "store"), small_config(), killed_once)
+    assert list(tmp_path.rglob(f"{ASIDE}*")) == []
 
 
 def test_results_that_do_not_arrive_in_the_store_are_an_error(folder, tmp_path, monkeypatch):
