@@ -101,7 +101,8 @@ def test_a_store_within_the_videos_is_not_taken_for_input(videos, capsys, place)
     assert "passed by" not in capsys.readouterr().out
 
 
-def test_a_remote_store_within_remote_videos_is_not_taken_for_input(videos, capsys):
+def test_a_remote_store_within_remote_videos_is_not_taken_for_input(videos, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     memory = fsspec.filesystem("memory")
     memory.put(f"{videos}/", "/remote", recursive=True)
     try:

@@ -124,10 +124,14 @@ def test_gaps_as_long_as_allowed_are_filled_and_marked_and_longer_ones_are_not()
     person = lost(track(), slice(10, 16), 9)
     lost(person, slice(20, 27), 10)
     lost(person, slice(0, 3), 11)
+    person.keypoints[16:, 9] += 7
+    person.keypoints[10:16, 9] = 0
     made = plan(person, settings)
     expected = np.zeros((40, 133), bool)
     expected[10:16, 9] = True
     np.testing.assert_array_equal(made.filled, expected)
+    between = person.keypoints[9, 9] + np.arange(1, 7)[:, None]
+    np.testing.assert_allclose(made.keypoints.keypoints[10:16, 9], made.crop.move(between), atol=1e-3)
     assert (made.keypoints.scores[10:16, 9] == 1).all() and (made.keypoints.scores[20:27, 10] == 0).all()
 
 

@@ -97,7 +97,9 @@ def test_cuts_and_long_shots_divide_the_frames_without_loss_or_repeat(tmp_path):
 def test_a_cut_in_a_video_that_is_thinned_out_comes_at_the_first_frame_kept_of_the_new_shot(tmp_path):
     walls = [background(1) // 4] * 150 + [255 - background(2) // 4] * 150
     counting_video(tmp_path / "fast.mp4", walls, np.arange(300) * 2)
-    found = numbers(build(tmp_path))
+    store = build(tmp_path)
+    found = numbers(store)
+    assert [(info.first_frame, info.end_frame) for info in store.clips] == [(0, 149), (152, 297)]
     assert [(pictures[0] % 256, pictures[-1] % 256) for pictures, _ in found] == [(0, 148), (152, 296 - 256)]
 
 
