@@ -1,8 +1,9 @@
 """One video in, its clips in the store and one result out (paper A.4). `hia.data.building` does it to many."""
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from hia.config import Config
 from hia.data.encoders import Encoders, load_encoders
@@ -64,10 +65,12 @@ class VideoPreprocessor:
         self.journal, self.encoders = Journal(folder), encoders
         self._make_estimator = make_estimator
         self._estimator: PoseEstimator | None = None
+        self._copies: dict[str, str] = {}
 
     def __call__(self, job: Job) -> Outcome:
         """Preprocess a video, or find that it is done. What is wrong with it is in the outcome, and raises nothing."""
         timer = Timer()
+        self._copies.clear()
         try:
             result = self.journal.result(job.key) or self._preprocess(job, timer)
             self.journal.finish(result)
@@ -83,12 +86,12 @@ class VideoPreprocessor:
         self.journal.forget(job.key)
         self.journal.begin_attempt(job.key)
         with ExitStack() as copies:
-            path = copies.enter_context(local_copy(job.source.location))
+            path = copies.enter_context(self._fetched(job.source.location))
             with timer("survey"):
                 survey = survey_video(path, self.settings, job.source.fps)
             sidecar = None
             if uses_sidecar(job.source, self.settings):
-                sidecar = load_sidecar(copies.enter_context(local_copy(str(job.source.sidecar))), survey)
+                sidecar = load_sidecar(copies.enter_context(self._fetched(str(job.source.sidecar))), survey)
             parts = VideoStretches(
                 key=job.key,
                 name=job.source.name,
@@ -107,6 +110,8 @@ class VideoPreprocessor:
     def _rejected(self, job: Job, error: Exception, timer: Timer) -> Outcome:
         """The outcome of a video that cannot be used; noted for good unless another run may succeed."""
         reason, message, transient = explain(error)
+        for copy, location in self._copies.items():
+            message = message.replace(copy, location)
         rejection = Rejection(video=job.source.name, reason=reason, message=message)
         try:
             if not transient:
@@ -117,6 +122,13 @@ class VideoPreprocessor:
         except OSError:
             pass  # what cannot be noted is reported all the same, and found again at the next run
         return Outcome(job.source.name, None, rejection, dict(timer.seconds))
+
+    @contextmanager
+    def _fetched(self, location: str) -> Iterator[Path]:
+        """A local copy, whose name, which is another one each time, stands for its location in messages."""
+        with local_copy(location) as path:
+            self._copies[str(path)] = location
+            yield path
 
     @property
     def estimator(self) -> PoseEstimator:

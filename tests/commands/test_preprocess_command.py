@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import fsspec
@@ -281,7 +282,9 @@ def test_a_run_that_is_stopped_says_so_and_the_next_one_goes_on(videos, stop):
         write_dance(videos / f"dance {number}.mp4", num_frames=150, seed=number)
     command = [sys.executable, "-m", "hia.cli", "preprocess", "videos", "--output=store", "--quiet", *SMALL]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as stopped:
+    # What is started in the background, as tests may be, ignores Ctrl-C, and so would all that it starts.
+    prepare = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=prepare) as stopped:
         while not list(Path("store").glob("videos/*.json")) and stopped.poll() is None:
             time.sleep(0.01)
         stopped.send_signal(stop)
