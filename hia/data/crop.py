@@ -20,6 +20,10 @@ HAIR = 0.75
 # Crops are multiples of the reduced aspect ratio (4:7 for 512×896), and so exactly in it, if its numbers are no larger.
 LARGEST_PORTION = 64
 
+# Rather than be padded by less than this many pixels in all, a crop ends that much too early: a frame of 1920×1080
+# holds 4:7 in 616×1078, and someone who fills its height shall not get black bars.
+RIM = 8
+
 
 @dataclass(frozen=True)
 class Crop:
@@ -90,7 +94,8 @@ def plan_crop(
     """The crop for a clip: keypoints [N, 133, 2] px, scores [N, 133]; sizes are (width, height) in px.
 
     It holds the person's extent over all frames plus `margin` (a share of the extent) on each side; the margin gives
-    way first where the frame ends, and only an extent that no crop inside the frame can hold is padded.
+    way first where the frame ends, and only an extent that no crop inside the frame can hold is padded: by more than
+    a rim of 8 px, which is cut off instead.
     Raises ValueError when no keypoint is seen in any frame.
     """
     extent = person_extent(keypoints, scores, *source_size)
@@ -101,7 +106,8 @@ def plan_crop(
     across, down = _portion(target_size)
     least = max((right - left) / across, (bottom - top) / down)
     fitting = math.floor(min(source_size[0] / across, source_size[1] / down))
-    portions = min(math.ceil(least * (1 + 2 * margin)), fitting) if least <= fitting else math.ceil(least)
+    fits = fitting > 0 and least < fitting + min(1.0, RIM / max(across, down))
+    portions = min(math.ceil(least * (1 + 2 * margin)), fitting) if fits else math.ceil(least)
     width, height = round(portions * across), round(portions * down)
     return Crop(
         _place((left + right) / 2, width, source_size[0]),

@@ -135,3 +135,24 @@ def test_without_padding_the_content_is_everything(portions, target):
 def test_content_is_what_holds_no_padding_at_all():
     crop = Crop(-1, -10, 30, 70, 25, 55, 15, 35)  # halved: columns 0.5 to 13, rows 5 to 32.5
     assert crop.content == (1, 5, 13, 32)
+
+
+@pytest.mark.parametrize("source", [(1920, 1080), (1280, 720), (161, 302)])
+def test_someone_who_fills_the_frame_gets_no_rim_of_padding(source):
+    """Neither 1080, 720 nor 302 are multiples of 7, nor is 161 one of 4."""
+    width, height = source
+    wide = min(width, height * 4 // 7)
+    crop = plan_crop(*person(0, 0, wide - 1, height - 1 if wide < width else 100), source, (512, 896), 0.1)
+    assert crop.padding == 0 and crop.content == (0, 0, 512, 896)
+    assert wide - 4 < crop.width <= wide
+
+
+def test_an_odd_aspect_ratio_costs_no_one_more_than_the_rim():
+    """500:897 is approached in steps of 64 px."""
+    crop = plan_crop(*person(300, 0, 500, 1079), (1920, 1080), (500, 897), 0.1)
+    assert crop.top <= 8 and crop.top + crop.height >= 1080 - 8
+
+
+def test_a_frame_smaller_than_a_portion_has_a_crop_too():
+    crop = plan_crop(*person(1, 1, 2, 2, frames=2), (6, 6), (512, 896), 0)
+    assert (crop.width, crop.height) == (4, 7)
