@@ -67,8 +67,6 @@ class VideoStretches:
         try:
             judge(stretch)
         except Rejected as error:
-            if error.transient:
-                raise
             rejection = Rejection(
                 video=self.name,
                 reason=error.reason,
@@ -140,7 +138,7 @@ class VideoStretches:
             return self._store(stretch, plan, arrays)
 
     def _store(self, stretch: range, plan: ClipPlan, arrays: Arrays) -> ClipInfo:
-        """Write a clip's file. Raises Rejected (write_failed, transient)."""
+        """Write a clip's file. Raises WriteError."""
         clip_id = fingerprint(self.key, stretch.start, stretch.stop)[:32]
         content = serialise_clip(clip_id, arrays)
         info = self._info(clip_id, content, stretch, plan, arrays)

@@ -100,6 +100,7 @@ def test_a_cut_in_a_video_that_is_thinned_out_comes_at_the_first_frame_kept_of_t
     store = build(tmp_path)
     found = numbers(store)
     assert [(info.first_frame, info.end_frame) for info in store.clips] == [(0, 149), (152, 297)]
+    assert [info.first_time for info in store.clips] == pytest.approx([0, 38 / 30])
     assert [(pictures[0] % 256, pictures[-1] % 256) for pictures, _ in found] == [(0, 148), (152, 296 - 256)]
 
 
@@ -192,6 +193,28 @@ def test_stored_sharpness_is_that_of_the_stored_frames_hands(real):
                 assert left <= box[0] < box[2] <= right and top <= box[1] < box[3] <= bottom
                 hand = clip.frame(frame)[box[1] : box[3], box[0] : box[2]]
                 assert clip.sharpness[frame, side] == pytest.approx(sharpness(hand), rel=0.25, abs=0.5)
+
+
+def test_the_manifest_sums_up_what_the_clips_hold(real):
+    store, _ = real
+    for info in store.clips:
+        clip = store.read(info)
+        speeds = np.linalg.norm(clip.movement, axis=-1)
+        scores = clip.keypoints.scores
+        known = [
+            speeds[frame, side]
+            for frame in range(1, len(clip))
+            for side, hand in enumerate(HANDS)
+            if (scores[frame - 1 : frame + 1, hand].min(axis=0) >= 0.3).any()
+        ]
+        assert info.speed == pytest.approx(np.percentile(known, 95), abs=1e-5)
+        assert info.sharpness == pytest.approx(np.nanmedian(clip.sharpness), abs=1e-5)
+        assert info.hands_seen == pytest.approx((clip.hand_boxes[..., 0] >= 0).any(axis=1).mean(), abs=1e-5)
+        assert info.face_seen == pytest.approx((clip.face_boxes[:, 0] >= 0).mean(), abs=1e-5)
+        assert info.filled == pytest.approx(clip.filled.mean(), abs=1e-5)
+        assert info.keypoint_source == "sidecar"
+        assert info.upscale == pytest.approx(info.height / info.crop[3], abs=1e-5)
+        assert (info.num_frames, info.seconds) == (len(clip), pytest.approx(len(clip) / info.fps))
 
 
 def build(folder: Path, *settings: str):

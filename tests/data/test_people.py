@@ -82,7 +82,7 @@ def test_one_who_leaves_and_comes_back_is_followed_and_absent_in_between(tmp_pat
     seen = (clip.keypoints.scores >= 0.3).sum(axis=1)
     assert (seen[:30] == 133).all() and (seen[61:] == 133).all() and (seen[32:58] == 0).all()
     assert (clip.hand_boxes[32:58] == -1).all() and np.isnan(clip.sharpness[32:58]).all()
-    assert info.hands_seen == pytest.approx(0.7, abs=0.03)
+    assert info.hands_seen == pytest.approx(0.7, abs=0.03) and info.keypoint_source == "estimated"
     found = middles(clip, info)
     np.testing.assert_allclose(found[:30], centres(100)[:30] - 0.5, atol=1)
     np.testing.assert_allclose(found[61:], centres(100)[61:] - 0.5, atol=1)
@@ -111,9 +111,30 @@ def test_the_first_and_last_frames_of_a_stretch_are_not_filled(tmp_path):
     save_keypoints(dataclasses.replace(people, scores=scores), tmp_path / "a.npz")
     store = build(tmp_path, "preprocess.longest_seconds=1")
     first, second = (store.read(info) for info in store.clips)
+    assert [info.filled for info in store.clips] == [pytest.approx(3 / (30 * 133), abs=1e-6), 0]
     assert np.flatnonzero(first.filled[:, 9]).tolist() == [10, 11, 12]
     assert not second.filled.any() and (second.keypoints.scores[:2, 9] == 0).all()
     assert (first.keypoints.scores[28:, 9] == 0).all()
+
+
+def test_keypoints_come_from_where_the_settings_say(tmp_path):
+    """Beside the video lie keypoints that are 3 px off, so that one can tell."""
+    write_video(tmp_path / "a.mp4", frames_of(centres(40), background()), 30)
+    save_keypoints(people_at(centres(40) + 3), tmp_path / "a.npz")
+    networks = write_networks(tmp_path.with_name(f"{tmp_path.name}-networks"))
+    for source, away in (("auto", 3), ("sidecar", 3), ("estimate", 0)):
+        output = f"{tmp_path}-{source}"
+        config = small_config(*networks, f"preprocess.pose.source={source}")
+        store = build_store([str(tmp_path)], output, config, threads=1).store
+        [info] = store.clips
+        assert info.keypoint_source == ("sidecar" if away else "estimated")
+        np.testing.assert_allclose(middles(store.read(info), info), centres(40) - 0.5 + away, atol=1)
+
+
+def test_a_video_without_keypoints_is_rejected_where_they_must_be_given(tmp_path):
+    write_video(tmp_path / "a.mp4", frames_of(centres(40), background()), 30)
+    [rejected] = build(tmp_path, "preprocess.pose.source=sidecar").rejected
+    assert rejected.reason == "sidecar" and "no keypoint file beside it" in rejected.message
 
 
 def build(folder, *settings):
