@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from hia.data.settings import PreprocessConfig, SamplesConfig
+from hia.training.settings import DancersConfig, OptimizerConfig, TrainingConfig
 from hia.training.stages import Stages
 
 STRICT = ConfigDict(extra="forbid")
@@ -89,13 +90,19 @@ class PretrainedConfig:
     """Weights to start from, each a folder or a hub id; None means random weights.
 
     `unet` is a Stable Diffusion 1.5 shaped folder (its UNet initialises the denoiser, the appearance encoder and,
-    without `controlnet`, the ControlNet), `motion` an AnimateDiff motion adapter.
+    without `controlnet`, the ControlNet), `motion` an AnimateDiff motion adapter. `model` is a model directory of ours,
+    in place of the first two: its networks are trained further. `shipped:NAME` is a folder that comes with the presets.
     """
 
+    model: str | None = None
     unet: str | None = None
     controlnet: str | None = None
     motion: str | None = None
     image_encoder: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.model and (self.unet or self.controlnet):
+            raise ValueError("model already has a UNet and a ControlNet: leave unet and controlnet out")
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
@@ -172,6 +179,9 @@ class Config:
     preprocess: PreprocessConfig = PreprocessConfig()
     samples: SamplesConfig = SamplesConfig()
     stages: Stages = Stages()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    dancers: DancersConfig = DancersConfig()
     sampling: SamplingConfig = SamplingConfig()
 
     def __post_init__(self) -> None:
@@ -203,6 +213,9 @@ class Config:
                     f"stages.{stage.name}.losses.identity is {stage.losses.identity}: name a face_embedder "
                     "(arcface or mobilefacenet), or set the weight to 0"
                 )
+            stage.accumulation(self.training.workers)
+        if self.optimizer.ema_decay is not None and self.training.zero_stage == 3:
+            raise ValueError("optimizer.ema_decay needs whole weights on a worker: a training.zero_stage of 0, 1 or 2")
         if self.sampling.window > self.network.motion_max_frames:
             raise ValueError(
                 f"sampling.window is {self.sampling.window}, but network.motion_max_frames only "

@@ -45,11 +45,16 @@ def config_path(name: str | Path) -> Path:
         if not path.is_file():
             raise ConfigError(f"no such configuration file: {path}")
         return path
-    package = Path(__file__).resolve().parent
-    for folder in (package.parent / "experiments" / "presets", package / "presets"):
-        if (preset := folder / f"{name}.yaml").is_file():
-            return preset
+    if (preset := preset_folder() / f"{name}.yaml").is_file():
+        return preset
     raise ConfigError(f"unknown preset {str(name)!r}: choose one of {', '.join(PRESETS)}, or give a .yaml file")
+
+
+def preset_folder() -> Path:
+    """Where the presets, and the weights that come with them, are: in a checkout, or in the installed package."""
+    package = Path(__file__).resolve().parent
+    checkout = package.parent / "experiments" / "presets"
+    return checkout if checkout.is_dir() else package / "presets"
 
 
 def _read(path: Path, descendants: tuple[Path, ...]) -> dict[str, Any]:

@@ -17,9 +17,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from hia.config_files import preset_folder
 from hia.quiet import only_errors
 
 HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
+SHIPPED = "shipped:"
 STATE_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError, SafetensorError)
 
@@ -46,15 +48,21 @@ class FrozenModule(nn.Module):
 def find_weights(*names: str, hint: str, search: Sequence[Path] | None = None) -> Path:
     """First existing of `names` (files or folders): as a path, in `$HIA_WEIGHTS`, in the libraries' caches.
 
-    Each place is searched for all names before the next one. `search` replaces the folders of `$HIA_WEIGHTS`.
+    Each place is searched for all names before the next one. `search` replaces the folders of `$HIA_WEIGHTS`. A name
+    `shipped:NAME` is looked for among the presets alone, with which some small weights come.
     Raises MissingWeights, which ends with `hint`: how the user gets the weights.
     """
     looked = []
+    names = tuple(_shipped(name) if name.startswith(SHIPPED) else name for name in names)
     for place, path in _candidates(names, weight_folders() if search is None else search):
         if path is not None and path.exists():
             return path
         looked.append(place)
     raise _missing(" or ".join(names), looked, hint)
+
+
+def _shipped(name: str) -> str:
+    return str(preset_folder() / name.removeprefix(SHIPPED))
 
 
 def weight_folders() -> list[Path]:

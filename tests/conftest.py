@@ -15,6 +15,7 @@ from hia.models.animator import Animator
 torch.set_num_threads(1)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+TINY_CONFIG = REPOSITORY / "tests" / "tiny.yaml"
 
 TINY = (
     "width=32",
@@ -43,7 +44,7 @@ def sample_data() -> Path:
 @pytest.fixture(scope="session")
 def tiny_config() -> Callable[..., Config]:
     """A configuration small enough for tests: `tiny_config("key=value", ...)`. Pixel codec, 12×8 latents."""
-    return lambda *overrides: load_config("quickstart", [*TINY, *overrides])
+    return lambda *overrides: load_config(TINY_CONFIG, [*TINY, *overrides])
 
 
 @pytest.fixture

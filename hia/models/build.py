@@ -12,9 +12,11 @@ from torch import nn
 from hia.conditions.control import CONTROL_CHANNELS
 from hia.config import Config, NetworkConfig
 from hia.models.animator import Animator
+from hia.models.export import load_animator
+from hia.models.parts import load_part, part_parameters
 from hia.models.reference import AppearanceEncoder
 from hia.quiet import only_errors
-from hia.weights import load_pretrained
+from hia.weights import find_weights, load_pretrained
 
 
 @dataclass(frozen=True)
@@ -45,14 +47,17 @@ def build_animator(config: Config, motion: bool = False) -> tuple[Animator, Load
         controlnet = _controlnet(config, unet, report)
     appearance_encoder = AppearanceEncoder(copy.deepcopy(unet))
     animator = Animator(appearance_encoder, controlnet, unet, attention=config.network.attention)
-    return (add_motion(animator, config, report) if motion else animator), report
+    animator = add_motion(animator, config, report) if motion else animator
+    if config.pretrained.model:
+        _start_from(animator, config.pretrained.model, config, report)
+    return animator, report
 
 
 def add_motion(animator: Animator, config: Config, report: LoadReport | None = None) -> Animator:
     """The animator with motion layers in its denoiser, which leave every frame unchanged at first.
 
     Their output projections are zero, for pretrained motion layers too: over a fine-tuned UNet those would otherwise
-    start from noise. Random weights are drawn from `config.seed`.
+    start from noise. Random weights are drawn from `config.seed`. Those of `pretrained.model` are not loaded here.
     """
     report = report or LoadReport()
     unet = animator.unet
@@ -121,6 +126,32 @@ def _controlnet(config: Config, unet: UNet2DConditionModel, report: LoadReport) 
     except RuntimeError as error:
         raise ValueError(f"pretrained.controlnet {source} does not fit the UNet: {error}") from None
     return controlnet
+
+
+def _start_from(animator: Animator, source: str, config: Config, report: LoadReport) -> None:
+    """Copy what a model directory has of the animator's parts into it.
+
+    Raises ValueError when it speaks of other latents, or its networks have another shape.
+    """
+    directory = find_weights(source, hint="a model directory, as training exports it or `hia build` makes it")
+    start, trained = load_animator(directory)
+    for key in ("kind", "factor", "latents_mean", "latents_std"):
+        ours, theirs = getattr(config.codec, key), getattr(trained.codec, key)
+        if ours != theirs:
+            raise ValueError(
+                f"pretrained.model {source} was trained on latents of another codec (codec.{key} is {theirs}, "
+                f"configured {ours}): use its codec, or set pretrained.model=null"
+            )
+    if trained.schedule.prediction_type != config.schedule.prediction_type:
+        raise ValueError(
+            f"pretrained.model {source} predicts {trained.schedule.prediction_type}, configured is "
+            f"schedule.prediction_type={config.schedule.prediction_type}: set the one, or pretrained.model=null"
+        )
+    both = start.has_motion and animator.has_motion
+    for part in ("appearance_encoder", "controlnet", "unet", *(["motion"] if both else [])):
+        load_part(animator, part, part_parameters(start, part), f"pretrained.model {source}")
+        report.loaded[part] = source
+        report.new.pop(part, None)
 
 
 def _motion_adapter(config: Config, report: LoadReport) -> MotionAdapter:

@@ -121,20 +121,30 @@ def load_model(directory: str | Path, attention: str = "sdpa") -> AnimationModel
     configuration, or a file that is missing, added or not the one that was saved.
     """
     directory = Path(directory)
+    animator, config, description = _read(directory, attention)
+    encoder_folder = directory / "image_encoder"
+    return AnimationModel(
+        config=config,
+        animator=animator,
+        codec=load_codec(directory / "codec"),
+        image_encoder=load_image_encoder(str(encoder_folder)) if encoder_folder.is_dir() else None,
+        sharpness=description.sharpness,
+    )
+
+
+def load_animator(directory: str | Path) -> tuple[Animator, Config]:
+    """Only the networks that are trained, and the configuration; raises what `load_model` does."""
+    return _read(Path(directory), "sdpa")[:2]
+
+
+def _read(directory: Path, attention: str) -> tuple[Animator, Config, Description]:
     description = _read_description(directory)
     _verify_files(directory, description.sha256)
     try:
         config = parse_config(description.config, source=f"{directory / DESCRIPTION}")
     except ConfigError as error:
         raise ValueError(f"{error}; was it written by another version of hia?") from None
-    encoder_folder = directory / "image_encoder"
-    return AnimationModel(
-        config=config,
-        animator=_load_animator(directory, description.motion, description.dtype, attention),
-        codec=load_codec(directory / "codec"),
-        image_encoder=load_image_encoder(str(encoder_folder)) if encoder_folder.is_dir() else None,
-        sharpness=description.sharpness,
-    )
+    return _load_animator(directory, description.motion, description.dtype, attention), config, description
 
 
 def _write(model: AnimationModel, folder: Path) -> None:

@@ -43,6 +43,9 @@ class Stage:
     static_clip_probability: share of clips that are one frame repeated (sec. 3.3, progressive training).
     condition_dropout: share of samples without reference, control and image token (for eq. 4's null branch).
     iterations: optimizer steps; 0 leaves the stage out.
+    global_batch_size: samples per optimizer step, over all workers; micro_batch_size: in one forward pass of a worker.
+    What is left between the two is accumulated.
+    learning_rate: None takes the optimizer's.
     """
 
     name: str
@@ -56,6 +59,8 @@ class Stage:
     static_clip_probability: float = 0.0
     condition_dropout: float = 0.1
     global_batch_size: int = 32
+    micro_batch_size: int = 1
+    learning_rate: float | None = None
 
     def __post_init__(self) -> None:
         if not self.trains:
@@ -78,6 +83,24 @@ class Stage:
             raise ValueError(f"stage {self.name}: resolution_scale must lie in (0, 1], not {self.resolution_scale}")
         if self.iterations < 0 or self.global_batch_size < 1 or self.frames < 1:
             raise ValueError(f"stage {self.name}: iterations ≥ 0, global_batch_size ≥ 1 and frames ≥ 1 are needed")
+        if self.micro_batch_size < 1 or self.global_batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"stage {self.name}: global_batch_size {self.global_batch_size} is not a multiple of micro_batch_size "
+                f"{self.micro_batch_size}"
+            )
+        if self.learning_rate is not None and not 0 < self.learning_rate < float("inf"):
+            raise ValueError(f"stage {self.name}: learning_rate must be above 0, not {self.learning_rate}")
+
+    def accumulation(self, workers: int) -> int:
+        """Micro-batches of one worker in an optimizer step. Raises ValueError when they cannot be divided evenly."""
+        micro_batches = self.global_batch_size // self.micro_batch_size
+        if micro_batches % workers:
+            raise ValueError(
+                f"stage {self.name}: a step has {micro_batches} micro-batches (global_batch_size "
+                f"{self.global_batch_size} / micro_batch_size {self.micro_batch_size}), which {workers} workers cannot "
+                "share evenly: change one of the three"
+            )
+        return micro_batches // workers
 
 
 SPATIAL = Stage(name="spatial", trains=("appearance_encoder", "controlnet", "unet"), iterations=35_000)

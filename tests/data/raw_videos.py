@@ -13,6 +13,8 @@ from hia.pose.sidecar import save_keypoints
 from hia.video import write_video
 from tests.pose.tiny_onnx import FEET_COLOUR, OTHER, PERSON, Colour, draw_person, figure, write_detector, write_pose
 
+TINY_CONFIG = Path(__file__).resolve().parent.parent / "tiny.yaml"
+
 WIDTH, HEIGHT = 96, 128
 HALF = 20, 44
 
@@ -75,4 +77,4 @@ def write_networks(folder: Path) -> list[str]:
 
 def small_config(*overrides: str) -> Config:
     """Clips of 32×48 px with latents of the pixel codec, quickly made."""
-    return load_config("quickstart", ["width=32", "height=48", "preprocess.latents=true", *overrides])
+    return load_config(TINY_CONFIG, ["width=32", "height=48", "preprocess.latents=true", *overrides])

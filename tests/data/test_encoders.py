@@ -19,6 +19,7 @@ from hia.models.image_encoder import ImageEncoder
 from hia.pose.keypoints import flip_horizontal
 from hia.pose.sidecar import load_keypoints
 from hia.video import read_frames
+from tests.data.tiny_samples import TINY_CONFIG
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +98,11 @@ def test_no_usable_face_gives_no_embedding(frames, sample_data, monkeypatch):
 
 
 def test_a_configuration_asks_for_what_its_stages_need():
-    config = load_config("quickstart", ["preprocess.latents=true"])
+    config = load_config(TINY_CONFIG, ["preprocess.latents=true"])
     assert latent_sizes(config) == ((64, 112), (32, 56))
     encoders = load_encoders(config)
     assert encoders.codec is not None and encoders.face_embedder is None and encoders.image_encoder is None
-    assert load_encoders(load_config("quickstart")).codec is None
+    assert load_encoders(load_config(TINY_CONFIG)).codec is None
 
 
 def test_weights_decide_the_fingerprint():

@@ -1,6 +1,7 @@
 """Samples of tiny stores, for the tests of samples and batches."""
 
 from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from hia.data.samples import Draw, TrainingSamples
 from hia.data.store import ClipStore
 from hia.training.stages import REGIONAL, SPATIAL, TEMPORAL_FULL, TEMPORAL_HALF, LossWeights, Stage
 
+TINY_CONFIG = Path(__file__).resolve().parent.parent / "tiny.yaml"
+
 WINDOWS = replace(TEMPORAL_FULL, frames=5, static_clip_probability=0.0)
 HALF_WINDOWS = replace(TEMPORAL_HALF, frames=5)
 WITHOUT_IDENTITY = replace(REGIONAL, losses=LossWeights(noise=1, face=1, hand=1))
@@ -20,7 +23,7 @@ WITHOUT_IDENTITY = replace(REGIONAL, losses=LossWeights(noise=1, face=1, hand=1)
 
 def configuration(*overrides: str) -> Config:
     size = [f"width={WIDTH}", f"height={HEIGHT}", f"network.cross_attention_dim={TOKEN_DIMENSION}"]
-    return load_config("quickstart", [*size, *overrides])
+    return load_config(TINY_CONFIG, [*size, *overrides])
 
 
 def samples_of(store: ClipStore, stage: Stage = SPATIAL, *overrides: str, seed: int = 0) -> TrainingSamples:

@@ -69,7 +69,7 @@ def test_everything_that_inference_must_share_travels(saved):
     assert loaded.schedule.gamma == 0.4 and loaded.schedule.prediction_type == "v_prediction"
     assert loaded.sharpness == SHARPNESS
     assert asdict(loaded.config) == asdict(model.config)
-    assert (loaded.codec.name, loaded.codec.factor, loaded.config.preset) == ("pixel", 4, "quickstart")
+    assert (loaded.codec.name, loaded.codec.factor, loaded.config.preset) == ("pixel", 4, "tiny")
 
 
 def test_gamma_is_written_as_the_number_that_was_used(tiny_config, tmp_path):

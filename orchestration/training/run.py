@@ -1,0 +1,44 @@
+"""What a training process is told, and what it tells the one that started it."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from hia.config import Config
+from hia.training.stages import Stage, Stages
+
+WEIGHTS = "weights"
+SAMPLES = "samples"
+
+
+class TrainingFailed(RuntimeError):
+    """Training cannot go on, and would not if it were tried again; the message says why."""
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """One stage of one run; the same in all of its processes.
+
+    stage: its name; store: the clip store; folder: the stage's own, which all processes see; weights: folders of the
+    earlier stages' weights, in order; fingerprint: tells checkpoints of this run from those of others.
+    """
+
+    config: Config
+    stage: str
+    store: str
+    folder: str
+    weights: tuple[str, ...] = ()
+    fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        if self.stage not in {field.name for field in fields(Stages)}:
+            raise ValueError(f"unknown stage {self.stage!r}")
+
+    @property
+    def settings(self) -> Stage:
+        """The stage itself."""
+        return getattr(self.config.stages, self.stage)
+
+    @property
+    def path(self) -> Path:
+        """The stage's folder."""
+        return Path(self.folder)
