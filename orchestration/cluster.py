@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,16 @@ import ray
 # Ray starts with too few logical CPUs to run actors and the tasks around them on a small machine: it waits for ever.
 LEAST_LOGICAL_CPUS = 4
 LOCAL_OBJECT_STORE_BYTES = 200_000_000
+
+# Ray Train looks at its workers five times a second instead of every two, without which short stages wait for it; and
+# keeps no statistics of its own.
+TRAIN_SETTINGS = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    "RAY_worker_niceness": "0",
+}
 
 # Where workers look for weights and keep downloads. Credentials are the cluster's affair.
 PASSED_ON = (
@@ -49,6 +59,25 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> None:
     )
 
 
+def check_resources(count: int, each: Mapping[str, float], accelerator_type: str | None = None) -> None:
+    """Raises ValueError when not all of `count` workers, with the resources `each`, find a place: Ray would wait."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if accelerator_type:
+        nodes = [node for node in nodes if f"accelerator_type:{accelerator_type}" in node]
+    wanted = {name: amount for name, amount in each.items() if amount}
+    room = sum(min(int(node.get(name, 0) / amount) for name, amount in wanted.items()) for node in nodes)
+    if room >= count:
+        return
+    has = ", ".join(f"{sum(node.get(name, 0) for node in nodes):g} {name}s" for name in wanted)
+    needs = " and ".join(f"{amount:g} {name}s" for name, amount in wanted.items())
+    kind = f" with {accelerator_type}" if accelerator_type else ""
+    raise ValueError(
+        f"the cluster has room for {room} of {count} workers: one needs {needs}, the {len(nodes)} machines{kind} have "
+        f"{has}. Set training.workers, cpus_per_worker, gpus_per_worker or accelerator_type to what there is, or start "
+        "more machines first"
+    )
+
+
 def _quiet() -> dict[str, Any]:
     """Keep Ray from speaking of its own affairs; returns options of `ray.init`.
 
@@ -57,6 +86,8 @@ def _quiet() -> dict[str, Any]:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
+    for name, value in TRAIN_SETTINGS.items():
+        os.environ.setdefault(name, value)
     logging.getLogger("ray").setLevel(logging.ERROR)
     return {"logging_level": logging.ERROR, "log_to_driver": False}
 

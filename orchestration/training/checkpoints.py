@@ -1,8 +1,8 @@
 """Resumable state of a stage: written aside by all workers, then named; a killed write leaves nothing behind.
 
-A checkpoint is a folder `step_000100` with DeepSpeed's shards (weights that are trained, optimizer, learning rate), what
-the loop remembers, and the moving average of the weights. Batches and noise follow from the step alone. DeepSpeed's
-files are pickles: checkpoints are read back by the run that wrote them, and never handed on.
+A checkpoint is a folder `step_000100` with DeepSpeed's shards (weights that are trained, optimizer, learning rate),
+what the loop remembers, and the moving average of the weights. Batches and noise follow from the step alone.
+DeepSpeed's files are pickles: checkpoints are read back by the run that wrote them, and never handed on.
 """
 
 import json

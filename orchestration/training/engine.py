@@ -62,6 +62,6 @@ def import_deepspeed() -> Any:
     import deepspeed
 
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
-    # It serves only inference over several CPU processes, needs a compiler, and a build that is killed blocks later ones.
+    # It serves only inference over several CPU processes, needs a compiler, and a killed build blocks later ones.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     return deepspeed

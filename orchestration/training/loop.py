@@ -1,7 +1,7 @@
 """One stage of training, as every one of its processes runs it. It knows ranks and checkpoints, but not diffusion."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -132,18 +132,16 @@ class Trainer:
 
     # ------------------------------------------------------------------------------------------------ one step
 
-    def _batches(self) -> Iterator[SampleBatch]:
+    def _batches(self) -> Generator[SampleBatch, None, None]:
         """Micro-batches of this process from the present step to the end."""
         stage, process = self.run.settings, self.process
         accumulation = stage.accumulation(process.world_size)
         ranges = (
             micro_batch
             for step in range(self.step, stage.iterations)
-            for micro_batch in positions(
-                step, process.rank, process.world_size, stage.micro_batch_size, accumulation
-            )
+            for micro_batch in positions(step, process.rank, process.world_size, stage.micro_batch_size, accumulation)
         )
-        return sample_batches(self.samples, ranges, self.run.config.samples.workers)
+        yield from sample_batches(self.samples, ranges, self.run.config.samples.workers)
 
     def _optimizer_step(self, batches: Iterator[SampleBatch]) -> None:
         """One optimizer step over the global batch."""
@@ -280,7 +278,7 @@ class Trainer:
 
     def _export(self) -> None:
         """Hand on what was trained, in float32."""
-        whole = {
+        whole: dict[str, dict[str, Tensor]] = {
             part: full_weights(self.engine, part_parameters(self.animator, part)) for part in self.run.settings.trains
         }
         if not self.process.first:

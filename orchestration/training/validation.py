@@ -1,7 +1,8 @@
-"""The loss on held-out clips by range of timesteps, from fixed samples and fixed noise, shared out among the processes."""
+"""The loss on held-out clips by range of timesteps, from fixed samples and noise, shared out among the processes."""
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import torch
 import torch.distributed as dist
@@ -50,6 +51,6 @@ def timestep_bins(stage: Stage, bins: int) -> Iterator[Stage]:
     """The stage restricted to each of `bins` equal ranges of its timesteps, without dropped conditions."""
     first, end = stage.timesteps
     edges = [first + (end - first) * index // bins for index in range(bins + 1)]
-    for begin, stop in zip(edges, edges[1:], strict=False):
+    for begin, stop in pairwise(edges):
         if stop > begin:
             yield replace(stage, timesteps=(begin, stop), condition_dropout=0.0, losses=LossWeights())

@@ -1,0 +1,26 @@
+"""The chain of stages: what is done is found again, what was begun goes on, what has changed runs.
+
+A stage's fingerprint is a hash of what it reads of the configuration, of its inputs' content and of its version. Its
+folder is named after that, so that nothing has to be remembered: `planning` looks what is there, `execution` runs what
+is missing, `reasons` says why.
+"""
+
+from orchestration.chain.execution import Chain, Executed
+from orchestration.chain.planning import Plan, Planned, Selection, plan
+from orchestration.chain.records import StageFolder
+from orchestration.chain.stage import ChainError, ChainStage, StageFailed, StageRun, fingerprint
+
+__all__ = [
+    "Chain",
+    "ChainError",
+    "ChainStage",
+    "Executed",
+    "Plan",
+    "Planned",
+    "Selection",
+    "StageFailed",
+    "StageFolder",
+    "StageRun",
+    "fingerprint",
+    "plan",
+]

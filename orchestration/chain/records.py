@@ -1,0 +1,147 @@
+"""A stage's folder: its name, its notes, its lock."""
+
+import itertools
+import json
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from orchestration.chain.stage import ChainError, ChainStage
+
+STAGE, DONE, JOURNAL, SENT = "stage.json", "done.json", "journal.jsonl", "journal.sent.json"
+REPLACED = ".replaced-"
+LOCK_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class StageFolder:
+    """The folder of one execution of a stage: `<storage>/<stage>/<fingerprint[:12]>`."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, storage: Path, stage: str, fingerprint: str) -> "StageFolder":
+        """Where the stage with this fingerprint is, or will be."""
+        return cls(storage / stage / fingerprint[:12])
+
+    @property
+    def note(self) -> dict[str, Any] | None:
+        """What was written when the stage began; None when it never did, or the note is damaged."""
+        return _read(self.path / STAGE)
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What was written when it had finished: `metrics`, `seconds`, `time`."""
+        return _read(self.path / DONE)
+
+    def missing(self, stage: ChainStage) -> str | None:
+        """The first thing that a finished stage should have here and has not."""
+        return next((name for name in stage.keeps if not (self.path / name).exists()), None)
+
+    def begin(self, stage: ChainStage, fingerprint: str, inputs: Mapping[str, str]) -> None:
+        """Note what begins here; it is not finished any more, if it was."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        before = self.note or {}
+        if self.result is not None:  # a new execution has a journal of its own
+            for name in (DONE, JOURNAL, SENT):
+                (self.path / name).unlink(missing_ok=True)
+        note = {
+            "name": stage.name,
+            "fingerprint": fingerprint,
+            "version": stage.version,
+            "reads": dict(stage.reads),
+            "inputs": dict(inputs),
+            "mlflow_run_id": before.get("mlflow_run_id"),
+            "driver": {"host": socket.gethostname(), "pid": os.getpid()},
+        }
+        write_json(self.path / STAGE, note)
+
+    def belongs_to(self, run_id: str) -> None:
+        """Note the tracking run. What was sent to another one is sent again: it may be on another server."""
+        note = self.note or {}
+        if note.get("mlflow_run_id") != run_id:
+            (self.path / SENT).unlink(missing_ok=True)
+            write_json(self.path / STAGE, note | {"mlflow_run_id": run_id})
+
+    def finish(self, metrics: Mapping[str, float], seconds: float) -> None:
+        """Note that the stage is finished: the last thing that is written."""
+        write_json(self.path / DONE, {"metrics": dict(metrics), "seconds": round(seconds, 3), "time": time.time()})
+
+    @property
+    def aside(self) -> Path:
+        """The name that the folder gets when it must make room."""
+        numbers = itertools.count(1)
+        return next(path for number in numbers if not (path := self._numbered(number)).exists())
+
+    def set_aside(self) -> None:
+        """Make room, so that the stage begins anew."""
+        if self.path.exists():
+            os.rename(self.path, self.aside)
+
+    def _numbered(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.name}{REPLACED}{number}")
+
+    @contextmanager
+    def locked(self, say: Callable[[str], None]) -> Iterator[None]:
+        """Hold the folder for this process; waits for another one that has it. The lock goes with its holder.
+
+        Raises ChainError when the lock cannot be made.
+        """
+        file = self.path.with_name(f".{self.path.name}.lock")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(file)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                say(f"{self.path.parent.name}: another run is at it ({self._holder()}); waiting until it has finished")
+                lock.acquire(poll_interval=LOCK_POLL_SECONDS)
+        except OSError as error:
+            raise ChainError(f"{file.parent} cannot be written to ({error.strerror or error})") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _holder(self) -> str:
+        driver = (self.note or {}).get("driver", {})
+        return f"process {driver['pid']} on {driver['host']}" if driver else "it has just begun"
+
+
+def executions(storage: Path, stage: str) -> list[StageFolder]:
+    """All folders of a stage in which it was begun, newest first."""
+    folders = [StageFolder(path.parent) for path in (storage / stage).glob(f"*/{STAGE}")]
+    return sorted(folders, key=lambda folder: _age(folder.path / STAGE))
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write aside, then under the name."""
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with aside.open("x", encoding="utf-8") as file:
+            json.dump(content, file, indent=1, ensure_ascii=False, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _age(path: Path) -> float:
+    return -path.stat().st_mtime

@@ -1,0 +1,89 @@
+"""What a stage of the chain is, and what it is given when it runs."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hia.config import Config
+
+if TYPE_CHECKING:  # both take a while to import, for which a plan need not wait
+    from orchestration.journal import JournalWriter
+    from orchestration.tracking import Run
+
+STORE_NOTE = "store.json"
+
+
+class ChainError(ValueError):
+    """The chain cannot begin, or cannot go on, for a reason that the user can change."""
+
+
+class StageFailed(RuntimeError):
+    """A stage failed; the message names it and says why, `__cause__` is the error."""
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """What a running stage is given.
+
+    folder: its own, absolute; it may hold what an earlier, killed execution left. inputs: folders of earlier stages by
+    name. fingerprint: its own. show: whether people want to see progress.
+    """
+
+    folder: Path
+    inputs: Mapping[str, Path]
+    journal: "JournalWriter"
+    run: "Run"
+    config: Config
+    fingerprint: str
+    show: bool = False
+
+    @property
+    def store(self) -> str:
+        """Path or URL of the clip store, which the stage `preprocess` notes in its folder."""
+        return store_of(self.inputs["preprocess"])
+
+
+@dataclass(frozen=True)
+class ChainStage:
+    """A function from a part of the configuration and the folders of earlier stages to its own folder.
+
+    version: raised when the same input would give another result. reads: plain values, all that decides the result
+    besides the inputs. inputs: names of earlier stages. run: does the work, returns what it measured.
+    keeps: names in the folder without which a finished stage is not taken as such.
+    progress_of: how far an unfinished one is, in words, such as `step 300 of 1000`; empty for nowhere.
+    output: fingerprint of the content that it hands on; None for its own. outdated: why a finished one must be brought
+    up to date, such as `2 new videos`, or None. tracked: its result lies in the tracking server, and not in its folder.
+    uses_cluster: whether it needs Ray.
+    """
+
+    name: str
+    version: int
+    reads: Mapping[str, Any]
+    inputs: tuple[str, ...]
+    run: Callable[[StageRun], dict[str, float]]
+    keeps: tuple[str, ...] = ()
+    progress_of: Callable[[Path], str] | None = None
+    output: Callable[[Path], str] | None = None
+    outdated: Callable[[Path, Mapping[str, Path]], str | None] | None = None
+    tracked: bool = False
+    uses_cluster: bool = True
+
+
+def fingerprint(stage: ChainStage, inputs: Mapping[str, str]) -> str:
+    """Hex digest of what decides a stage's result; inputs: content fingerprints of its inputs, by name."""
+    return digest(stage.name, stage.version, stage.reads, {name: inputs[name] for name in stage.inputs})
+
+
+def digest(*parts: Any) -> str:
+    """Hex digest of plain values, whatever the order of their keys."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def store_of(folder: Path) -> str:
+    """Path or URL of the clip store that a finished `preprocess` stage made or was given."""
+    location = json.loads((folder / STORE_NOTE).read_text(encoding="utf-8"))["location"]
+    return location if "://" in location else str(folder / location)

@@ -1,0 +1,199 @@
+"""From trained weights to a model directory, and from that to a version in MLflow's model registry."""
+
+import base64
+import importlib.metadata
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hia
+from hia.config import Config
+from hia.data.store import open_store
+from hia.data.synthetic import write_dancers
+from hia.models.export import load_model, save_model
+from hia.quiet import only_errors
+from hia.video import read_frames
+from orchestration.chain.stage import StageRun
+from orchestration.evaluate import SUMMARY, encoded_png, metric_prefix, trained_model, trained_weights
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models import ModelSignature
+
+MODEL = "model"
+NAME = "hia"
+CHAMPION = "champion"
+SERVED = Path(hia.__file__).parent / "serving" / "model.py"
+# What the served model imports; it needs neither Ray nor DeepSpeed.
+REQUIREMENTS = (
+    *("accelerate", "av", "diffusers", "fsspec", "mlflow", "numpy", "opencv-python", "pandas", "pillow", "pydantic"),
+    *("pyyaml", "safetensors", "torch", "tqdm", "transformers"),
+)
+
+
+# -------------------------------------------------------------------------------------------------- model directory
+
+
+def export(run: StageRun) -> dict[str, float]:
+    """Write the trained model's directory, and read it back; returns its size in MB and its γ."""
+    store = open_store(run.store, check="none")
+    folder = run.folder / MODEL
+    save_model(trained_model(portable(run.config), trained_weights(run), store), folder)
+    model = load_model(folder)  # all files there, unaltered, and fit to be used
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    for path in files:
+        name = path.relative_to(run.folder)
+        run.journal.artifact(name.as_posix(), name.parent.as_posix())
+    return {"megabytes": sum(path.stat().st_size for path in files) / 1e6, "gamma": model.config.gamma}
+
+
+def portable(config: Config) -> Config:
+    """The configuration without the places of this machine, which are no property of a model."""
+    defaults = Config(preset=config.preset)
+    return replace(config, storage=defaults.storage, data=defaults.data)
+
+
+# --------------------------------------------------------------------------------------------------------- registry
+
+
+def register(run: StageRun) -> dict[str, float]:
+    """Make the exported model a version of the registered model `hia`, with its metrics as tags; returns its number.
+
+    It becomes the champion (`models:/hia@champion`) when there is none yet, or when it is better than the present one.
+    The newest version is always `models:/hia/latest`. A version that an earlier, killed execution has registered is
+    found again.
+    """
+    client = run.run.client
+    summary = json.loads((run.inputs["evaluate"] / SUMMARY).read_text(encoding="utf-8"))
+    with only_errors("mlflow"):
+        version = _registered(client, run.fingerprint) or _register(client, run, summary)
+        _crown(client, version)
+    return {"version": float(version.version)}
+
+
+def better(tags: Mapping[str, str], champions: Mapping[str, str]) -> tuple[bool, str]:
+    """Whether a version is better than the champion, told by both versions' tags (see `tags_of`); and why, in words.
+
+    PSNRs can be compared when they are of the same frames of the same clips. A model that was evaluated on clips kept
+    out of training is preferred to one that was not.
+    """
+    if tags["truth"] == champions.get("truth"):
+        name = f"{metric_prefix(tags['split'])}psnr"
+        ours, theirs = float(tags[name]), float(champions[name])
+        return ours > theirs, f"{name} {ours:.2f} dB, the champion's {theirs:.2f} dB"
+    if tags["split"] == "test" and champions.get("split") != "test":
+        return True, "the champion was not evaluated on clips kept out of training"
+    return False, "the champion was evaluated on other clips: their PSNRs cannot be compared"
+
+
+def tags_of(summary: Mapping[str, Any]) -> dict[str, str]:
+    """What a version's tags say of its evaluation: every metric by its name, and what it was measured on."""
+    metrics = {name: f"{value:.6g}" for name, value in summary["metrics"].items()}
+    return metrics | {"split": summary["split"], "truth": summary["truth"]}
+
+
+def _registered(client: "MlflowClient", fingerprint: str) -> "ModelVersion | None":
+    found = client.search_model_versions(f"name = '{NAME}' and tags.fingerprint = '{fingerprint}'")
+    return next((version for version in found if version.status == "READY"), None)
+
+
+def _register(client: "MlflowClient", run: StageRun, summary: Mapping[str, Any]) -> "ModelVersion":
+    from mlflow.entities import LoggedModelOutput
+
+    details = client.get_run(run.run.id).info
+    logged = client.create_logged_model(details.experiment_id, name=NAME, source_run_id=run.run.id)
+    with tempfile.TemporaryDirectory(dir=run.folder, prefix=".pyfunc.") as aside:
+        path = Path(aside) / "pyfunc"
+        save_pyfunc(run.inputs["export"] / MODEL, path, run_id=run.run.id, model_id=logged.model_id)
+        client.log_model_artifacts(logged.model_id, str(path))
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(run.run.id, [LoggedModelOutput(logged.model_id, step=0)])
+    _make_name(client)
+    return client.create_model_version(
+        NAME,
+        source=logged.model_uri,
+        run_id=run.run.id,
+        model_id=logged.model_id,
+        tags=tags_of(summary) | {"fingerprint": run.fingerprint, "preset": run.config.preset},
+    )
+
+
+def _make_name(client: "MlflowClient") -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(NAME)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _crown(client: "MlflowClient", version: "ModelVersion") -> None:
+    """Make a version the champion if it is the first, or the better one; a tag tells why it is or is not."""
+    champion = _champion(client)
+    if champion is not None and champion.version == version.version:
+        return
+    first = champion is None, "the first version"
+    is_better, why = first if champion is None else better(version.tags, champion.tags)
+    client.set_model_version_tag(NAME, version.version, "champion", f"{'yes' if is_better else 'no'}: {why}")
+    if is_better:
+        client.set_registered_model_alias(NAME, CHAMPION, version.version)
+
+
+def _champion(client: "MlflowClient") -> "ModelVersion | None":
+    alias = client.get_registered_model(NAME).aliases.get(CHAMPION)
+    return client.get_model_version(NAME, str(alias)) if alias else None
+
+
+# -------------------------------------------------------------------------------------------------- the MLflow model
+
+
+def save_pyfunc(model: Path, path: Path, run_id: str | None = None, model_id: str | None = None) -> None:
+    """Write an MLflow model of a model directory: code, safetensors and JSON, no pickles.
+
+    run_id, model_id: what it belongs to in the tracking server.
+    """
+    import pandas
+    from mlflow import pyfunc
+    from mlflow.models import Model
+
+    pyfunc.save_model(
+        path=str(path),
+        python_model=str(SERVED),
+        artifacts={MODEL: str(model)},
+        code_paths=[str(Path(hia.__file__).parent)],
+        signature=signature(),
+        input_example=pandas.DataFrame([example_request()]),
+        pip_requirements=requirements(),
+        mlflow_model=Model(run_id=run_id, model_id=model_id),
+    )
+
+
+def signature() -> "ModelSignature":
+    """What the served model takes and gives, see `hia.serving.model`."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+    return ModelSignature(
+        inputs=Schema([ColSpec(DataType.string, "reference"), ColSpec(DataType.string, "driving")]),
+        outputs=Schema([ColSpec(DataType.string, "video"), ColSpec(DataType.long, "num_frames")]),
+        params=ParamSchema([ParamSpec("seed", DataType.long, 0)]),
+    )
+
+
+def example_request() -> dict[str, str]:
+    """A small request: a generated dancer, so that nobody's picture is handed on, and two frames of their motion."""
+    with tempfile.TemporaryDirectory() as folder:
+        (video,) = write_dancers(folder, 1, seconds=2 / 30, width=64, height=112, fps=30, seed=0, workers=1)
+        picture = encoded_png(next(iter(read_frames(video))))
+        keypoints = video.with_suffix(".npz").read_bytes()
+    return {"reference": base64.b64encode(picture).decode(), "driving": base64.b64encode(keypoints).decode()}
+
+
+def requirements() -> list[str]:
+    """Packages that the served model needs, in the versions with which it was made."""
+    return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in REQUIREMENTS]

@@ -1,0 +1,143 @@
+"""The chain's last stage: something to look at, made with the exported model as anyone would use it."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hia.animation import DrivingSignal, animate, default_sharpness, driving_signal
+from hia.config import SamplingConfig
+from hia.data.clip import Clip
+from hia.data.records import ClipInfo
+from hia.data.storage import Folder
+from hia.data.store import ClipStore, open_store
+from hia.evaluation.pictures import Comparison, sheet, sheet_row
+from hia.evaluation.reenactment import own_signal, true_frames
+from hia.models.export import AnimationModel, load_model
+from hia.pose.align import align_to_reference
+from hia.pose.keypoints import KeypointSequence
+from hia.video import write_video
+from orchestration.chain.records import write_json
+from orchestration.chain.stage import StageFailed, StageRun
+from orchestration.evaluate import encoded_png, spread, to_workers_device
+from orchestration.register import MODEL
+from orchestration.tasks import in_tasks
+
+VIDEO, SIDE_BY_SIDE, SHEET, NOTE = "sample.mp4", "sample_side_by_side.mp4", "sample.png", "sample.json"
+LONGEST_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Who is animated by whose motion; the same clip twice is a self reenactment."""
+
+    reference: ClipInfo
+    driving: ClipInfo
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the truth is known."""
+        return self.reference.id == self.driving.id
+
+
+@dataclass(frozen=True)
+class SampleJob:
+    """What a worker is told: plain values. folder: where files go, which the worker sees."""
+
+    model: str
+    store: str
+    folder: str
+    sampling: SamplingConfig
+    seed: int
+    threads: int
+
+
+def sample(run: StageRun) -> dict[str, float]:
+    """Animate a held-out clip's first frame by another clip's motion, or by its own where there is no other.
+
+    Returns the number of frames. Raises StageFailed with the reason when it cannot be made.
+    """
+    job = SampleJob(
+        model=str(run.inputs["export"] / MODEL),
+        store=run.store,
+        folder=str(run.folder),
+        sampling=run.config.sampling,
+        seed=run.config.seed,
+        threads=run.config.training.cpus_per_worker,
+    )
+    (outcome,) = in_tasks(make_sample, [(job,)], run.config.training)
+    if outcome.error is not None:
+        raise StageFailed(f"sample failed: {outcome.error}") from outcome.error
+    for name in (VIDEO, SIDE_BY_SIDE, SHEET, NOTE):
+        run.journal.artifact(name, "samples")
+    return {"frames": float(outcome.value)}
+
+
+def make_sample(job: SampleJob) -> int:
+    """Write the sample's files, in a worker; returns the number of frames."""
+    torch.set_num_threads(job.threads)
+    model, store, folder = load_model(job.model), open_store(job.store, check="none"), Path(job.folder)
+    choice, driving = choose(model, store)
+    to_workers_device(model)
+    reference = true_frames(model, store.read(choice.reference), 1)[0]
+    generated = np.stack(list(animate(model, reference, driving, job.sampling, job.seed)))
+    truth = true_frames(model, store.read(choice.driving), len(generated)) if choice.is_own else None
+    comparison = Comparison(reference, driving, generated, truth)
+    write_video(folder / VIDEO, generated, choice.driving.fps)
+    write_video(folder / SIDE_BY_SIDE, comparison.video(), choice.driving.fps)
+    title = _title(choice)
+    Folder(folder).write(SHEET, encoded_png(sheet(title, [sheet_row("", comparison)])))
+    write_json(folder / NOTE, _note(choice) | {"frames": len(generated), "seed": job.seed, "title": title})
+    return len(generated)
+
+
+def choose(model: AnimationModel, store: ClipStore) -> tuple[Choice, DrivingSignal]:
+    """The first held-out clip whose person can be animated, by the first clip of another video whose motion fits.
+
+    Motions of held-out clips come before those of the others; a store without held-out clips is sampled from what it
+    has. Failing that, the first clip is animated by its own motion.
+    """
+    held_out, trained_on = spread(store.of_split("test")), spread(store.of_split("train"))
+    references = held_out or trained_on
+    for reference in references:
+        for driving in (*held_out, *trained_on):
+            if driving.video == reference.video:
+                continue
+            try:
+                return Choice(reference, driving), _aligned(model, store.read(reference), store.read(driving))
+            except ValueError:  # they show no part of the body in common
+                continue
+    first = references[0]
+    clip = store.read(first)
+    return Choice(first, first), own_signal(model, clip, _num_frames(clip))
+
+
+def _aligned(model: AnimationModel, reference: Clip, driving: Clip) -> DrivingSignal:
+    """The driving clip's motion in the place and proportions of the reference's person."""
+    width, height = model.config.width, model.config.height
+    person = reference.keypoints.resized(width, height)
+    frames = _num_frames(driving)
+    motion: KeypointSequence = replace(
+        driving.keypoints, keypoints=driving.keypoints.keypoints[:frames], scores=driving.keypoints.scores[:frames]
+    )
+    aligned = align_to_reference(motion.resized(width, height), person.keypoints[0], person.scores[0], width, height)
+    return driving_signal(aligned, width, height, default_sharpness(model), model.config.conditions.feet)
+
+
+def _num_frames(clip: Clip) -> int:
+    return min(len(clip), max(1, round(LONGEST_SECONDS * clip.info.fps)))
+
+
+def _title(choice: Choice) -> str:
+    person = f"the person of {choice.reference.video} (split: {choice.reference.split})"
+    if choice.is_own:
+        return f"{person}, by their own motion"
+    return f"{person}, by the motion of {choice.driving.video} (split: {choice.driving.split})"
+
+
+def _note(choice: Choice) -> dict[str, object]:
+    def facts(clip: ClipInfo) -> dict[str, str]:
+        return {"clip": clip.id, "video": clip.video, "split": clip.split}
+
+    return {"reference": facts(choice.reference), "driving": facts(choice.driving), "own_motion": choice.is_own}

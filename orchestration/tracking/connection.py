@@ -1,0 +1,113 @@
+"""Where the tracking server is, and its experiment; without a server, a database in the storage."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from filelock import FileLock
+
+from orchestration.tracking.server import Server, TrackingRefused
+from orchestration.tracking.tracking import Tracking
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "hia"
+# At the start, a wrong address is likelier than a server that is being started again.
+CONNECTION_PATIENCE_SECONDS = 30.0
+
+# Repetition is `Server`'s affair, and one request must not hold its thread for minutes. MLflow reports its use to its
+# makers unless told otherwise.
+SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "45",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+# What they have to say is raised here, too, or of no interest.
+QUIET = {
+    "mlflow": logging.ERROR,
+    "mlflow.store.db.utils": logging.CRITICAL,
+    "alembic": logging.WARNING,
+    "urllib3": logging.ERROR,
+}
+
+
+def connect_tracking(storage: str | os.PathLike[str]) -> Tracking:
+    """The tracking server at $MLFLOW_TRACKING_URI, or the database `mlflow.db` in the storage.
+
+    Makes the database and the experiment ($MLFLOW_EXPERIMENT_NAME, else `hia`) where there are none; any number of
+    processes may do so at once. Raises TrackingAway, TrackingRefused or OSError.
+    """
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    for name, level in QUIET.items():
+        logging.getLogger(name).setLevel(level)
+    folder = Path(storage).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
+    with _alone(uri):
+        server = Server(MlflowClient(uri), uri)
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+        artifacts = None if is_remote(uri) else (folder / "artifacts").as_uri()
+        experiment = server.ask(
+            f"looking for experiment {name}",
+            lambda: _experiment(server.client, name, artifacts),
+            patience=CONNECTION_PATIENCE_SECONDS,
+        )
+    return Tracking(server, experiment, _identity(folder))
+
+
+def is_remote(uri: str) -> bool:
+    """Whether a server stores the artifacts, and not this process."""
+    return uri.startswith(("http://", "https://", "databricks"))
+
+
+def _experiment(client: "MlflowClient", name: str, artifacts: str | None) -> str:
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return client.create_experiment(name, artifact_location=artifacts)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = client.get_experiment_by_name(name)
+    if found is None or found.lifecycle_stage == "deleted":
+        raise TrackingRefused(
+            f"experiment {name} was deleted: restore it (mlflow experiments restore) or set MLFLOW_EXPERIMENT_NAME"
+        )
+    return found.experiment_id
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """One process at a time makes the tables of a database file: those that come second would find half of them."""
+    if not uri.startswith("sqlite:///"):
+        yield
+        return
+    database = Path(uri.removeprefix("sqlite:///").partition("?")[0]).absolute()
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(database.with_name(f".{database.name}.lock")):
+        yield
+
+
+def _identity(storage: Path) -> str:
+    """A name of the storage that no other has, wherever it is mounted: its runs are the ones that can be resumed."""
+    note = storage / ".storage"
+    if not note.is_file():
+        aside = storage / f".storage.{uuid4().hex}"
+        aside.write_text(uuid4().hex, encoding="utf-8")
+        try:
+            os.link(aside, note)  # the first of several processes wins
+        except FileExistsError:
+            pass
+        finally:
+            aside.unlink()
+    return note.read_text(encoding="utf-8").strip()

@@ -1,0 +1,174 @@
+"""Which part of the configuration makes which stage run again."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from hia.config import Config
+from orchestration.chain import fingerprint
+from orchestration.chain.reasons import flat
+from orchestration.contents import Contents
+from orchestration.reads import IRRELEVANT, READS, UPDATING
+from orchestration.stages import chain_stages
+
+RESULTS = {"evaluate", "export", "register", "sample"}
+FROM_TEMPORAL_HALF = {"temporal_half", "temporal_full", *RESULTS}
+FROM_REGIONAL = {"regional", *FROM_TEMPORAL_HALF}
+TRAINING = {"spatial", *FROM_REGIONAL}
+ALL = {"dancers", "preprocess", *TRAINING}
+
+Configure = Callable[..., Config]
+
+
+@pytest.fixture
+def reruns(tiny_config: Configure) -> Callable[..., set[str]]:
+    """The stages that run again after some values have changed, from the same videos."""
+
+    def find(*overrides: str, base: tuple[str, ...] = ()) -> set[str]:
+        before, after = marks(tiny_config(*base)), marks(tiny_config(*base, *overrides))
+        assert before.keys() == after.keys()
+        return {name for name in before if before[name] != after[name]}
+
+    return find
+
+
+def marks(config: Config) -> dict[str, str]:
+    """Fingerprints by stage; an input of other settings counts as another input, also where content decides."""
+    found: dict[str, str] = {}
+    for stage in chain_stages(config, Contents()):
+        found[stage.name] = fingerprint(stage, found)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("sampling.guidance_scale=1.5", RESULTS),
+        ("sampling.steps=2", RESULTS),
+        ("stages.regional.losses.face=2.0", FROM_REGIONAL),
+        ("stages.temporal_half.static_clip_probability=0.5", FROM_TEMPORAL_HALF),
+        ("stages.temporal_full.iterations=7", {"temporal_full", *RESULTS}),
+        ("stages.spatial.global_batch_size=8", TRAINING),
+        ("schedule.gamma=0.5", TRAINING),
+        ("conditions.feet=true", TRAINING),
+        ("optimizer.clip_norm=0.5", TRAINING),
+        ("network.layers_per_block=2", TRAINING),
+        ("samples.flip_probability=0.25", TRAINING),
+        ("training.precision=bfloat16", TRAINING),
+        ("seed=1", TRAINING),
+        ("width=48", ALL),
+        ("dancers.seed=5", ALL),
+        ("preprocess.fps=12", ALL - {"dancers"}),
+        ("training.evaluation_clips=1", {"evaluate", "register"}),
+    ],
+)
+def test_what_is_changed_runs_again_with_all_that_follows_and_nothing_else(
+    reruns: Callable[..., set[str]], override: str, expected: set[str]
+) -> None:
+    assert reruns(override) == expected
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "training.workers=2",
+        "training.zero_stage=0",
+        "training.gradient_checkpointing=true",
+        "training.checkpoint_every=7",
+        "training.validate_every=5",
+        "training.log_every=1",
+        "training.num_to_keep=5",
+        "stages.spatial.micro_batch_size=1",
+        "samples.workers=3",
+        "storage=/elsewhere",
+        "preset=other",
+        "sampling.decode_batch=2",
+        "network.attention=xformers",
+    ],
+)
+def test_where_and_how_fast_is_no_reason_to_run_again(reruns: Callable[..., set[str]], override: str) -> None:
+    assert reruns(override) == set()
+
+
+def test_motion_settings_leave_the_image_stages_as_they_are(reruns: Callable[..., set[str]]) -> None:
+    assert reruns("network.motion_num_attention_heads=8") == FROM_TEMPORAL_HALF
+
+
+def test_a_learning_rate_counts_where_it_is_used(reruns: Callable[..., set[str]]) -> None:
+    own = "stages.spatial.learning_rate=0.001"
+    assert reruns("optimizer.learning_rate=0.5", base=(own,)) == FROM_REGIONAL
+    assert reruns(own, base=("optimizer.learning_rate=0.001",)) == set()
+
+
+def test_gamma_counts_as_the_number_that_results(reruns: Callable[..., set[str]], tiny_config: Configure) -> None:
+    rule = tiny_config().gamma
+    assert reruns(f"schedule.gamma={rule}") == set()
+
+
+def test_a_face_embedder_counts_only_with_an_identity_loss(
+    reruns: Callable[..., set[str]], sample_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HIA_WEIGHTS", str(sample_data / "weights"))
+    without_embeddings = ("preprocess.face_embedding_every=0",)
+    with_loss = (*without_embeddings, "face_embedder=mobilefacenet", "stages.regional.losses.identity=0.1")
+    assert reruns("face_embedder=mobilefacenet", base=without_embeddings) == set()
+    assert reruns("stages.regional.losses.identity=0.2", base=with_loss) == FROM_REGIONAL
+
+
+def test_weights_count_by_their_content_and_not_by_their_place(reruns: Callable[..., set[str]], tmp_path: Path) -> None:
+    for name, content in {"one": b"same", "copy": b"same", "other": b"else"}.items():
+        (tmp_path / name / "unet").mkdir(parents=True)
+        (tmp_path / name / "unet" / "weights.safetensors").write_bytes(content)
+    base = (f"pretrained.unet={tmp_path / 'one'}",)
+    assert reruns(f"pretrained.unet={tmp_path / 'copy'}", base=base) == set()
+    assert reruns(f"pretrained.unet={tmp_path / 'other'}", base=base) == TRAINING
+
+
+def test_only_the_used_part_of_a_pipeline_counts(reruns: Callable[..., set[str]], tmp_path: Path) -> None:
+    for name, other in {"one": b"text", "two": b"changed"}.items():
+        for part, content in {"unet": b"same", "text_encoder": other}.items():
+            (tmp_path / name / part).mkdir(parents=True)
+            (tmp_path / name / part / "weights.safetensors").write_bytes(content)
+    assert reruns(f"pretrained.unet={tmp_path / 'two'}", base=(f"pretrained.unet={tmp_path / 'one'}",)) == set()
+
+
+def test_a_model_of_the_hub_counts_the_same_before_and_after_its_download(no_weights: None) -> None:
+    assert Contents().of_weights("owner/model", "unet") == "hub:owner/model"
+
+
+def test_a_changed_split_updates_the_store_in_its_place(tiny_config: Configure) -> None:
+    def preprocess(*overrides: str) -> str:
+        return marks(tiny_config(*overrides))["preprocess"]
+
+    assert preprocess("preprocess.test_share=0.3") == preprocess()
+
+
+def test_every_value_of_the_configuration_is_read_by_a_stage_or_listed_as_irrelevant(tiny_config: Configure) -> None:
+    names = ("spatial", "regional", "temporal_half", "temporal_full")
+    read = {path.replace("STAGE", name) for paths in READS.values() for path in paths for name in names}
+    read |= {*UPDATING, *IRRELEVANT}
+    unknown = [key for key in flat(asdict(tiny_config())) if not any(f"{key}.".startswith(f"{path}.") for path in read)]
+    assert unknown == []
+
+
+def test_the_tables_name_only_values_that_exist(tiny_config: Configure) -> None:
+    keys = flat(asdict(tiny_config()))
+    tables = [path.replace("STAGE", "spatial") for paths in READS.values() for path in paths]
+    unknown = [
+        path for path in (*tables, *UPDATING, *IRRELEVANT) if not any(f"{key}.".startswith(f"{path}.") for key in keys)
+    ]
+    assert unknown == []
+
+
+def test_a_file_is_read_again_only_when_it_has_changed(tmp_path: Path) -> None:
+    weights, notes = tmp_path / "weights.bin", tmp_path / "notes.json"
+    weights.write_bytes(b"first")
+    contents = Contents(notes)
+    first = contents.of_path(weights)
+    contents.remember()
+    notes.write_text(notes.read_text().replace(first, "remembered"))
+    assert Contents(notes).of_path(weights) == "remembered"
+    weights.write_bytes(b"second, longer")
+    assert Contents(notes).of_path(weights) not in (first, "remembered")
