@@ -1,0 +1,34 @@
+"""A store of tiny generated dancers, and runs over it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hia.config_files import load_config
+from hia.data.building import build_store
+from hia.data.synthetic import write_dancers
+from orchestration.training.run import TrainingRun
+from tests.orchestration.training.tiny_runs import SMALLEST, TINY
+
+
+@pytest.fixture(scope="session")
+def dancers_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dancers")
+    write_dancers(folder / "videos", 4, seconds=1.5, width=64, height=128, fps=30, seed=3)
+    build_store([str(folder / "videos")], str(folder / "store"), load_config(TINY, SMALLEST))
+    return folder / "store"
+
+
+@pytest.fixture
+def a_run(dancers_store: Path, tmp_path: Path) -> Callable[..., TrainingRun]:
+    """`a_run("key=value", …, stage="spatial", name="folder", weights=())`."""
+
+    def make(
+        *overrides: str, stage: str = "spatial", name: str = "stage", weights: tuple[str, ...] = ()
+    ) -> TrainingRun:
+        (tmp_path / name).mkdir(exist_ok=True)
+        config = load_config(TINY, [*SMALLEST, *overrides])
+        return TrainingRun(config, stage, str(dancers_store), str(tmp_path / name), weights, fingerprint="tests")
+
+    return make
