@@ -198,7 +198,7 @@ def test_the_plan_says_of_an_input_that_it_runs_again(toy: Toy) -> None:
 
 
 def test_the_plan_says_what_never_ran(toy: Toy) -> None:
-    assert why(toy.plan(), "numbers") == "never run"
+    assert why(toy.plan(), "numbers") == "never run before"
 
 
 def test_another_version_of_the_program_runs_a_stage_again(toy: Toy) -> None:

@@ -14,7 +14,7 @@ from hia.models.build import build_animator
 from hia.models.parts import part_parameters
 from orchestration.chain.records import write_json
 from orchestration.chain.stage import STORE_NOTE, StageRun, store_of
-from orchestration.journal import Entry, JournalWriter, read_new
+from orchestration.journal import Artifact, JournalWriter, read_new
 from orchestration.training.run import WEIGHTS
 from orchestration.training.weights import write_weights
 
@@ -74,8 +74,8 @@ def random_animator(config: Config) -> Animator:
 
 def artifacts(run: StageRun) -> dict[str, str]:
     """The files that a stage has handed to the tracking server, and the folder under which each is shown."""
-    entries: list[Entry] = read_new(run.folder / "journal.jsonl")[0]
-    return {entry.artifact: entry.under for entry in entries if entry.artifact is not None}
+    entries, _ = read_new(run.folder / "journal.jsonl")
+    return {entry.path: entry.under for entry in entries if isinstance(entry, Artifact)}
 
 
 def _detached(weights: Mapping[str, torch.nn.Parameter]) -> dict[str, torch.Tensor]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from orchestration.journal import read_new
+from orchestration.journal import JournalWriter, read_new
 from orchestration.train import JOURNAL, to_json
 from orchestration.training.checkpoints import newest
 from orchestration.training.local import train_here
@@ -18,7 +18,7 @@ from tests.conftest import REPOSITORY
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workers")]
 
-STEPS = "stages.spatial.iterations=4"
+STEPS = ("stages.spatial.iterations=4", "training.log_every=1")
 
 
 def train_with_two(run: TrainingRun) -> list[float]:
@@ -42,36 +42,37 @@ def weights(run: TrainingRun) -> dict[str, torch.Tensor]:
     return {f"{file.stem}/{name}": tensor for file in files for name, tensor in load_file(file).items()}
 
 
-def close(one: TrainingRun, other: TrainingRun, tolerance: float) -> bool:
-    """Whether weights differ by rounding: relative to how far training moved them (0.001 a step, at most)."""
+def difference(one: TrainingRun, other: TrainingRun) -> float:
+    """Mean distance of weights, in learning rates: Adam moves a weight by about one in each step.
+
+    Single weights, whose gradient is zero but for rounding, may go different ways.
+    """
     first, second = weights(one), weights(other)
-    return first.keys() == second.keys() and all(
-        torch.allclose(first[name], second[name], rtol=0, atol=tolerance) for name in first
-    )
+    assert first.keys() == second.keys()
+    apart = sum(float((first[name] - second[name]).abs().sum()) for name in first)
+    return apart / sum(tensor.numel() for tensor in first.values()) / one.config.optimizer.learning_rate
 
 
 @pytest.fixture
 def two(a_run):
-    return lambda *overrides, name: a_run(STEPS, "training.workers=2", *overrides, name=name)
+    return lambda *overrides, name: a_run(*STEPS, "training.workers=2", *overrides, name=name)
 
 
-def test_all_zero_stages_and_one_accumulating_worker_give_the_same_losses(a_run, two, tmp_path):
-    alone = a_run(STEPS, name="alone")
+def test_all_zero_stages_and_one_accumulating_worker_give_the_same_losses(a_run, two):
+    alone = a_run(*STEPS, name="alone")
     assert alone.settings.accumulation(1) == 2
-    from orchestration.journal import JournalWriter
-
     train_here(alone, JournalWriter(alone.path / JOURNAL))
     runs = {stage: two(f"training.zero_stage={stage}", name=f"zero_{stage}") for stage in (0, 1, 2, 3)}
     for stage, run in runs.items():
         assert train_with_two(run) == pytest.approx(losses(alone), rel=2e-5), f"ZeRO {stage}"
-        assert close(run, alone, tolerance=2e-4), f"ZeRO {stage}"
+        assert difference(run, alone) < 0.01, f"ZeRO {stage}"
 
 
 def test_another_number_of_workers_goes_on_where_two_left_off(a_run, two):
     whole = two(name="whole")
     train_with_two(whole)
-    shorter = a_run(STEPS, name="shorter")
+    shorter = a_run(*STEPS, name="shorter")
     shutil.copytree(whole.path / "checkpoints", shorter.path / "checkpoints")
     assert newest(shorter.path, "tests").world_size == 2
     train_here(shorter)
-    assert close(shorter, whole, tolerance=2e-4)
+    assert difference(shorter, whole) < 0.01
