@@ -7,7 +7,7 @@ BIN = $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: help setup test lint types benchmark clean
+.PHONY: help setup quickstart soak test lint types benchmark clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,11 +25,17 @@ lint: setup  ## ruff: errors, imports, format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+quickstart: setup  ## the main job on a laptop: DATA=folder for your own videos, ARGS=... for more options
+	$(BIN)/python orchestration/run_all.py --preset quickstart $(if $(DATA),--data "$(DATA)") $(ARGS)
+
 types: setup  ## mypy over the packages
 	$(BIN)/mypy
 
 test: setup  ## the whole suite that needs no GPU
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations=10
+
+soak: setup  ## kill the chain at twelve seeded moments; each time it must end with the same weights
+	$(BIN)/python -m pytest -m soak tests/e2e -p no:cacheprovider
 
 benchmark: setup  ## speed of sampling, preprocessing and loading, each against the plain way
 	OMP_NUM_THREADS= $(BIN)/python experiments/benchmarks/sampling.py

@@ -218,9 +218,9 @@ def test_runs_on_other_machines_are_not_judged(tracking: Tracking, stage: Run) -
 def test_processes_that_start_at_once_on_a_new_storage_share_one_experiment(tmp_path: Path) -> None:
     program = "import sys; from orchestration.tracking import *; print(connect_tracking(sys.argv[1]))"
     command = [sys.executable, "-c", program, str(tmp_path)]
-    running = [subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    running = [subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     answers = {process.communicate()[0].rpartition("experiment_id")[2] for process in running}
-    assert [process.returncode for process in running] == [0] * 3
+    assert [process.returncode for process in running] == [0, 0]
     assert len(answers) == 1
 
 
@@ -327,7 +327,7 @@ def test_folders_are_kept_with_what_is_in_them(stage: Run, tmp_path: Path) -> No
 
 
 def test_a_file_that_is_not_there_cannot_be_kept(stage: Run, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="nothing.mp4"):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.mp4"):
         stage.log_artifact(tmp_path / "nothing.mp4")
 
 
@@ -392,9 +392,7 @@ def test_steps_that_a_restarted_stage_repeats_are_sent_once(stage: Run, tmp_path
         for step in (20, 25, 30, 35):
             writer.metrics(step, {"loss": step, "time": step + 0.5, "face": 1})
             writer.metrics(step, {"loss": step + 100})
-    assert [step for step, _ in history(stage, "loss")] == [10, 20, 25, 30, 35] or sorted(
-        step for step, _ in history(stage, "loss")
-    ) == [10, 20, 25, 30, 35]
+    assert sorted(history(stage, "loss")) == [(10, 10), (20, 20), (25, 25), (30, 30), (35, 35)]
     assert sorted(history(stage, "time")) == [(10, 10), (20, 20), (25, 25.5), (30, 30), (35, 35.5)]
     assert sorted(step for step, _ in history(stage, "face")) == [20, 25, 30, 35]
 
@@ -412,6 +410,21 @@ def test_following_again_without_the_note_of_what_was_sent_sends_nothing_twice(s
     with Following(stage, tmp_path):
         pass
     assert history(stage, "loss") == [(1, 1.0), (2, 2.0), (3, 30.0)]
+
+
+def test_what_is_sent_again_because_its_receipt_was_lost_is_there_once(stage: Run, tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path / "journal.jsonl")
+    for step in range(5):
+        writer.metrics(step, {"loss": step, "nan": float("nan")})
+    with Following(stage, tmp_path):
+        pass
+    note = {"mlflow_run_id": stage.id, "position": 0}
+    (tmp_path / "journal.sent.json").write_text(json.dumps(note))
+    writer.metrics(5, {"loss": 5})
+    with Following(stage, tmp_path):
+        pass
+    assert history(stage, "loss") == [(step, float(step)) for step in range(6)]
+    assert [step for step, _ in history(stage, "nan")] == list(range(5))
 
 
 def test_another_run_of_the_same_folder_gets_everything(tracking: Tracking, mark: str, stage: Run, tmp_path: Path):

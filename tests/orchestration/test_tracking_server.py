@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,13 +82,13 @@ class Absence:
     """A server that was killed in the middle of everything.
 
     stage: the run that was followed; steps: what its journal has. begun: the run that was begun while nobody was there.
-    wrote_for: seconds in which the stage wrote its metrics during the absence; said: lines on stderr.
+    between: Unix times, in milliseconds, at which it was killed and was back; said: lines on stderr.
     """
 
     stage: Run
     steps: list[int]
     begun: Run
-    wrote_for: float
+    between: tuple[int, int]
     said: list[str]
 
 
@@ -116,19 +116,19 @@ def absence(server: MlflowServer, tracking: Tracking, tmp_path_factory: pytest.T
             writing.start()
             wait_for_metric(stage)
             server.kill()
-            before, began = len(steps), time.monotonic()
+            before, killed = len(steps), time.time_ns() // 1_000_000
             write_video(folder / "dance.mp4", np.zeros((4, 32, 32, 3), np.uint8), fps=8)
             writer.artifact("dance.mp4", "samples")
             beginning.start()
             wait_until(lambda: len(steps) > before + 100)
-            wrote_for = time.monotonic() - began
             wait_until(lambda: bool(said))
             server.start()
+            between = killed, time.time_ns() // 1_000_000
             wait_until(lambda: len(steps) > before + 200)
             stop.set()
             writing.join()
         beginning.join()
-    return Absence(stage, steps, begun[0], wrote_for, said)
+    return Absence(stage, steps, begun[0], between, said)
 
 
 def test_every_metric_of_every_step_arrives_once(absence: Absence) -> None:
@@ -137,10 +137,6 @@ def test_every_metric_of_every_step_arrives_once(absence: Absence) -> None:
         assert sorted(metric.step for metric in metrics) == absence.steps
     history = absence.stage.server.client.get_metric_history(absence.stage.id, "loss")
     assert all(metric.value == metric.step for metric in history)
-
-
-def test_the_stage_is_not_held_up(absence: Absence) -> None:
-    assert len(absence.steps) > 200
 
 
 def test_an_artifact_that_was_made_meanwhile_arrives(absence: Absence, tmp_path: Path) -> None:
@@ -161,10 +157,10 @@ def test_one_line_says_that_the_server_is_waited_for_and_one_that_it_is_back(abs
     assert back == f"tracking server {absence.stage.server.uri} answers again"
 
 
-def test_system_metrics_go_on_after_the_absence(absence: Absence) -> None:
+def test_system_metrics_that_were_measured_meanwhile_arrive(absence: Absence) -> None:
     name = "system/cpu_utilization_percentage"
-    steps = [metric.step for metric in absence.stage.server.client.get_metric_history(absence.stage.id, name)]
-    assert len(steps) > 4 and max(later - earlier for earlier, later in zip(steps, steps[1:], strict=False)) <= 30
+    times = [metric.timestamp for metric in absence.stage.server.client.get_metric_history(absence.stage.id, name)]
+    assert any(absence.between[0] < at < absence.between[1] for at in times) and times[-1] > absence.between[1]
 
 
 def test_videos_are_sent_to_browsers_as_videos(absence: Absence) -> None:
@@ -205,7 +201,7 @@ def wait_for_metric(run: Run) -> None:
     wait_until(lambda: "loss" in run.server.client.get_run(run.id).data.metrics)
 
 
-def wait_until(condition, seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "it has not come"
