@@ -68,6 +68,7 @@ def carry_out(stages: Sequence[ChainStage], config: Config, selection: Selection
         parent = tracking.start_pipeline(chain.fingerprint, asdict(config), tags(config))
         with ending(parent):
             executed = chain.run(planned, parent)
+            parent.note_stages(executed)
     return end_summary(executed, parent, storage)
 
 

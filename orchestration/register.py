@@ -3,6 +3,7 @@
 import base64
 import importlib.metadata
 import json
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,19 +15,22 @@ from hia.config import Config
 from hia.data.store import open_store
 from hia.data.synthetic import write_dancers
 from hia.models.export import load_model, save_model
-from hia.quiet import only_errors
 from hia.video import read_frames
 from orchestration.chain.stage import StageRun
 from orchestration.evaluate import SUMMARY, encoded_png, metric_prefix, trained_model, trained_weights
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
+
+    from orchestration.tracking import Server
 
 MODEL = "model"
 NAME = "hia"
 CHAMPION = "champion"
+ASIDE = ".pyfunc."
 SERVED = Path(hia.__file__).parent / "serving" / "model.py"
 # What the served model imports; it needs neither Ray nor DeepSpeed.
 REQUIREMENTS = (
@@ -44,11 +48,9 @@ def export(run: StageRun) -> dict[str, float]:
     folder = run.folder / MODEL
     save_model(trained_model(portable(run.config), trained_weights(run), store), folder)
     model = load_model(folder)  # all files there, unaltered, and fit to be used
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    for path in files:
-        name = path.relative_to(run.folder)
-        run.journal.artifact(name.as_posix(), name.parent.as_posix())
-    return {"megabytes": sum(path.stat().st_size for path in files) / 1e6, "gamma": model.config.gamma}
+    run.journal.artifact(MODEL, MODEL)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return {"megabytes": size / 1e6, "gamma": model.config.gamma}
 
 
 def portable(config: Config) -> Config:
@@ -67,11 +69,11 @@ def register(run: StageRun) -> dict[str, float]:
     The newest version is always `models:/hia/latest`. A version that an earlier, killed execution has registered is
     found again.
     """
-    client = run.run.client
+    server = run.run.server
     summary = json.loads((run.inputs["evaluate"] / SUMMARY).read_text(encoding="utf-8"))
-    with only_errors("mlflow"):
-        version = _registered(client, run.fingerprint) or _register(client, run, summary)
-        _crown(client, version)
+    found = server.ask("looking for the model", lambda: _registered(server.client, run.fingerprint))
+    version = found or _register(server, run, summary)
+    server.ask("choosing the champion", lambda: _crown(server.client, version))
     return {"version": float(version.version)}
 
 
@@ -101,25 +103,37 @@ def _registered(client: "MlflowClient", fingerprint: str) -> "ModelVersion | Non
     return next((version for version in found if version.status == "READY"), None)
 
 
-def _register(client: "MlflowClient", run: StageRun, summary: Mapping[str, Any]) -> "ModelVersion":
+def _register(server: "Server", run: StageRun, summary: Mapping[str, Any]) -> "ModelVersion":
+    client, run_id = server.client, run.run.id
+    logged = server.ask(
+        "beginning the model",
+        lambda: client.create_logged_model(run.run.experiment_id, name=NAME, source_run_id=run_id),
+    )
+    for left in run.folder.glob(f"{ASIDE}*"):  # by an execution that was killed
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(dir=run.folder, prefix=ASIDE) as aside:
+        path = Path(aside) / "pyfunc"
+        save_pyfunc(run.inputs["export"] / MODEL, path, run_id=run_id, model_id=logged.model_id)
+        server.ask("uploading the model", lambda: client.log_model_artifacts(logged.model_id, str(path)))
+    tags = tags_of(summary) | {"fingerprint": run.fingerprint, "preset": run.config.preset}
+    return server.ask("registering the model", lambda: _make_version(client, logged, run_id, tags))
+
+
+def _make_version(client: "MlflowClient", logged: "LoggedModel", run_id: str, tags: dict[str, str]) -> "ModelVersion":
+    """The version of a model that has been uploaded; one only, however often this is repeated."""
     from mlflow.entities import LoggedModelOutput
 
-    details = client.get_run(run.run.id).info
-    logged = client.create_logged_model(details.experiment_id, name=NAME, source_run_id=run.run.id)
-    with tempfile.TemporaryDirectory(dir=run.folder, prefix=".pyfunc.") as aside:
-        path = Path(aside) / "pyfunc"
-        save_pyfunc(run.inputs["export"] / MODEL, path, run_id=run.run.id, model_id=logged.model_id)
-        client.log_model_artifacts(logged.model_id, str(path))
+    if (made := _registered(client, tags["fingerprint"])) is not None:
+        return made
     client.finalize_logged_model(logged.model_id, "READY")
-    client.log_outputs(run.run.id, [LoggedModelOutput(logged.model_id, step=0)])
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     _make_name(client)
-    return client.create_model_version(
-        NAME,
-        source=logged.model_uri,
-        run_id=run.run.id,
-        model_id=logged.model_id,
-        tags=tags_of(summary) | {"fingerprint": run.fingerprint, "preset": run.config.preset},
+    made = client.create_model_version(
+        NAME, source=logged.model_uri, run_id=run_id, model_id=logged.model_id, tags=tags
     )
+    versions = json.dumps([{"name": NAME, "version": str(made.version)}])
+    client.set_logged_model_tags(logged.model_id, {"mlflow.modelVersions": versions})  # for MLflow's page
+    return made
 
 
 def _make_name(client: "MlflowClient") -> None:

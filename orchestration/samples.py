@@ -1,5 +1,6 @@
 """The chain's last stage: something to look at, made with the exported model as anyone would use it."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from hia.evaluation.pictures import Comparison, sheet, sheet_row
 from hia.evaluation.reenactment import own_signal, true_frames
 from hia.models.export import AnimationModel, load_model
 from hia.pose.align import align_to_reference
-from hia.pose.keypoints import KeypointSequence
+from hia.pose.keypoints import BODY, JOINTS, SCORE_THRESHOLD, KeypointSequence
 from hia.video import write_video
 from orchestration.chain.records import write_json
 from orchestration.chain.stage import StageFailed, StageRun
@@ -26,6 +27,9 @@ from orchestration.tasks import in_tasks
 
 VIDEO, SIDE_BY_SIDE, SHEET, NOTE = "sample.mp4", "sample_side_by_side.mp4", "sample.png", "sample.json"
 LONGEST_SECONDS = 2.0
+# Clips of a split that are looked at, of a store of any size.
+CANDIDATES = 16
+LIMBS = slice(JOINTS["left_shoulder"], BODY.stop)
 
 
 @dataclass(frozen=True)
@@ -93,24 +97,30 @@ def make_sample(job: SampleJob) -> int:
 
 
 def choose(model: AnimationModel, store: ClipStore) -> tuple[Choice, DrivingSignal]:
-    """The first held-out clip whose person can be animated, by the first clip of another video whose motion fits.
+    """The first held-out clip whose person can be animated, by the motion of another video that suits it best.
 
-    Motions of held-out clips come before those of the others; a store without held-out clips is sampled from what it
-    has. Failing that, the first clip is animated by its own motion.
+    That is one of a person who shows as much of the body; among equals, of a held-out clip. A store without held-out
+    clips is sampled from what it has. Where no other motion can be used, the first clip is animated by its own.
     """
-    held_out, trained_on = spread(store.of_split("test")), spread(store.of_split("train"))
+    held_out, trained_on = (spread(store.of_split(split))[:CANDIDATES] for split in ("test", "train"))
     references = held_out or trained_on
-    for reference in references:
-        for driving in (*held_out, *trained_on):
-            if driving.video == reference.video:
-                continue
+    for reference in map(store.read, references):
+        others = [store.read(info) for info in (*held_out, *trained_on) if info.video != reference.info.video]
+        for driving in sorted(others, key=lambda clip: -suitability(reference, clip)):
             try:
-                return Choice(reference, driving), _aligned(model, store.read(reference), store.read(driving))
+                return Choice(reference.info, driving.info), _aligned(model, reference, driving)
             except ValueError:  # they show no part of the body in common
                 continue
     first = references[0]
     clip = store.read(first)
     return Choice(first, first), own_signal(model, clip, _num_frames(clip))
+
+
+def suitability(reference: Clip, driving: Clip) -> float:
+    """Share of the limbs' joints in the reference's first frame that the motion mostly shows, in whole quarters."""
+    wanted = reference.keypoints.scores[0, LIMBS] >= SCORE_THRESHOLD
+    shown = (driving.keypoints.scores[: _num_frames(driving), LIMBS] >= SCORE_THRESHOLD).mean(axis=0) >= 0.5
+    return math.floor(4 * (wanted & shown).sum() / max(wanted.sum(), 1)) / 4
 
 
 def _aligned(model: AnimationModel, reference: Clip, driving: Clip) -> DrivingSignal:

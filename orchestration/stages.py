@@ -11,7 +11,7 @@ from hia.data.fingerprint import PREPROCESSING_VERSION
 from hia.data.synthetic.writer import VERSION as DANCERS_VERSION
 from hia.training.stages import Stage
 from orchestration import reads
-from orchestration.chain.stage import ChainStage, StageRun
+from orchestration.chain.stage import DATA, ChainStage, StageRun
 from orchestration.contents import Contents
 from orchestration.input_stages import VIDEOS, Preprocessing, is_store, store_fingerprint, use_store, write_the_dancers
 from orchestration.training.checkpoints import CHECKPOINTS
@@ -51,7 +51,7 @@ def _dancers(config: Config) -> ChainStage:
 def _preprocess(config: Config, contents: Contents) -> ChainStage:
     preprocessing = Preprocessing(config)
     return ChainStage(
-        name="preprocess",
+        name=DATA,
         version=PREPROCESSING_VERSION,
         reads=reads.of_preprocess(config, contents),
         inputs=() if config.data is not None else ("dancers",),
@@ -65,7 +65,7 @@ def _preprocess(config: Config, contents: Contents) -> ChainStage:
 
 def _store(config: Config) -> ChainStage:
     return ChainStage(
-        name="preprocess",
+        name=DATA,
         version=PREPROCESSING_VERSION,
         reads={"store": config.data},
         inputs=(),
@@ -85,7 +85,7 @@ def _training(config: Config, stage: Stage, earlier: Sequence[str], contents: Co
         name=stage.name,
         version=TRAINING_VERSION,
         reads=reads.of_training(config, stage, contents),
-        inputs=("preprocess", *earlier),
+        inputs=(DATA, *earlier),
         run=_trainer(stage, earlier),
         keeps=tuple(f"{WEIGHTS}/{part}.safetensors" for part in stage.trains),
         progress_of=progress,
@@ -121,7 +121,7 @@ def weights_folders(run: StageRun, stages: Sequence[str]) -> tuple[str, ...]:
 
 def _results(config: Config, trained: Sequence[str], contents: Contents) -> tuple[ChainStage, ...]:
     """What is made of the trained weights."""
-    inputs = ("preprocess", *trained)
+    inputs = (DATA, *trained)
     return (
         ChainStage(
             "evaluate", EVALUATION_VERSION, reads.of_evaluate(config, contents), inputs, _evaluate, ("summary.json",)
@@ -136,9 +136,7 @@ def _results(config: Config, trained: Sequence[str], contents: Contents) -> tupl
             tracked=True,
             uses_cluster=False,
         ),
-        ChainStage(
-            "sample", SAMPLE_VERSION, reads.of_sample(config), ("preprocess", "export"), _sample, ("sample.mp4",)
-        ),
+        ChainStage("sample", SAMPLE_VERSION, reads.of_sample(config), (DATA, "export"), _sample, ("sample.mp4",)),
     )
 
 

@@ -40,7 +40,7 @@ def metrics_table(metrics: Mapping[str, float]) -> str:
     shown = [name for name in METRICS if f"{split}{name}" in metrics]
     title = "on clips that it was trained on" if split else "on held-out clips"
     rows = [
-        (label, *(f"{metrics[f'{split}{prefix}{name}']:.3f}" for name in shown))
+        (label, *(f"{metrics[f'{split}{prefix}{name}']:.4g}" for name in shown))
         for prefix, label in ROWS.items()
         if all(f"{split}{prefix}{name}" in metrics for name in shown)
     ]
@@ -54,7 +54,11 @@ def _times(executed: Sequence[Executed]) -> str:
 
 
 def _places(executed: Mapping[str, Executed]) -> list[str]:
-    found = [("sample", "sample.mp4", "video"), ("export", "model", "model")]
+    found = [
+        ("sample", "sample_side_by_side.mp4", "video"),
+        ("evaluate", "contact_sheet.png", "pictures"),
+        ("export", "model", "model"),
+    ]
     return [
         f"{label + ':':<11} {executed[stage].folder / name}"
         for stage, name, label in found
@@ -68,8 +72,12 @@ def _commands(executed: Mapping[str, Executed], storage: Path) -> list[str]:
     lines = [] if tracking.startswith("http") else [f"look:     mlflow ui --backend-store-uri {shlex.quote(tracking)}"]
     if "export" in executed:
         model = shlex.quote(str(executed["export"].folder / "model"))
+        driving = (
+            f"{executed['dancers'].folder / 'videos' / 'dancer_000.mp4'}" if "dancers" in executed else "dance.mp4"
+        )
         lines.append(
-            f"animate:  hia animate --model {model} --reference person.jpg --driving dance.mp4 --output result.mp4"
+            f"animate:  hia animate --model {model} --reference person.jpg --driving {shlex.quote(driving)} "
+            "--output result.mp4"
         )
     if "register" in executed:
         lines.append(

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from hia.config import Config
 from hia.config_files import parse_config
 from orchestration.cluster import check_resources, worker_environment
-from orchestration.journal import JournalWriter, read_new
+from orchestration.journal import JournalWriter, Metrics, read_new
 from orchestration.training.run import TrainingFailed, TrainingRun
 
 JOURNAL = "journal.jsonl"
@@ -147,11 +147,9 @@ def _follow(path: Path, bar: tqdm, done: threading.Event) -> None:
         last = done.is_set()
         entries, offset = read_new(path, offset)
         for entry in entries:
-            values = getattr(entry, "values", None) or {}
-            if "samples_per_second" in values:
-                if bar.n == 0 and bar.initial == 0 and entry.step > 1:
-                    bar.unpause()
-                bar.set_postfix_str(f"loss {values['loss']:.4f}, {values['samples_per_second']:.1f} samples/s")
+            if isinstance(entry, Metrics) and "samples_per_second" in entry.values:
+                rate = entry.values["samples_per_second"]
+                bar.set_postfix_str(f"loss {entry.values['loss']:.4f}, {rate:.1f} samples/s")
                 bar.update(max(0, entry.step - bar.n))
         if last:
             return

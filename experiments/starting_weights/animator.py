@@ -34,7 +34,7 @@ from hia.training.step import Batch, training_loss
 
 SEED = 1201
 STEPS = 6000
-HALF_SIZE_STEPS = 1500
+HALF_SIZE_STEPS = 1200
 """First steps, all at half size: four times as many samples in the same time."""
 HALF_SIZE_EVERY = 6
 """Afterwards, one step in so many is at half size, for the temporal stage that works there."""
@@ -117,8 +117,9 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
 
 def store_of_dancers(work: Path, config: Config) -> ClipStore:
     """Clips of all training dancers, with latents; made when they are not there yet."""
-    folders = [dancers.render(work / "dancers", chosen)[0].parent for chosen in (dancers.CODEC, dancers.ANIMATOR)]
-    return build_store([str(folder) for folder in folders], str(work / "store"), config, progress=True).store
+    chosen = dancers.CODEC, dancers.ANIMATOR
+    videos = [str(video) for those in chosen for video in dancers.render(work / "dancers", those)]
+    return build_store(videos, str(work / "store"), config, progress=True).store
 
 
 def scale_of_step(step: int) -> float:

@@ -15,7 +15,7 @@ FPS = 12
 SHUTTER = 0.24
 SECONDS = 2.5
 # Seed and number of dancers of each set. The quickstart and the tests use seeds below 100.
-CODEC, ANIMATOR, HELD_OUT = (1001, 64), (1002, 316), (1003, 8)
+CODEC, ANIMATOR, HELD_OUT = (1001, 64), (1002, 128), (1003, 8)
 
 
 def render(folder: Path, dancers: tuple[int, int], workers: int = 1) -> list[Path]:

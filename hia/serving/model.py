@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas
 import torch
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
@@ -46,7 +47,7 @@ class ServedAnimator(PythonModel):
         self._lock = threading.Lock()
 
     def predict(
-        self, context: Any, model_input: Any, params: dict[str, Any] | None = None
+        self, context: Any, model_input: pandas.DataFrame, params: dict[str, Any] | None = None
     ) -> list[dict[str, str | int]]:
         """A video for each row of a data frame. Raises MlflowException (400) for input that cannot be used."""
         rows = model_input.to_dict("records")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hia.config import Config
 from orchestration.chain.planning import Action, Plan, Planned, Selection, examine, plan
 from orchestration.chain.records import JOURNAL, StageFolder
-from orchestration.chain.stage import ChainError, ChainStage, StageFailed, StageRun, digest, fingerprint
+from orchestration.chain.stage import DATA, ChainError, ChainStage, StageFailed, StageRun, digest, fingerprint
 from orchestration.training.run import TrainingFailed
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Errors whose message alone tells the user what is wrong.
 FOR_USERS = (ValueError, OSError, TrainingFailed)
 LAST_CHARACTERS = 4000
+MOST_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,9 @@ class Chain:
                 found = replace(found, why=one.why)
             if found.action == "reuse":
                 self.say(f"{position}: reused")
-                run_id = self._published(found, parent)
+                run_id = self._published(found, inputs, parent)
             else:
-                self.say(f"{position}: {found.why}")
+                self.say(f"{position}: " + (found.why if found.action == "resume" else f"begins ({found.why})"))
                 run_id = self._work(found, inputs, folders, parent)
                 self.say(f"{position}: {_ending(folder)}")
             result = folder.result or {}
@@ -103,12 +104,12 @@ class Chain:
         )
         return executed, mark
 
-    def _published(self, found: Planned, parent: "Run") -> str | None:
+    def _published(self, found: Planned, inputs: Mapping[str, str], parent: "Run") -> str | None:
         """The tracking run of a finished stage; what the server lacks of it is sent."""
         folder, stage = _folder(found), found.stage
         if found.recorded:
             return self.tracking.find_finished(stage.name, str(found.fingerprint))
-        with self._tracked(found, parent) as run:
+        with self._tracked(found, inputs, parent) as run:
             folder.belongs_to(run.id)
         return run.id
 
@@ -120,7 +121,7 @@ class Chain:
             self.prepare()
         try:
             folder.begin(stage, str(found.fingerprint), inputs)
-            with self._tracked(found, parent) as run:
+            with self._tracked(found, inputs, parent) as run:
                 self._call(found, inputs, folders, run)
         except (ChainError, StageFailed):
             raise
@@ -154,12 +155,12 @@ class Chain:
                 )
 
     @contextlib.contextmanager
-    def _tracked(self, found: Planned, parent: "Run") -> Iterator["Run"]:
+    def _tracked(self, found: Planned, inputs: Mapping[str, str], parent: "Run") -> Iterator["Run"]:
         """A stage's run in the tracking server, to which its journal is sent; it ends as the stage does."""
         from orchestration.tracking import Following
 
         folder, stage = _folder(found), found.stage
-        tags = dict(self.tags) | {"stage": stage.name}
+        tags = dict(self.tags) | ({"data_fingerprint": inputs[DATA]} if DATA in inputs else {})
         run = self.tracking.start_stage(parent, stage.name, str(found.fingerprint), asdict(self.config), tags)
         with ending(run):
             folder.belongs_to(run.id)
@@ -205,7 +206,8 @@ def in_words(seconds: float) -> str:
 
 def _ending(folder: StageFolder) -> str:
     result = folder.result or {}
-    shown = ", ".join(f"{name} {value:.4g}" for name, value in list(result["metrics"].items())[:3])
+    metrics = sorted(result["metrics"].items(), key=lambda item: item[0].count("/"))
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics[:MOST_SHOWN])
     return f"done in {in_words(result['seconds'])}" + (f" ({shown})" if shown else "")
 
 

@@ -152,14 +152,14 @@ def _selected(planned: Mapping[str, Planned], selection: Selection) -> Plan:
     """All stages, or with `only` that one and the finished ones that it needs."""
     if selection.only is None:
         return tuple(planned.values())
-    needed = set(planned[selection.only].stage.inputs)
+    needed = planned[selection.only].stage.inputs
     for name in needed:
         if planned[name].action != "reuse":
             raise ChainError(
                 f"--only {selection.only} needs {name}, which is not done ({planned[name].why}): run without --only "
                 f"first, or with --only {name}"
             )
-    kept = needed | {selection.only}
+    kept = {*needed, selection.only}
     return tuple(
         one if name in kept else replace(one, action="left out", why="not asked for") for name, one in planned.items()
     )

@@ -20,7 +20,7 @@ def why_new(storage: Path, stage: ChainStage, inputs: Mapping[str, str], running
         if (note := folder.note) is not None
     ]
     if not candidates:
-        return "never run"
+        return "never run before"
     changes, folder = min(candidates, key=lambda candidate: len(candidate[0]))
     if not changes:
         return f"the former execution is in {folder.path.name}"

@@ -13,7 +13,8 @@ if TYPE_CHECKING:  # both take a while to import, for which a plan need not wait
     from orchestration.journal import JournalWriter
     from orchestration.tracking import Run
 
-STORE_NOTE = "store.json"
+# The stage whose output is the clip store, and the note of where that is.
+DATA, STORE_NOTE = "preprocess", "store.json"
 
 
 class ChainError(ValueError):
@@ -42,8 +43,8 @@ class StageRun:
 
     @property
     def store(self) -> str:
-        """Path or URL of the clip store, which the stage `preprocess` notes in its folder."""
-        return store_of(self.inputs["preprocess"])
+        """Path or URL of the clip store."""
+        return store_of(self.inputs[DATA])
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,6 @@ def digest(*parts: Any) -> str:
 
 
 def store_of(folder: Path) -> str:
-    """Path or URL of the clip store that a finished `preprocess` stage made or was given."""
+    """Path or URL of the clip store that the finished stage in this folder made or was given."""
     location = json.loads((folder / STORE_NOTE).read_text(encoding="utf-8"))["location"]
     return location if "://" in location else str(folder / location)

@@ -2,8 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENT = "hia"
+# MLflow's page then shows runs and curves, and not what is made for language models.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 # At the start, a wrong address is likelier than a server that is being started again.
 CONNECTION_PATIENCE_SECONDS = 30.0
 
@@ -26,6 +27,7 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "45",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 # What they have to say is raised here, too, or of no interest.
 QUIET = {
@@ -74,7 +76,7 @@ def _experiment(client: "MlflowClient", name: str, artifacts: str | None) -> str
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return client.create_experiment(name, artifact_location=artifacts)
+            return client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_TAGS)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
@@ -86,28 +88,21 @@ def _experiment(client: "MlflowClient", name: str, artifacts: str | None) -> str
     return found.experiment_id
 
 
-@contextmanager
-def _alone(uri: str) -> Iterator[None]:
+def _alone(uri: str) -> AbstractContextManager[object]:
     """One process at a time makes the tables of a database file: those that come second would find half of them."""
     if not uri.startswith("sqlite:///"):
-        yield
-        return
+        return nullcontext()
     database = Path(uri.removeprefix("sqlite:///").partition("?")[0]).absolute()
     database.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(database.with_name(f".{database.name}.lock")):
-        yield
+    return FileLock(database.with_name(f".{database.name}.lock"))
 
 
 def _identity(storage: Path) -> str:
     """A name of the storage that no other has, wherever it is mounted: its runs are the ones that can be resumed."""
     note = storage / ".storage"
-    if not note.is_file():
-        aside = storage / f".storage.{uuid4().hex}"
-        aside.write_text(uuid4().hex, encoding="utf-8")
-        try:
-            os.link(aside, note)  # the first of several processes wins
-        except FileExistsError:
-            pass
-        finally:
-            aside.unlink()
+    with FileLock(storage / ".storage.lock"):
+        if not note.is_file():
+            aside = storage / f".storage.{uuid4().hex}"
+            aside.write_text(uuid4().hex, encoding="utf-8")
+            os.replace(aside, note)
     return note.read_text(encoding="utf-8").strip()

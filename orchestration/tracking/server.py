@@ -25,7 +25,9 @@ Answer = TypeVar("Answer")
 
 
 class TrackingAway(ConnectionError):
-    """The tracking server does not answer; the message says where it should be, why, and what to do."""
+    """The tracking server does not answer; the message says where it should be, why, what to do. reason: in short."""
+
+    reason = ""
 
 
 class TrackingRefused(ValueError):
@@ -62,12 +64,12 @@ class Server:
         while True:
             try:
                 return self.ask_once(what, call)
-            except TrackingAway:
+            except TrackingAway as away:
                 if time.monotonic() - began + delay > limit:
                     self.give_up()
                     raise
-            if delay > FIRST_DELAY_SECONDS:
-                self.tell()
+                if delay > FIRST_DELAY_SECONDS:
+                    self.tell(away.reason)
             time.sleep(delay)
             delay = min(2 * delay, LONGEST_DELAY_SECONDS)
 
@@ -75,24 +77,27 @@ class Server:
         """What `call` returns. Raises TrackingAway or TrackingRefused instead of the many errors of the ways there."""
         try:
             answer = call()
+        except TrackingRefused:
+            raise
         except Exception as error:
             reason = in_short(error)
             if not is_away(error):
                 raise TrackingRefused(f"{what}: the tracking server {self.name} refused it: {reason}") from error
-            self._reason = reason
-            raise TrackingAway(
+            away = TrackingAway(
                 f"{what}: the tracking server {self.name} does not answer ({reason}). Nothing that was made is lost: "
                 "run the same command again when it is there"
-            ) from error
+            )
+            away.reason = reason
+            raise away from error
         self._answered()
         return answer
 
-    def tell(self) -> None:
+    def tell(self, reason: str) -> None:
         """Say that the server is waited for; once, until it is back."""
         with self._lock:
             told, self._told = self._told, True
         if not told:
-            say(f"tracking server {self.name} does not answer ({self._reason}); trying again")
+            say(f"tracking server {self.name} does not answer ({reason}); trying again")
 
     def give_up(self) -> None:
         """Patience was in vain."""
@@ -106,8 +111,6 @@ class Server:
             told, self._told = self._told, False
         if told:
             say(f"tracking server {self.name} answers again")
-
-    _reason: str = ""
 
 
 def say(line: str) -> None:

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -80,6 +81,7 @@ def test_a_stage_without_iterations_is_left_out(place: Path, capsys: pytest.Capt
     assert "regional" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [[str(SCRIPT)], ["-m", "orchestration.run_all"]])
 def test_it_runs_as_a_script_from_anywhere_and_as_a_module(place: Path, command: list[str]) -> None:
     module = command[0] == "-m"
@@ -172,32 +174,16 @@ def test_a_store_without_clips_to_train_on_is_refused(place: Path, capsys: pytes
 # ------------------------------------------------------------------------------------------------ interrupted
 
 
-def start_toy(place: Path) -> "subprocess.Popen[str]":
-    (place / "steps.waits").touch()
-    command = [sys.executable, str(TOY), *options("preprocess.test_list=numbers.txt")]
-    process = subprocess.Popen(
-        command,
-        cwd=place,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 60
-    while not (place / "steps.reached").exists():
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
-        time.sleep(0.05)
-    return process
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_interrupted_run_ends_with_130_and_leaves_no_run_running(place: Path, number: signal.Signals) -> None:
-    process = start_toy(place)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert errors.strip().splitlines()[-1] == "run_all: interrupted; the same command goes on from there"
+def test_an_interrupted_run_ends_with_130_and_leaves_no_run_running(
+    place: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    (place / "steps.waits").touch()
+    thread = threading.Thread(target=lambda: (wait_for(place / "steps.reached"), os.kill(os.getpid(), number)))
+    thread.start()
+    assert toy() == 130
+    thread.join()
+    assert last_line(capsys) == "run_all: interrupted; the same command goes on from there"
     assert statuses(place) == {"pipeline": "KILLED", "numbers": "FINISHED", "steps": "KILLED"}
 
 
@@ -205,9 +191,11 @@ def test_an_interrupted_run_ends_with_130_and_leaves_no_run_running(place: Path,
 def test_after_a_killed_driver_the_same_command_goes_on_and_no_run_stays_running(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    process = start_toy(place)
-    process.kill()
-    process.communicate()
+    (place / "steps.waits").touch()
+    command = [sys.executable, str(TOY), *options("preprocess.test_list=numbers.txt"), "--quiet"]
+    with subprocess.Popen(command, cwd=place, env=os.environ | {"PYTHONPATH": str(REPOSITORY)}) as process:
+        wait_for(place / "steps.reached")
+        process.kill()
     assert statuses(place)["steps"] == "RUNNING"
     (place / "steps.waits").unlink()
     assert toy() == 0
@@ -235,6 +223,13 @@ def test_in_a_job_relative_places_are_refused(
     monkeypatch.setenv(RAY_JOB, json.dumps({"runtime_env": {"working_dir": "gcs://_ray_pkg_12.zip"}}))
     assert main([*options(), *more]) == 2
     assert "must be an absolute path" in last_line(capsys)
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path.name} did not come"
+        time.sleep(0.05)
 
 
 def runs(place: Path) -> list[tuple[str, str]]:

@@ -112,7 +112,7 @@ def absence(server: MlflowServer, tracking: Tracking, tmp_path_factory: pytest.T
     writing = threading.Thread(target=write)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("orchestration.tracking.server.say", said.append)
-        with Following(stage, folder, interval=0.05, system_interval=0.5):
+        with Following(stage, folder, interval=0.05, system_interval=0.2):
             writing.start()
             wait_for_metric(stage)
             server.kill()
@@ -123,8 +123,8 @@ def absence(server: MlflowServer, tracking: Tracking, tmp_path_factory: pytest.T
             wait_until(lambda: len(steps) > before + 100)
             wait_until(lambda: bool(said))
             server.start()
-            between = killed, time.time_ns() // 1_000_000
-            wait_until(lambda: len(steps) > before + 200)
+            back, between = len(steps), (killed, time.time_ns() // 1_000_000)
+            wait_until(lambda: len(steps) > back + 200)
             stop.set()
             writing.join()
         beginning.join()

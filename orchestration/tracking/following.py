@@ -1,0 +1,120 @@
+"""From a stage's journal to its run, as it is written."""
+
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+
+from orchestration.tracking.outbox import Outbox
+from orchestration.tracking.runs import INTERRUPTED_PATIENCE_SECONDS, Run
+from orchestration.tracking.server import (
+    FIRST_DELAY_SECONDS,
+    LONGEST_DELAY_SECONDS,
+    PATIENCE_SECONDS,
+    TrackingAway,
+    say,
+)
+from orchestration.tracking.system import INTERVAL_SECONDS, SystemSampler
+
+INTERVAL = 1.0
+# Where an error has ended the stage, that is what the user wants to be told, and soon.
+PATIENCE_AFTER_ERROR_SECONDS = 30.0
+
+
+class Following:
+    """While it is entered, a thread sends to `run` what is written to the journal in `folder`, and system metrics.
+
+    A server that is away holds up nothing; what it misses is sent when it is back. On leaving, the rest is sent.
+    Each (metric, step) is sent once: what a restarted stage measures again is not.
+
+    patience: seconds that a server may be away in the end. interval, system_interval: seconds between looks at the
+    journal, and at the machine. Leaving raises TrackingAway or TrackingRefused when not all could be sent; the next
+    Following of the same run and folder goes on from there. It raises neither where an error is on its way already.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        folder: str | Path,
+        patience: float = PATIENCE_SECONDS,
+        interval: float = INTERVAL,
+        system_interval: float = INTERVAL_SECONDS,
+    ) -> None:
+        self._run, self._patience, self._interval, self._system_interval = run, patience, interval, system_interval
+        self._outbox = Outbox(run, Path(folder))
+        self._leaving, self._given_up, self._wake = threading.Event(), threading.Event(), threading.Event()
+        self._answered = time.monotonic()
+        self._away: TrackingAway | None = None
+        self._thread = threading.Thread(target=self._send, name="tracking", daemon=True)
+
+    def __enter__(self) -> "Following":
+        self._sampler = SystemSampler(self._run, self._system_interval)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._sampler.end()
+        self._leaving.set()
+        self._wake.set()
+        try:
+            self._wait(self._patience_after(error))
+        finally:
+            self._given_up.set()
+        if error is None:
+            self._complain()
+        elif self._thread.is_alive() or self._outbox.refused:
+            say("not everything has reached the tracking server; running the same command again sends the rest")
+
+    def _patience_after(self, error: BaseException | None) -> float:
+        if error is None:
+            return self._patience
+        quick = isinstance(error, KeyboardInterrupt)
+        return min(self._patience, INTERRUPTED_PATIENCE_SECONDS if quick else PATIENCE_AFTER_ERROR_SECONDS)
+
+    def _wait(self, patience: float) -> None:
+        """Until all is sent, or nothing was for too long."""
+        left = time.monotonic()
+        while self._thread.is_alive():
+            self._thread.join(0.2)
+            if time.monotonic() - max(left, self._answered) > patience:
+                self._run.server.give_up()
+                return
+
+    def _complain(self) -> None:
+        if self._thread.is_alive():
+            raise self._away or TrackingAway(
+                f"sending {self._outbox.journal}: the tracking server {self._run.server.name} has not answered for "
+                f"{self._patience:g} s. Nothing is lost: run the same command again when it is there"
+            )
+        if self._outbox.refused is not None:
+            raise self._outbox.refused
+
+    def _send(self) -> None:
+        """The thread: whatever is new, until there is no more to come."""
+        delay = FIRST_DELAY_SECONDS
+        while not self._given_up.is_set():
+            leaving = self._leaving.is_set()
+            try:
+                self._send_all()
+            except TrackingAway as away:
+                if self._away is not None:
+                    self._run.server.tell(away.reason)
+                self._away = away
+                self._sleep(delay)
+                delay = min(2 * delay, LONGEST_DELAY_SECONDS)
+                continue
+            self._away, delay = None, FIRST_DELAY_SECONDS
+            if leaving:
+                return
+            self._sleep(self._interval)
+
+    def _send_all(self) -> None:
+        self._outbox.add(self._sampler.fetch())
+        while not self._given_up.is_set() and self._outbox.send_next():
+            self._answered = time.monotonic()
+
+    def _sleep(self, seconds: float) -> None:
+        self._wake.wait(seconds)
+        self._wake.clear()
