@@ -126,7 +126,9 @@ def _make_version(client: "MlflowClient", logged: "LoggedModel", run_id: str, ta
     if (made := _registered(client, tags["fingerprint"])) is not None:
         return made
     client.finalize_logged_model(logged.model_id, "READY")
-    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    outputs = client.get_run(run_id).outputs
+    if logged.model_id not in {output.model_id for output in (outputs.model_outputs if outputs else [])}:
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     _make_name(client)
     made = client.create_model_version(
         NAME, source=logged.model_uri, run_id=run_id, model_id=logged.model_id, tags=tags

@@ -3,7 +3,9 @@
 dancers (without data) → preprocess → the training stages → evaluate → export → register → sample
 """
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from hia.config import Config
@@ -158,10 +160,24 @@ def _export(run: StageRun) -> dict[str, float]:
 def _register(run: StageRun) -> dict[str, float]:
     from orchestration.register import register
 
-    return register(run)
+    # MLflow's registry looks for the model that a version is made of there, whatever its client was told.
+    with _environment(MLFLOW_TRACKING_URI=run.run.server.uri, MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false"):
+        return register(run)
 
 
 def _sample(run: StageRun) -> dict[str, float]:
     from orchestration.samples import sample
 
     return sample(run)
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Environment variables for a while."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})

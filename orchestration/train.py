@@ -149,6 +149,8 @@ def _follow(path: Path, bar: tqdm, done: threading.Event) -> None:
         for entry in entries:
             if isinstance(entry, Metrics) and "samples_per_second" in entry.values:
                 rate = entry.values["samples_per_second"]
+                if bar.n == 0:
+                    bar.unpause()  # the workers' start is no part of the steps' rate
                 bar.set_postfix_str(f"loss {entry.values['loss']:.4f}, {rate:.1f} samples/s")
                 bar.update(max(0, entry.step - bar.n))
         if last:

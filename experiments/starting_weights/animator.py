@@ -34,7 +34,7 @@ from hia.training.step import Batch, training_loss
 
 SEED = 1201
 STEPS = 6000
-HALF_SIZE_STEPS = 1200
+HALF_SIZE_STEPS = 1000
 """First steps, all at half size: four times as many samples in the same time."""
 HALF_SIZE_EVERY = 6
 """Afterwards, one step in so many is at half size, for the temporal stage that works there."""

@@ -3,14 +3,14 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hia.config import Config
 from orchestration.chain.planning import Action, Plan, Planned, Selection, examine, plan
 from orchestration.chain.records import JOURNAL, StageFolder
-from orchestration.chain.stage import DATA, ChainError, ChainStage, StageFailed, StageRun, digest, fingerprint
+from orchestration.chain.stage import DATA, ChainStage, StageFailed, StageRun, digest, fingerprint
 from orchestration.training.run import TrainingFailed
 
 if TYPE_CHECKING:
@@ -89,13 +89,12 @@ class Chain:
             if one.anew:
                 folder.set_aside()
             found = examine(stage, inputs, folders, self.storage, self.tracking)
-            if one.anew:
-                found = replace(found, why=one.why)
             if found.action == "reuse":
                 self.say(f"{position}: reused")
-                run_id = self._published(found, inputs, parent)
+                run_id = found.run_id or self._publish(found, inputs, parent)
             else:
-                self.say(f"{position}: " + (found.why if found.action == "resume" else f"begins ({found.why})"))
+                why = one.why if one.anew else found.why
+                self.say(f"{position}: " + (why if found.action == "resume" else f"begins ({why})"))
                 run_id = self._work(found, inputs, folders, parent)
                 self.say(f"{position}: {_ending(folder)}")
             result = folder.result or {}
@@ -104,30 +103,20 @@ class Chain:
         )
         return executed, mark
 
-    def _published(self, found: Planned, inputs: Mapping[str, str], parent: "Run") -> str | None:
-        """The tracking run of a finished stage; what the server lacks of it is sent."""
-        folder, stage = _folder(found), found.stage
-        if found.recorded:
-            return self.tracking.find_finished(stage.name, str(found.fingerprint))
-        with self._tracked(found, inputs, parent) as run:
-            folder.belongs_to(run.id)
-        return run.id
+    def _publish(self, found: Planned, inputs: Mapping[str, str], parent: "Run") -> str:
+        """Send what the tracking server lacks of a finished stage; returns the id of its run there."""
+        with _named(found.stage), self._tracked(found, inputs, parent) as run:
+            return run.id
 
-    def _work(
-        self, found: Planned, inputs: Mapping[str, str], folders: Mapping[str, Path], parent: "Run"
-    ) -> str | None:
+    def _work(self, found: Planned, inputs: Mapping[str, str], folders: Mapping[str, Path], parent: "Run") -> str:
         stage, folder = found.stage, _folder(found)
         if stage.uses_cluster:
             self.prepare()
-        try:
+        with _named(stage):
             folder.begin(stage, str(found.fingerprint), inputs)
             with self._tracked(found, inputs, parent) as run:
                 self._call(found, inputs, folders, run)
-        except (ChainError, StageFailed):
-            raise
-        except Exception as error:
-            raise StageFailed(f"{stage.name} failed: {reason(error)}") from error
-        return run.id
+                return run.id
 
     def _call(self, found: Planned, inputs: Mapping[str, str], folders: Mapping[str, Path], run: "Run") -> None:
         """The stage's own function, and the note that it has finished."""
@@ -166,6 +155,17 @@ class Chain:
             folder.belongs_to(run.id)
             with Following(run, folder.path):
                 yield run
+
+
+@contextlib.contextmanager
+def _named(stage: ChainStage) -> Iterator[None]:
+    """Turn whatever goes wrong into an error that names the stage."""
+    try:
+        yield
+    except StageFailed:
+        raise
+    except Exception as error:
+        raise StageFailed(f"{stage.name} failed: {reason(error)}") from error
 
 
 @contextlib.contextmanager

@@ -48,7 +48,7 @@ class Planned:
     """What is to be done with a stage, and why.
 
     fingerprint, folder: None while an input's content is not known. anew: its folder is set aside first.
-    recorded: the tracking server has a finished run of it.
+    run_id: of its finished run in the tracking server, None when that has none.
     """
 
     stage: ChainStage
@@ -57,7 +57,7 @@ class Planned:
     fingerprint: str | None = None
     folder: StageFolder | None = None
     anew: bool = False
-    recorded: bool = True
+    run_id: str | None = None
 
 
 Plan = tuple[Planned, ...]
@@ -113,9 +113,7 @@ def examine(
     run_id = tracking.find_finished(stage.name, mark) if tracking is not None else None
     if run_id is None and stage.tracked:
         return replace(found, action="run", why="the tracking server has no record of it")
-    if run_id is None:
-        return replace(found, why="done; its record is sent to the tracking server", recorded=False)
-    return replace(found, why="done")
+    return replace(found, why="done" if run_id else "done; its record is sent to the tracking server", run_id=run_id)
 
 
 def _why_there_is_no_folder(
@@ -152,14 +150,15 @@ def _selected(planned: Mapping[str, Planned], selection: Selection) -> Plan:
     """All stages, or with `only` that one and the finished ones that it needs."""
     if selection.only is None:
         return tuple(planned.values())
-    needed = planned[selection.only].stage.inputs
-    for name in needed:
-        if planned[name].action != "reuse":
+    kept = {selection.only}
+    for name, one in reversed(list(planned.items())):
+        kept |= set(one.stage.inputs) if name in kept else set()
+    for name, one in planned.items():
+        if name in kept - {selection.only} and one.action != "reuse":
             raise ChainError(
-                f"--only {selection.only} needs {name}, which is not done ({planned[name].why}): run without --only "
-                f"first, or with --only {name}"
+                f"--only {selection.only} needs {name}, which is not done ({one.why}): run without --only first, or "
+                f"with --only {name}"
             )
-    kept = {*needed, selection.only}
     return tuple(
         one if name in kept else replace(one, action="left out", why="not asked for") for name, one in planned.items()
     )

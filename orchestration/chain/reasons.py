@@ -46,7 +46,7 @@ def _changes(
         if name not in former:
             changes.append(f"its input {name} is new")
         elif former[name] != inputs.get(name):
-            changes.append(f"its input {name} {'runs again' if name in running else 'is another'}")
+            changes.append(f"its input {name} {'runs again' if name in running else 'has changed'}")
     return changes + [f"its input {name} is left out" for name in former if name not in stage.inputs]
 
 

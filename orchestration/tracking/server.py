@@ -141,7 +141,9 @@ def in_short(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.strerror:
             return f"{cause.strerror}: {cause.filename}" if cause.filename else cause.strerror
     text = str(error).strip() or repr(error)
-    return "no answer in time" if "timed out" in text else text.splitlines()[0][:300]
+    if "timed out" in text or "timeout" in text:
+        return "no answer in time, which MLFLOW_HTTP_REQUEST_TIMEOUT sets in seconds"
+    return text.splitlines()[0][:300]
 
 
 def without_password(uri: str) -> str:

@@ -233,6 +233,7 @@ def test_only_runs_one_stage_on_what_is_done(toy: Toy) -> None:
     assert actions(planned) == ["reuse", "reuse", "run", "left out"]
     executed = toy.run("sampling.guidance_scale=7", only="report")
     assert [one.name for one in executed] == ["numbers", "steps", "report"]
+    assert actions(toy.run("sampling.guidance_scale=7", only="listed")) == ["reuse", "reuse", "reuse", "run"]
 
 
 def test_only_refuses_a_stage_whose_inputs_are_not_done(toy: Toy) -> None:
