@@ -40,7 +40,7 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> None:
     if ray.is_initialized():
         return
     address = address or os.environ.get("RAY_ADDRESS")
-    quiet = _quiet()
+    quiet = quiet_ray()
     if address and address != "local":
         try:
             ray.init(address=address, **quiet)
@@ -78,7 +78,7 @@ def check_resources(count: int, each: Mapping[str, float], accelerator_type: str
     )
 
 
-def _quiet() -> dict[str, Any]:
+def quiet_ray() -> dict[str, Any]:
     """Keep Ray from speaking of its own affairs; returns options of `ray.init`.
 
     What fails in a task is raised here all the same, and everything is in the logs of Ray's session.
@@ -97,7 +97,7 @@ def connected(address: str | None = None) -> Iterator[None]:
     """Be connected for a while; SIGTERM ends it as Ctrl-C does: both leave no process behind."""
     connect(address)
     try:
-        with _terminable():
+        with terminable():
             yield
     finally:
         ray.shutdown()
@@ -109,7 +109,7 @@ def worker_environment() -> dict[str, Any]:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 

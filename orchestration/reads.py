@@ -44,7 +44,6 @@ IRRELEVANT = (
     *("training.validate_every", "training.validation_samples", "training.validation_bins"),
     *("training.preview_clips", "training.preview_frames", "training.timeout_minutes"),
     *("sampling.window_batch", "sampling.decode_batch"),
-    *(f"stages.{name}.micro_batch_size" for name in ("spatial", "regional", "temporal_half", "temporal_full")),
 )
 
 

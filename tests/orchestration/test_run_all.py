@@ -148,7 +148,7 @@ def test_quiet_tells_the_summary_only(place: Path, capsys: pytest.CaptureFixture
         (["--data", "empty"], "no video in"),
         (["--data", "."], "has the run's own folder in it"),
         (["--from", "spatail"], "--from spatail: no such stage here; choose one of dancers, preprocess"),
-        (["--only", "regional"], "--only regional needs preprocess, which is not done"),
+        (["--only", "regional"], "--only regional needs dancers, which is not done"),
         (["--set", "sampling.stepz=3"], "did you mean steps"),
         (["--set", "storage=numbers.txt/runs"], "storage=.*cannot be written to"),
         (["--set", "storage=s3://bucket/runs"], "must be a folder"),

@@ -11,7 +11,7 @@ from ray.cluster_utils import Cluster
 from safetensors.torch import load_file, save_file
 
 from hia.training.settings import TrainingConfig
-from orchestration.cluster import _quiet
+from orchestration.cluster import quiet_ray
 from orchestration.train import train_on_ray
 from orchestration.training.run import TrainingFailed, TrainingRun
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 @pytest.fixture
 def cluster(monkeypatch):
     """Three machines of two CPUs, on this one; the first is the head."""
-    quiet = _quiet()
+    quiet = quiet_ray()
     machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "object_store_memory": 100_000_000})
     machines.spare = [machines.add_node(num_cpus=2, object_store_memory=100_000_000) for _ in range(2)]
     ray.init(address=machines.address, **quiet)
