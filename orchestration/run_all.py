@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None, stages_of: "StagesOf | None" = 
     """
     parsed = _parser().parse_args(arguments)
     from orchestration.chain.execution import reason
-    from orchestration.cluster import terminable as terminable
+    from orchestration.cluster import terminable
     from orchestration.pipeline import run
     from orchestration.stages import chain_stages
 

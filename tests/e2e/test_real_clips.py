@@ -97,7 +97,13 @@ def test_training_is_recorded(undisturbed):
         assert {"samples_per_second", "seconds/forward", "validation/loss", "learning_rate"} <= set(run.data.metrics)
         artifacts = {item.path for item in client.list_artifacts(run.info.run_id)}
         assert {"weights", "samples"} <= artifacts
-    assert float(runs["spatial"].data.params["schedule.gamma"] or 1) == 1
+
+
+def test_gamma_is_one_value_from_the_first_stage_to_the_exported_model(undisturbed):
+    storage, _ = undisturbed
+    exported = load_model(folder_of(storage, "export") / "model").config
+    told = {float(run.data.tags["gamma"]) for run in runs_of(storage).values()}
+    assert told == {exported.gamma} and exported.schedule.gamma == exported.gamma
 
 
 def test_it_registers_the_model(undisturbed):

@@ -80,7 +80,6 @@ def test_what_is_changed_runs_again_with_all_that_follows_and_nothing_else(
         "training.validate_every=5",
         "training.log_every=1",
         "training.num_to_keep=5",
-        "stages.spatial.micro_batch_size=1",
         "samples.workers=3",
         "storage=/elsewhere",
         "preset=other",
