@@ -41,11 +41,14 @@ def settings(config: Config, stage: Stage, workers: int, universal: bool) -> dic
     zero: dict[str, Any] = {"stage": training.zero_stage, "overlap_comm": bool(training.gpus_per_worker)}
     if training.offload_optimizer:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
-    return {
+    half = training.dtype == "bfloat16"
+    # DeepSpeed casts parameters alone by default; the motion layers add a buffer, the positions, to activations.
+    buffers = {"data_types": {"buffer_dtype": "bf16"}} if half else {}
+    return buffers | {
         "train_micro_batch_size_per_gpu": stage.micro_batch_size,
         "gradient_accumulation_steps": stage.accumulation(workers),
         "gradient_clipping": config.optimizer.clip_norm,
-        "bf16": {"enabled": training.dtype == "bfloat16"},
+        "bf16": {"enabled": half},
         "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,

@@ -173,6 +173,19 @@ def test_a_loss_that_is_not_finite_names_its_samples_and_spares_the_weights(a_ru
     assert first in str(failure.value) and not (second.path / "weights").exists()
 
 
+@pytest.mark.parametrize("stage", ["spatial", "temporal_half"])
+def test_half_precision_comes_close_and_hands_on_float32(a_run, stage):
+    exact, told = a_run(stage=stage, name="float32"), Notes()
+    train_here(exact, told)
+    half, also_told = a_run("training.precision=bfloat16", stage=stage, name="bfloat16"), Notes()
+    train_here(half, also_told)
+    assert also_told.losses() == pytest.approx(told.losses(), rel=0.02)
+    tensors = weights_of(half).values()
+    assert {tensor.dtype for tensor in tensors} == {torch.float32}
+    rounded = [torch.equal(tensor, tensor.bfloat16().float()) for tensor in tensors]
+    assert sum(rounded) < len(rounded) / 2, "they are the optimizer's own weights, not their rounded copies"
+
+
 def test_static_clips_come_at_the_stated_rate(dancers_store):
     config = load_config(TINY, SMALLEST)
     stage: Stage = replace(config.stages.temporal_full, static_clip_probability=0.2)
