@@ -54,11 +54,12 @@ def _animate(model: AnimationModel, store: ClipStore, info: ClipInfo) -> Compari
 
 
 def at_size_of(config: Config, stage: Stage) -> Config:
-    """The configuration of a model that animates in the size at which a stage trains."""
+    """The configuration of a model that animates in the size at which a stage trains; γ stays that of the full size."""
     scale = stage.resolution_scale
     stages = {field.name: replace(getattr(config.stages, field.name), resolution_scale=1.0) for field in fields(Stages)}
     width, height = round(config.width * scale), round(config.height * scale)
-    return replace(config, width=width, height=height, stages=Stages(**stages))
+    schedule = replace(config.schedule, gamma=config.gamma)
+    return replace(config, width=width, height=height, stages=Stages(**stages), schedule=schedule)
 
 
 def _name(step: int, index: int) -> str:

@@ -1,0 +1,56 @@
+"""Memory, clock and meter."""
+
+import time
+
+import pytest
+import torch
+
+from hia.config_files import load_config
+from orchestration.training.clock import Clock
+from orchestration.training.memory import check
+from orchestration.training.meter import Meter
+from orchestration.training.preview import at_size_of
+from tests.orchestration.training.tiny_runs import TINY
+
+
+def test_a_preset_that_does_not_fit_says_what_it_needs_and_has():
+    config = load_config("paper", ["training.gpus_per_worker=0", "training.accelerator_type=null"])
+    with pytest.raises(
+        ValueError, match=r"spatial does not fit: .* need \d+\.\d GiB of this machine for 8 workers .* h"
+    ):
+        check(config)
+
+
+def test_the_quickstart_fits():
+    check(load_config("quickstart", ["pretrained.model=null"]))
+
+
+def test_time_is_told_per_step_and_pauses_do_not_count():
+    clock = Clock(torch.device("cpu"))
+    for _ in range(2):
+        with clock.measure("forward"):
+            time.sleep(0.02)
+        clock.count_step()
+    with clock.pause():
+        time.sleep(0.2)
+    seconds = clock.read()
+    assert seconds["forward"] >= 0.02 and seconds["data"] == 0
+    assert seconds["forward"] <= seconds["step"] < 0.1 + seconds["forward"]
+
+
+def test_means_go_on_from_a_checkpoint():
+    whole, first, second = Meter(), Meter(), Meter()
+    for value in (0.1, 0.2, 0.7):
+        whole.add({"loss": value})
+    first.add({"loss": 0.1})
+    second.load(first.state())
+    second.add({"loss": 0.2})
+    second.add({"loss": 0.7})
+    assert second.read() == whole.read() == {"loss": (0.1 + 0.2 + 0.7) / 3}
+
+
+def test_previews_of_a_half_size_stage_are_half_as_large():
+    config = load_config(TINY, ["width=512", "height=896"])
+    half = at_size_of(config, config.stages.temporal_half)
+    assert (half.width, half.height) == (256, 448)
+    assert half.gamma == config.gamma == 512 * 512 / (512 * 896), "one value for every stage"
