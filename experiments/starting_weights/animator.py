@@ -33,14 +33,14 @@ from hia.training.stages import SPATIAL, Stage
 from hia.training.step import Batch, training_loss
 
 SEED = 1201
-STEPS = 6000
+STEPS = 2000
 HALF_SIZE_STEPS = 1000
 """First steps, all at half size: four times as many samples in the same time."""
 HALF_SIZE_EVERY = 6
 """Afterwards, one step in so many is at half size, for the temporal stage that works there."""
 BATCH = {0.5: 24, 1.0: 8}
 LEARNING_RATE = 8e-4
-WARM_UP, DECAY = 200, 1200
+WARM_UP, DECAY = 200, 500
 """Steps of rising and, at the end, of falling learning rate."""
 AVERAGE = 0.999
 STATE = "animator_state.pt"
