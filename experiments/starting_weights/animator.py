@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers.models.attention_processor import Attention
@@ -229,9 +230,11 @@ def averaged_model(work: Path, config: Config, codec: Path, sharpness: Sharpness
     trained = Trained.start(config)
     if not trained.load(work / STATE):
         raise ValueError(f"{work / STATE}: there is no saved state; train first")
-    # The codec travels with the model: the folder that it was read from is of no interest.
+    # The codec travels with the model: the folder that it was read from, which both note, is of no interest.
     config = replace(config, codec=replace(config.codec, weights=None))
-    return AnimationModel(config, trained.averaged.half(), load_codec(codec).half(), sharpness=sharpness)
+    loaded: Any = load_codec(codec).half()
+    loaded.autoencoder.register_to_config(_name_or_path="")
+    return AnimationModel(config, trained.averaged.half(), loaded, sharpness=sharpness)
 
 
 def main() -> None:

@@ -155,6 +155,7 @@ def _write(model: AnimationModel, folder: Path) -> None:
         "unet": animator.unet,
     }
     for name, network in networks.items():
+        network.register_to_config(_name_or_path="")  # else it tells where weights lay on this machine
         network.save_pretrained(folder / name, safe_serialization=True)
     model.codec.save(folder / "codec")
     if model.image_encoder is not None:

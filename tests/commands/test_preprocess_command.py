@@ -164,8 +164,8 @@ def test_what_cannot_be_is_refused_with_what_to_do(videos, capsys, arguments, sa
 @pytest.mark.parametrize(
     ("settings", "missing"),
     [
-        ({"preset": "small"}, "mobilefacenet"),
-        ({"preset": "paper", "set": "preprocess.image_tokens=false"}, "buffalo_l"),
+        ({"preset": "small", "set": "preprocess.latents=false"}, "mobilefacenet"),
+        ({"preset": "paper", "set": "preprocess={image_tokens: false, latents: false}"}, "buffalo_l"),
     ],
 )
 def test_missing_weights_are_told_before_any_work(videos, capsys, no_weights, settings, missing):

@@ -169,3 +169,12 @@ def test_a_description_that_cannot_be_used_is_refused(copied, change, reason):
 def test_a_folder_that_is_no_model_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"not a model directory: there is no hia\.json"):
         load_model(tmp_path)
+
+
+def test_a_model_directory_does_not_tell_where_its_parts_came_from(tiny_config, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    config = tiny_config()
+    save_model(AnimationModel(config, build_animator(config)[0], build_codec(config.codec)), first)
+    save_model(load_model(first), second)
+    for file in second.rglob("*.json"):
+        assert str(tmp_path) not in file.read_text(), file

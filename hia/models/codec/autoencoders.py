@@ -32,6 +32,7 @@ class AutoencoderCodec(Codec):
         self.freeze()
 
     def _save_weights(self, folder: Path) -> None:
+        self.autoencoder.register_to_config(_name_or_path="")  # else it tells where the weights lay on this machine
         self.autoencoder.save_pretrained(folder, safe_serialization=True)
 
 
