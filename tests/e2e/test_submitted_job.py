@@ -48,8 +48,11 @@ def submit(tmp_path_factory):
         job += ["orchestration/run_all.py", *arguments]
         return subprocess.run(list(map(str, job)), env=env, capture_output=True, text=True, timeout=900)
 
-    deadline = time.monotonic() + 120
-    while subprocess.run([RAY, "job", "list", "--address", address], env=env, capture_output=True).returncode:
+    # The address answers before the agent is there that starts jobs.
+    deadline = time.monotonic() + 180
+    while subprocess.run(
+        [RAY, "job", "submit", "--address", address, "--", "true"], env=env, capture_output=True
+    ).returncode:
         assert time.monotonic() < deadline and head.poll() is None, (folder / "head.log").read_text()[-2000:]
         time.sleep(1)
     yield run
