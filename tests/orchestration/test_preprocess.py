@@ -15,7 +15,7 @@ import ray
 
 from hia.data.building import build_store
 from orchestration.preprocess import RayRunner
-from tests.data.raw_videos import small_config, write_dance, write_networks
+from tests.data.raw_videos import TINY_CONFIG, small_config, write_dance, write_networks
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
@@ -122,7 +122,7 @@ def command(module: str, videos: Path, store: Path, overrides: list[str], *optio
     settings = ["width=32", "height=48", "preprocess.latents=true", *overrides]
     changes = [part for setting in settings for part in ("--set", setting)]
     start = [sys.executable, "-m", *module.split(), str(videos), f"--output={store}", "--threads=1"]
-    return [*start, *options, *changes]
+    return [*start, f"--preset={TINY_CONFIG}", *options, *changes]
 
 
 def kill_at(moment: int, store: Path, arguments: list[str]) -> bool:

@@ -19,7 +19,7 @@ from hia.data.sources import VideoSource
 from hia.data.storage import ASIDE
 from hia.data.store import open_store
 from orchestration.preprocess import RayRunner, VideoActor, main
-from tests.data.raw_videos import small_config, write_dance, write_networks
+from tests.data.raw_videos import TINY_CONFIG, small_config, write_dance, write_networks
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
@@ -54,7 +54,7 @@ def cluster(tmp_path_factory) -> Iterator[str]:
 
 
 def command(*arguments: str) -> list[str]:
-    changes = [f"--set={setting}" for setting in SETTINGS]
+    changes = [f"--preset={TINY_CONFIG}", *(f"--set={setting}" for setting in SETTINGS)]
     networks = [f"--set=preprocess.pose.{role}=networks/{role}.onnx" for role in ("detector", "pose", "feet")]
     return [sys.executable, "-m", "orchestration.preprocess", "videos", "--quiet", *changes, *networks, *arguments]
 
