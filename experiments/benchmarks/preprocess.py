@@ -75,7 +75,7 @@ def main() -> None:
         videos = arguments.videos or write_videos(folder / "videos", arguments.num_videos, arguments.frames)
         overrides = [f"preprocess.pose.{role}={path}" for role, path in networks.items()]
         sizes = [f"width={arguments.width}", f"height={arguments.height}", "preprocess.pose.source=estimate"]
-        config = load_config("quickstart", [*sizes, *overrides, *arguments.set])
+        config = load_config("paper", ["preprocess.latents=false", *sizes, *overrides, *arguments.set])
         compare(sorted(videos.glob("*.mp4")), config, networks, folder)
 
 
