@@ -1,14 +1,12 @@
 """The `hia` command."""
 
 import argparse
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from hia import __version__
 from hia.commands import animate, build, dancers, inspect, preprocess
+from hia.termination import terminable
 
 VERBS = {
     "animate": (animate, "animate a reference image by a driving motion"),
@@ -31,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module.add_arguments(verbs.add_parser(name, help=summary, description=module.__doc__))
     parsed = parser.parse_args(arguments)
     try:
-        with _terminable():
+        with terminable():
             VERBS[parsed.verb][0].run(parsed)
     except (ValueError, OSError) as error:
         if parsed.traceback:
@@ -48,23 +46,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"hia {parsed.verb}: failed with {said}\n(hia --traceback {parsed.verb} … says where)", file=sys.stderr)
         return 1
     return 0
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end a verb as Ctrl-C does, so that it cleans up behind itself."""
-
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 import logging
 import os
-import signal
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import ray
+
+from hia.termination import terminable
 
 # Ray starts with too few logical CPUs to run actors and the tasks around them on a small machine: it waits for ever.
 LEAST_LOGICAL_CPUS = 4
@@ -106,18 +106,3 @@ def connected(address: str | None = None) -> Iterator[None]:
 def worker_environment() -> dict[str, Any]:
     """The part of a Ray `runtime_env` that lets workers find on their machine what the driver finds on its own."""
     return {"env_vars": {name: os.environ[name] for name in PASSED_ON if name in os.environ}}
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

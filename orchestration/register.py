@@ -3,9 +3,11 @@
 import base64
 import importlib.metadata
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,9 +73,11 @@ def register(run: StageRun) -> dict[str, float]:
     """
     server = run.run.server
     summary = json.loads((run.inputs["evaluate"] / SUMMARY).read_text(encoding="utf-8"))
-    found = server.ask("looking for the model", lambda: _registered(server.client, run.fingerprint))
-    version = found or _register(server, run, summary)
-    server.ask("choosing the champion", lambda: _crown(server.client, version))
+    # MLflow's registry looks for the model that a version is made of there, whatever its client was told.
+    with _environment(MLFLOW_TRACKING_URI=server.uri, MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false"):
+        found = server.ask("looking for the model", lambda: _registered(server.client, run.fingerprint))
+        version = found or _register(server, run, summary)
+        server.ask("choosing the champion", lambda: _crown(server.client, version))
     return {"version": float(version.version)}
 
 
@@ -163,6 +167,18 @@ def _crown(client: "MlflowClient", version: "ModelVersion") -> None:
 def _champion(client: "MlflowClient") -> "ModelVersion | None":
     alias = client.get_registered_model(NAME).aliases.get(CHAMPION)
     return client.get_model_version(NAME, str(alias)) if alias else None
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Environment variables for a while."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 # -------------------------------------------------------------------------------------------------- the MLflow model

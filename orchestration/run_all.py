@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hia.termination import terminable
+
 if TYPE_CHECKING:  # what takes seconds to import comes after the options have been read
     from orchestration.pipeline import StagesOf
 
@@ -24,7 +26,6 @@ def main(arguments: Sequence[str] | None = None, stages_of: "StagesOf | None" = 
     """
     parsed = _parser().parse_args(arguments)
     from orchestration.chain.execution import reason
-    from orchestration.cluster import terminable
     from orchestration.pipeline import run
     from orchestration.stages import chain_stages
 

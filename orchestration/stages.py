@@ -3,9 +3,7 @@
 dancers (without data) → preprocess → the training stages → evaluate → export → register → sample
 """
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hia.config import Config
@@ -17,7 +15,7 @@ from orchestration.chain.stage import DATA, ChainStage, StageRun
 from orchestration.contents import Contents
 from orchestration.input_stages import VIDEOS, Preprocessing, is_store, store_fingerprint, use_store, write_the_dancers
 from orchestration.training.checkpoints import CHECKPOINTS
-from orchestration.training.run import WEIGHTS, TrainingRun
+from orchestration.training.run import RAY_FOLDER, WEIGHTS, TrainingRun
 
 # To be raised whenever the same configuration and inputs would give another result.
 TRAINING_VERSION, EVALUATION_VERSION, EXPORT_VERSION, REGISTER_VERSION, SAMPLE_VERSION = 1, 1, 1, 1, 1
@@ -90,6 +88,7 @@ def _training(config: Config, stage: Stage, earlier: Sequence[str], contents: Co
         inputs=(DATA, *earlier),
         run=_trainer(stage, earlier),
         keeps=tuple(f"{WEIGHTS}/{part}.safetensors" for part in stage.trains),
+        drops=(CHECKPOINTS, RAY_FOLDER),
         progress_of=progress,
     )
 
@@ -160,24 +159,10 @@ def _export(run: StageRun) -> dict[str, float]:
 def _register(run: StageRun) -> dict[str, float]:
     from orchestration.register import register
 
-    # MLflow's registry looks for the model that a version is made of there, whatever its client was told.
-    with _environment(MLFLOW_TRACKING_URI=run.run.server.uri, MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false"):
-        return register(run)
+    return register(run)
 
 
 def _sample(run: StageRun) -> dict[str, float]:
     from orchestration.samples import sample
 
     return sample(run)
-
-
-@contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    """Environment variables for a while."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})

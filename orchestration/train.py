@@ -20,7 +20,7 @@ from hia.config import Config
 from hia.config_files import parse_config
 from orchestration.cluster import check_resources, worker_environment
 from orchestration.journal import JournalWriter, Metrics, read_new
-from orchestration.training.run import TrainingFailed, TrainingRun
+from orchestration.training.run import RAY_FOLDER, TrainingFailed, TrainingRun
 
 JOURNAL = "journal.jsonl"
 
@@ -55,7 +55,7 @@ def train_on_ray(run: TrainingRun, show: bool = True) -> dict[str, float]:
         ),
         run_config=RunConfig(
             name=f"{run.stage}-{run.fingerprint[:12] or 'run'}",
-            storage_path=str(run.path / "ray"),
+            storage_path=str(run.path / RAY_FOLDER),
             failure_config=FailureConfig(max_failures=training.most_failures),
             worker_runtime_env=worker_environment(),  # type: ignore[call-arg]
         ),

@@ -97,6 +97,7 @@ class Chain:
                 self.say(f"{position}: " + (why if found.action == "resume" else f"begins ({why})"))
                 run_id = self._work(found, inputs, folders, parent)
                 self.say(f"{position}: {_ending(folder)}")
+            folder.drop(stage)  # also after a reuse: the process that finished it may have ended before it came to this
             result = folder.result or {}
         executed = Executed(
             stage.name, found.action, folder.path, result.get("metrics", {}), result.get("seconds", 0.0), run_id

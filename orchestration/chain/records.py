@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 import socket
 import time
 import uuid
@@ -74,6 +75,11 @@ class StageFolder:
     def finish(self, metrics: Mapping[str, float], seconds: float) -> None:
         """Note that the stage is finished: the last thing that is written."""
         write_json(self.path / DONE, {"metrics": dict(metrics), "seconds": round(seconds, 3), "time": time.time()})
+
+    def drop(self, stage: ChainStage) -> None:
+        """Remove what a finished stage needs no more."""
+        for name in stage.drops:
+            shutil.rmtree(self.path / name, ignore_errors=True)
 
     @property
     def aside(self) -> Path:

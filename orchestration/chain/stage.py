@@ -53,7 +53,8 @@ class ChainStage:
 
     version: raised when the same input would give another result. reads: plain values, all that decides the result
     besides the inputs. inputs: names of earlier stages. run: does the work, returns what it measured.
-    keeps: names in the folder without which a finished stage is not taken as such.
+    keeps: names in the folder without which a finished stage is not taken as such. drops: names in the folder that only
+    an unfinished one needs, such as checkpoints.
     progress_of: how far an unfinished one is, in words, such as `step 300 of 1000`; empty for nowhere.
     output: fingerprint of the content that it hands on; None for its own. outdated: why a finished one must be brought
     up to date, such as `2 new videos`, or None. tracked: its result lies in the tracking server, and not in its folder.
@@ -66,6 +67,7 @@ class ChainStage:
     inputs: tuple[str, ...]
     run: Callable[[StageRun], dict[str, float]]
     keeps: tuple[str, ...] = ()
+    drops: tuple[str, ...] = ()
     progress_of: Callable[[Path], str] | None = None
     output: Callable[[Path], str] | None = None
     outdated: Callable[[Path, Mapping[str, Path]], str | None] | None = None

@@ -7,6 +7,8 @@ from hia.config import Config
 from hia.training.stages import Stage, Stages
 
 WEIGHTS = "weights"
+RAY_FOLDER = "ray"
+"""Ray Train's own notes, in the stage's folder."""
 SAMPLES = "samples"
 
 

@@ -90,7 +90,7 @@ def test_a_killing_changes_nothing(config, undisturbed, tmp_path, seed, moment):
     assert ours.keys() == undisturbed.keys()
     assert all(torch.equal(ours[name], undisturbed[name]) for name in ours)
     for stage in STAGES:
-        assert len(list((folder_of(storage, stage) / "checkpoints").glob("*"))) <= 2
+        assert not (folder_of(storage, stage) / "checkpoints").exists(), "a finished stage needs them no more"
     assert {run.info.status for run in _runs(storage)} == {"FINISHED"}
     for run in _runs(storage):
         steps = [metric.step for metric in _client(storage).get_metric_history(run.info.run_id, "loss")]

@@ -13,6 +13,7 @@ import pytest
 from hia.config import Config
 from orchestration.chain import Chain, ChainError, ChainStage, Executed, Plan, Selection, StageFailed, StageFolder
 from orchestration.chain.execution import ending
+from orchestration.journal import read_new
 from orchestration.tracking import Tracking, connect_tracking
 from tests.orchestration.toy_chain import toy_stages
 
@@ -112,15 +113,23 @@ def test_an_unfinished_stage_goes_on_where_it_was(toy: Toy) -> None:
     toy.fails("steps", "power cut")
     with pytest.raises(StageFailed):
         toy.run()
-    first = next((toy.folder / "runs" / "steps").glob("*/step_1"))
-    written = first.stat().st_mtime_ns
+    assert len(list((toy.folder / "runs" / "steps").glob("*/kept/step_*"))) == 4
     toy.works_again("steps")
     planned = toy.plan()
     assert actions(planned) == ["reuse", "resume", "run", "run"]
     assert "step 4 of 8" in why(planned, "steps")
-    executed = toy.run()
-    assert first.stat().st_mtime_ns == written
-    assert (folder_of(executed, "steps") / "result").read_text() == "48"
+    folder = folder_of(toy.run(), "steps")
+    assert (folder / "result").read_text() == "48"
+    told = [entry.step for entry in read_new(folder / "journal.jsonl", 0)[0] if "sum" in entry.values]
+    assert told == [1, 2, 3, 4, 5, 6, 7, 8], "each step was taken once"
+
+
+def test_what_only_an_unfinished_stage_needs_goes_when_it_has_finished(toy: Toy) -> None:
+    folder = folder_of(toy.run(), "steps")
+    assert not (folder / "kept").exists()
+    (folder / "kept").mkdir()  # as when the process was killed before it came to removing it
+    assert actions(toy.run()) == ["reuse"] * 4
+    assert not (folder / "kept").exists()
 
 
 def test_a_finished_stage_that_lost_a_file_runs_again(toy: Toy) -> None:

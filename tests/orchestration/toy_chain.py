@@ -3,8 +3,9 @@
 numbers → steps → report → listed
 
 `numbers` reads the file that preprocess.test_list names and hands on what is in it, sorted; `steps` goes through
-stages.spatial.iterations steps and keeps each; `report` adds up; `listed` has its result in the tracking server.
-A file `STAGE.fails` beside the numbers makes a stage fail with its text, `STAGE.waits` makes it wait while it is there.
+stages.spatial.iterations steps and keeps each until it has finished; `report` adds up; `listed` has its result in the
+tracking server. A file `STAGE.fails` beside the numbers makes a stage fail with its text, `STAGE.waits` makes it wait
+while it is there.
 """
 
 import hashlib
@@ -36,8 +37,9 @@ def toy_stages(config: Config, _contents: Contents | None = None) -> Sequence[Ch
 
     def steps(run: StageRun) -> dict[str, float]:
         add = sum(json.loads((run.inputs["numbers"] / "numbers.json").read_text()))
-        for step in range(len(list(run.folder.glob("step_*"))), iterations):
-            (run.folder / f"step_{step + 1}").write_text(str(add * (step + 1)))
+        (run.folder / "kept").mkdir(exist_ok=True)
+        for step in range(len(list(run.folder.glob("kept/step_*"))), iterations):
+            (run.folder / "kept" / f"step_{step + 1}").write_text(str(add * (step + 1)))
             run.journal.metrics(step + 1, {"sum": float(add * (step + 1))})
             if step + 1 == iterations // 2:
                 _misbehave(source, "steps")
@@ -62,7 +64,8 @@ def toy_stages(config: Config, _contents: Contents | None = None) -> Sequence[Ch
             ("numbers",),
             steps,
             ("result",),
-            progress_of=lambda folder: f"step {len(list(folder.glob('step_*')))} of {iterations}",
+            drops=("kept",),
+            progress_of=lambda folder: f"step {len(list(folder.glob('kept/step_*')))} of {iterations}",
         ),
         _stage(
             "report",
