@@ -1,5 +1,6 @@
 PYTHON ?= python3
 VENV ?= .venv
+PRESET ?= quickstart
 # Installed first and by exact version: any other choice lets pip replace it by a build for another device.
 TORCH ?= torch==2.13.0
 
@@ -25,8 +26,8 @@ lint: setup  ## ruff: errors, imports, format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-quickstart: setup  ## the main job on a laptop: DATA=folder for your own videos, ARGS=... for more options
-	$(BIN)/python orchestration/run_all.py --preset quickstart $(if $(DATA),--data "$(DATA)") $(ARGS)
+quickstart: setup  ## the main job on a laptop: DATA=folder for your own videos, PRESET=laptop, ARGS=... for more options
+	$(BIN)/python orchestration/run_all.py --preset "$(PRESET)" $(if $(DATA),--data "$(DATA)") $(ARGS)
 
 types: setup  ## mypy over the packages
 	$(BIN)/mypy

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hia.config import Config
 
-PRESETS = ("quickstart", "small", "paper")
+PRESETS = ("quickstart", "laptop", "small", "paper")
 
 
 class ConfigError(ValueError):

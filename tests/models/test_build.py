@@ -47,7 +47,7 @@ def test_the_paper_preset_has_the_sizes_of_stable_diffusion():
     assert sum(p.numel() for p in animator.part("appearance_encoder")) / 1e6 == pytest.approx(857.1, abs=0.05)
 
 
-@pytest.mark.parametrize("preset", ["quickstart", "small"])
+@pytest.mark.parametrize("preset", ["quickstart", "laptop", "small"])
 def test_the_other_presets_build(preset):
     with torch.device("meta"):
         animator, _ = build_animator(load_config(preset, ["pretrained.model=null"]), motion=True)
