@@ -34,7 +34,7 @@ from hia.training.stages import SPATIAL, Stage
 from hia.training.step import Batch, training_loss
 
 SEED = 1201
-STEPS = 2000
+STEPS = 4600
 HALF_SIZE_STEPS = 1000
 """First steps, all at half size: four times as many samples in the same time."""
 HALF_SIZE_EVERY = 6
