@@ -178,6 +178,8 @@ def test_a_store_without_clips_to_train_on_is_refused(place: Path, capsys: pytes
 def test_an_interrupted_run_ends_with_130_and_leaves_no_run_running(
     place: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals
 ) -> None:
+    if number == signal.SIGINT:  # which a shell makes its background jobs ignore, the tests among them
+        signal.signal(number, signal.default_int_handler)
     (place / "steps.waits").touch()
     thread = threading.Thread(target=lambda: (wait_for(place / "steps.reached"), os.kill(os.getpid(), number)))
     thread.start()
