@@ -20,7 +20,7 @@ from hia.evaluation.networks.i3d import NUM_CLASSES, InceptionI3d, Variant
 from hia.evaluation.networks.inception import FidInception
 from hia.evaluation.networks.resnet3d import ResNet3d
 from hia.evaluation.squares import BLACK, clip_starts, filled_up, pad_square, scaled
-from hia.evaluation.weights import OFFICIAL, Network, Provenance, official_state, state_of_file
+from hia.evaluation.weights import Network, Provenance, official_state, state_of_file
 from hia.images import Frame
 from hia.weights import load_strict
 
@@ -119,7 +119,7 @@ class ClipExtractor(NetworkExtractor):
 
 
 class SegmentExtractor(NetworkExtractor):
-    """FID-VID: every clip is a row; a whole video is the mean over its segments of 16 frames, the last one filled up."""
+    """FID-VID: every clip is a row; a whole video the mean over its segments of 16 frames, the last one filled up."""
 
     def _inputs(self, frames: Frame, cutting: Cutting) -> Iterator[Tensor]:
         if cutting.stride is None:
@@ -187,8 +187,3 @@ def load_extractor(
     load_strict(module, state, " and ".join(provenance.files))
     named = Provenance(provenance.network, provenance.files, provenance.known, kind.variant or "")
     return kind.extractor(metric, module.to(device), kind.dimension, named)
-
-
-def needed_network(metric: Distance) -> str:
-    """What the literature calls the metric that needs this network, for messages."""
-    return OFFICIAL[_KINDS[metric].network].metric

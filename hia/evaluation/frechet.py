@@ -21,7 +21,7 @@ SYMMETRY = 1e-8
 
 
 class FewSamples(UserWarning):
-    """There are no more rows than dimensions: the distance is biased upwards, and only equal numbers can be compared."""
+    """There are no more rows than dimensions: the distance is biased upwards; only equal numbers can be compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +94,8 @@ class FeatureStatistics:
         count, dimension = min(self.count, other.count), len(self.mean)
         if count <= dimension:
             warnings.warn(
-                f"a Fréchet distance of {count} features with {dimension} dimensions is biased upwards: compare it only "
-                "with those of equally many, or use more videos",
+                f"a Fréchet distance of {count} features with {dimension} dimensions is biased upwards: compare it "
+                "only with those of equally many, or use more videos",
                 FewSamples,
                 stacklevel=2,
             )
@@ -159,4 +159,4 @@ def _kernel(one: Features, other: Features) -> NDArray[np.float64]:
 
 def _triangle(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """As many rows as columns, or fewer, with the same product rowsᵀ·rows."""
-    return np.linalg.qr(rows, mode="r") if len(rows) > rows.shape[1] else rows
+    return np.asarray(np.linalg.qr(rows, mode="r")) if len(rows) > rows.shape[1] else rows

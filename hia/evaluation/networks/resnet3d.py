@@ -1,4 +1,4 @@
-"""3D ResNet-50 (Hara et al., "Can Spatiotemporal 3D CNNs Retrace the History of 2D CNNs?", 2018), as FID-VID uses it."""
+"""The 3D ResNet-50 of FID-VID (Hara et al., "Can Spatiotemporal 3D CNNs Retrace the History of 2D CNNs?", 2018)."""
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,9 +21,8 @@ class ResNet3d(FrozenModule):
         for number, (blocks, width) in enumerate(zip(BLOCKS, WIDTHS, strict=True), start=1):
             first = Bottleneck(before, width, stride=1 if number == 1 else 2, reshapes=True)
             before = width * EXPANSION
-            self.add_module(
-                f"layer{number}", nn.Sequential(first, *(Bottleneck(before, width) for _ in range(1, blocks)))
-            )
+            others = [Bottleneck(before, width) for _ in range(1, blocks)]
+            self.add_module(f"layer{number}", nn.Sequential(first, *others))
         # The classes are not used, but tell the published network from those trained on other data.
         self.fc = nn.Linear(before, NUM_CLASSES)
         self.freeze()

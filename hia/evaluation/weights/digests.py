@@ -17,7 +17,7 @@ def sha256_of(file: Path) -> str:
 
 
 def require_digest(file: Path, expected: str) -> None:
-    """Raises AlteredWeights unless the file has the digest, e.g. `sha256 4c06…` (or its first digits), `git blob a867…`."""
+    """Raises AlteredWeights unless the file has this digest: `sha256 4c06…`, or its beginning, or `git blob a867…`."""
     kind, _, wanted = expected.rpartition(" ")
     found = sha256_of(file) if kind == SHA256 else _git_blob_of(file)
     if not found.startswith(wanted):

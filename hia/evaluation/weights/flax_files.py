@@ -1,4 +1,4 @@
-"""Reading the weights that Python packages carry as pickles of numpy arrays in Flax's layout, without running any code."""
+"""Weights that Python packages carry as pickles of numpy arrays in Flax's layout, read without running any code."""
 
 import pickle
 from collections.abc import Iterator, Mapping
