@@ -18,6 +18,7 @@ Features = NDArray[np.floating]
 # A distance may come out below zero by rounding; by more than this share of the variances, something is wrong.
 ROUNDING = 1e-6
 SYMMETRY = 1e-8
+KERNEL_ROWS = 1024
 
 
 class FewSamples(UserWarning):
@@ -140,9 +141,8 @@ def kernel_distance(features_a: Features, features_b: Features) -> float:
         raise ValueError(
             f"features of {features_a.shape[1]} and of {features_b.shape[1]} dimensions cannot be compared"
         )
-    within = [_kernel(one, one) for one in (features_a, features_b)]
-    means = [(kernel.sum() - np.trace(kernel)) / (len(kernel) * (len(kernel) - 1)) for kernel in within]
-    return float(sum(means) - 2 * _kernel(features_a, features_b).mean())
+    across = _kernel_sum(features_a, features_b) / (len(features_a) * len(features_b))
+    return _mean_within(features_a) + _mean_within(features_b) - 2 * across
 
 
 def require_finite(features: Features, name: str) -> None:
@@ -153,8 +153,18 @@ def require_finite(features: Features, name: str) -> None:
         raise ValueError(f"{name} must be finite: row {bad[0]} of {len(features)} is not (and {len(bad) - 1} others)")
 
 
-def _kernel(one: Features, other: Features) -> NDArray[np.float64]:
-    return (one.astype(np.float64) @ other.astype(np.float64).T / one.shape[1] + 1) ** 3
+def _mean_within(features: Features) -> float:
+    """The kernel's mean over all pairs of different rows."""
+    with_themselves = ((features.astype(np.float64) ** 2).sum(axis=1) / features.shape[1] + 1) ** 3
+    count = len(features)
+    return (_kernel_sum(features, features) - float(with_themselves.sum())) / (count * (count - 1))
+
+
+def _kernel_sum(one: Features, other: Features) -> float:
+    """The kernel's sum over all pairs; in blocks, for there are as many values as pairs."""
+    other = other.astype(np.float64)
+    blocks = (one[first : first + KERNEL_ROWS].astype(np.float64) for first in range(0, len(one), KERNEL_ROWS))
+    return float(sum(((block @ other.T / one.shape[1] + 1) ** 3).sum() for block in blocks))
 
 
 def _triangle(rows: NDArray[np.float64]) -> NDArray[np.float64]:
