@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 LEAST_PAIRS = 3
 
@@ -19,6 +19,7 @@ def sharpness_agreement(generated: NDArray[np.floating], asked: NDArray[np.float
     made, wanted = np.log1p(np.asarray(generated, np.float64)), np.log1p(np.asarray(asked, np.float64))
     figures = {"hand_sharpness_log_ratio": float(np.median(made - wanted))}
     if len(made) >= LEAST_PAIRS and np.ptp(made) > 0 and np.ptp(wanted) > 0:
-        figures["hand_sharpness_spearman"] = float(spearmanr(made, wanted).statistic)
+        # As Spearman's is defined; many times faster than `spearmanr`, which works out a p-value, too.
+        figures["hand_sharpness_spearman"] = float(np.corrcoef(rankdata(made), rankdata(wanted))[0, 1])
         figures["hand_sharpness_pearson"] = float(np.corrcoef(made, wanted)[0, 1])
     return figures

@@ -3,19 +3,16 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hia.evaluation.agreement import sharpness_agreement
-from hia.evaluation.bootstrap import CONFIDENCE, bootstrap, weighted_mean
+from hia.evaluation.bootstrap import CONFIDENCE, Numbers, bootstrap_all, weighted_mean
 from hia.evaluation.frechet import FewSamples, frechet_distance, kernel_distance
 from hia.evaluation.measures import SHARPNESS
 from hia.evaluation.scores import Features, VideoScores
 
 FID, KID = "fid", "kid"
-Numbers = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,9 @@ def summarise(scores: Sequence[VideoScores], resampling: Resampling = Resampling
     left_out = _left_out(scores)
     pooled_names = {name for one in scores for name in _agreement_names(one)}
     figure_names = dict.fromkeys(name for one in scores for name in one.figures if name not in pooled_names)
-    figures = {name: _mean(name, scores, resampling) for name in figure_names}
+    figures: dict[str, Aggregate] = {}
+    for name in figure_names:
+        figures |= _mean(name, scores, resampling)
     for key in dict.fromkeys(key for one in scores for key in one.features):
         if key == SHARPNESS:
             figures |= _agreement(scores, resampling)
@@ -96,64 +95,62 @@ def _left_out(scores: Sequence[VideoScores]) -> dict[str, str]:
     }
 
 
-def _mean(name: str, scores: Sequence[VideoScores], resampling: Resampling) -> Aggregate:
+def _mean(name: str, scores: Sequence[VideoScores], resampling: Resampling) -> dict[str, Aggregate]:
     figures = [one.figures[name] for one in scores if name in one.figures]
     values = np.array([figure.value for figure in figures])
     counts = np.array([figure.count for figure in figures])
 
-    def pooled(numbers: Numbers) -> float:
-        return weighted_mean(values[numbers], counts[numbers])
+    def pooled(numbers: Numbers) -> dict[str, float]:
+        return {name: weighted_mean(values[numbers], counts[numbers])}
 
-    everything = pooled(np.arange(len(figures)))
+    value = pooled(np.arange(len(figures)))[name]
     spread = float(values.std(ddof=1)) if len(values) > 1 else None
-    return _with_interval(
-        Aggregate(everything, len(figures), int(counts.sum()), spread=spread), pooled, resampling, resampling.draws
-    )
+    figure = Aggregate(value, len(figures), int(counts.sum()), spread=spread)
+    return _with_intervals({name: figure}, pooled, resampling, resampling.draws)
 
 
 def _agreement(scores: Sequence[VideoScores], resampling: Resampling) -> dict[str, Aggregate]:
     """Agreement over the hands of all videos together: correlations cannot be averaged."""
     pairs = [one.features[SHARPNESS] for one in scores if SHARPNESS in one.features]
 
-    def of(name: str, numbers: Numbers) -> float:
+    def of(numbers: Numbers) -> dict[str, float]:
         made, true = _joined(pairs, numbers)
-        return sharpness_agreement(made[:, 0], true[:, 0]).get(name, np.nan)
+        return sharpness_agreement(made[:, 0], true[:, 0])
 
-    made, true = _joined(pairs, np.arange(len(pairs)))
-    return {
-        name: _with_interval(Aggregate(value, len(pairs), len(true)), partial(of, name), resampling, resampling.draws)
-        for name, value in sharpness_agreement(made[:, 0], true[:, 0]).items()
-    }
+    everything = np.arange(len(pairs))
+    hands = sum(len(pair.real) for pair in pairs)
+    figures = {name: Aggregate(value, len(pairs), hands) for name, value in of(everything).items()}
+    return _with_intervals(figures, of, resampling, resampling.draws)
 
 
 def _distances(key: str, scores: Sequence[VideoScores], resampling: Resampling) -> dict[str, Aggregate]:
     rows = [one.features[key] for one in scores]
     measures: dict[str, Callable[..., float]] = {key: frechet_distance} | ({KID: kernel_distance} if key == FID else {})
+
+    def of(numbers: Numbers) -> dict[str, float]:
+        with warnings.catch_warnings():
+            # Said once, for all videos, is enough.
+            warnings.simplefilter("ignore", FewSamples)
+            return {name: measure(*_joined(rows, numbers)) for name, measure in measures.items()}
+
     made, true = _joined(rows, np.arange(len(rows)))
-    dimension = made.shape[1]
-    fewest = min(len(made), len(true))
-    bare = Aggregate(0.0, len(rows), fewest, dimension=dimension, rank_deficient=fewest <= dimension)
-    found = {}
-    for name, measure in measures.items():
-
-        def of(numbers: Numbers, measure: Callable[..., float] = measure) -> float:
-            with warnings.catch_warnings():
-                # Said once, for all videos, is enough.
-                warnings.simplefilter("ignore", FewSamples)
-                return measure(*_joined(rows, numbers))
-
-        everything = replace(bare, value=measure(made, true))
-        found[name] = _with_interval(everything, of, resampling, resampling.distance_draws)
-    return found
+    fewest, dimension = min(len(made), len(true)), made.shape[1]
+    figures = {
+        name: Aggregate(measure(made, true), len(rows), fewest, dimension=dimension, rank_deficient=fewest <= dimension)
+        for name, measure in measures.items()
+    }
+    return _with_intervals(figures, of, resampling, resampling.distance_draws)
 
 
-def _with_interval(
-    aggregate: Aggregate, statistic: Callable[[Numbers], float], resampling: Resampling, draws: int
-) -> Aggregate:
-    if draws == 0:
-        return aggregate
-    interval = bootstrap(statistic, aggregate.videos, draws, resampling.seed, resampling.confidence)
-    return aggregate if interval is None else replace(aggregate, low=interval[0], high=interval[1])
+def _with_intervals(
+    figures: dict[str, Aggregate], statistics: Callable[[Numbers], dict[str, float]], resampling: Resampling, draws: int
+) -> dict[str, Aggregate]:
+    if draws == 0 or not figures:
+        return figures
+    videos = next(iter(figures.values())).videos
+    found = bootstrap_all(statistics, videos, draws, resampling.seed, resampling.confidence)
+    intervals = {name: found.get(name, (None, None)) for name in figures}
+    return {name: replace(figure, low=intervals[name][0], high=intervals[name][1]) for name, figure in figures.items()}
 
 
 def _joined(parts: Sequence[Features], numbers: Numbers) -> Features:
