@@ -43,16 +43,20 @@ class Identity:
         """`csim` with InsightFace's own ArcFace, which the literature means, else `cosine[network]`."""
         return "csim" if self.provenance.known else f"cosine[{self.provenance.network}]"
 
-    def __call__(self, reference: Frame, generated: Frame, keypoints: KeypointSequence) -> NDArray[np.float64]:
+    def __call__(
+        self, reference: Frame, generated: Frame, keypoints: KeypointSequence, first_frame: int = 0
+    ) -> NDArray[np.float64]:
         """Cosines [K] of the generated faces, where the true ones are usable, and the true video's first usable face.
 
-        Frames uint8 [N, H, W, 3]; keypoints of the true video, by which both are aligned. K is 0 when none is usable.
+        Frames uint8 [N, H, W, 3]; keypoints of the true video, by which both are aligned. Generated frames before
+        `first_frame` do not count. K is 0 when none is usable.
         """
-        places = usable_faces(keypoints)
+        found = usable_faces(keypoints)
+        places = {index: points for index, points in found.items() if index >= first_frame}
         if not places:
             return np.zeros(0)
-        first = min(places)
-        wanted = self._embeddings(reference[[first]], [places[first]])
+        first = min(found)
+        wanted = self._embeddings(reference[[first]], [found[first]])
         made = self._embeddings(generated[list(places)], list(places.values()))
         return (made @ wanted.T)[:, 0].double().numpy()
 

@@ -12,7 +12,7 @@ from hia.evaluation.identity import Identity
 from hia.evaluation.image import IDENTICAL_PSNR, MEASURES
 from hia.evaluation.perceptual import PerceptualDistance
 from hia.evaluation.regions import region_values, sharpness_pairs
-from hia.evaluation.scores import Features, Figure, VideoPair
+from hia.evaluation.scores import Features, Figure, Rows, VideoPair
 from hia.evaluation.temporal import dtssd, flicker, warping_error
 
 SHARPNESS = "hand_sharpness"
@@ -30,22 +30,35 @@ def perceptual(distance: PerceptualDistance, pair: VideoPair) -> Figures:
     return {distance.key: _mean(distance(pair.real, pair.generated))}
 
 
-def identity(cosine: Identity, pair: VideoPair) -> Figures:
-    """The mean over frames with a usable face, and the share of such frames."""
+def identity(cosine: Identity, pair: VideoPair, first_frame: int = 0) -> Figures:
+    """The mean over frames with a usable face, and the share of such frames; those before the first do not count."""
     if pair.keypoints is None:
         raise Absent("there are no keypoints")
-    cosines = cosine(pair.real, pair.generated, pair.keypoints)
+    cosines = cosine(pair.real, pair.generated, pair.keypoints, first_frame)
     if len(cosines) == 0:
         raise Absent("no face is large enough and seen from the front")
-    return {cosine.key: _mean(cosines), "usable_faces": Figure(len(cosines) / len(pair), len(pair))}
+    counted = len(pair) - first_frame
+    return {cosine.key: _mean(cosines), "usable_faces": Figure(len(cosines) / counted, counted)}
 
 
-def distance_features(extractor: NetworkExtractor, pair: VideoPair, cutting: Cutting) -> Features:
-    """Rows of both videos, for a Fréchet distance over all videos."""
+def distance_features(
+    extractor: NetworkExtractor, pair: VideoPair, cutting: Cutting, true: Rows | None = None
+) -> Features:
+    """Rows of both videos, for a Fréchet distance over all videos. true: those of the true one, if they are known.
+
+    Raises ValueError when these are not as many as the generated video has.
+    """
     made = extractor(pair.generated, cutting, "the generated video")
     if len(made) == 0:
         raise Absent(f"{len(pair)} frames are less than a clip of {CLIP_LENGTH}")
-    return Features(made, extractor(pair.real, cutting, "the true video"))
+    if true is None:
+        true = extractor(pair.real, cutting, "the true video")
+    if true.shape != made.shape:
+        raise ValueError(
+            f"known {extractor.key} features of the true video are {list(true.shape)}, those of the generated one "
+            f"{list(made.shape)}: they are of another video, or were cut otherwise"
+        )
+    return Features(made, true)
 
 
 def sharpness_features(pair: VideoPair) -> Features:

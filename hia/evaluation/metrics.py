@@ -10,17 +10,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hia.evaluation import measures
 from hia.evaluation.extractors import Cutting, Distance, NetworkExtractor, load_extractor
 from hia.evaluation.identity import Identity, load_identity
 from hia.evaluation.measures import SHARPNESS, WITHOUT_NETWORK, Absent, Figures, Network
 from hia.evaluation.perceptual import Perceptual, PerceptualDistance, load_perceptual
-from hia.evaluation.scores import Features, VideoPair, VideoScores
+from hia.evaluation.scores import Features, Rows, VideoPair, VideoScores
 from hia.evaluation.weights import UnknownWeights
-from hia.images import Frame
 from hia.weights import MissingWeights
 
 IDENTITY = "csim"
@@ -57,15 +53,19 @@ class Metrics:
     skipped: Mapping[str, str] = field(default_factory=dict)
     measuring: Measuring = Measuring()
 
-    def score(self, pair: VideoPair) -> VideoScores:
-        """Measure one video. Raises ValueError, with its name, e.g. for features that are not finite."""
+    def score(self, pair: VideoPair, true_features: Mapping[str, Rows] = MappingProxyType({})) -> VideoScores:
+        """Measure one video. Raises ValueError, with its name, e.g. for features that are not finite.
+
+        true_features: rows of the true video by key, as earlier scores of it have them (`features[key].real`), so that
+        they need not be worked out again for every model.
+        """
         counted = pair.from_frame(self.measuring.first_frame)
         figures: Figures = {}
         features: dict[str, Features] = {}
         left_out: dict[str, str] = {}
         for name in self.names:
             try:
-                found = self._measured(name, counted)
+                found = self._measured(name, pair, counted, true_features)
             except Absent as reason:
                 left_out[self.key(name)] = str(reason)
             except ValueError as error:
@@ -82,25 +82,24 @@ class Metrics:
         """The name under which results of a metric go, which says so when its weights are not the official ones."""
         return self.networks[name].key if name in self.networks else name
 
-    def features(self, name: str, frames: Frame, video: str) -> NDArray[np.float32]:
-        """Rows of one side alone, e.g. of the truth, which several models share. Raises KeyError for other metrics."""
-        extractor = {key: one for key, one in self.networks.items() if isinstance(one, NetworkExtractor)}[name]
-        return extractor(frames[self.measuring.first_frame :], self.measuring.cutting, f"video {video}")
-
     def provenance(self) -> dict[str, Any]:
         """For the record, in plain values: how it was measured, with which weights, and what was skipped."""
         networks = {network.key: asdict(network.provenance) for network in self.networks.values()}
         return {"measuring": asdict(self.measuring), "networks": networks, "skipped": dict(self.skipped)}
 
-    def _measured(self, name: str, pair: VideoPair) -> Figures | Features:
+    def _measured(
+        self, name: str, whole: VideoPair, counted: VideoPair, true_features: Mapping[str, Rows]
+    ) -> Figures | Features:
         network = self.networks.get(name)
         if isinstance(network, NetworkExtractor):
-            return measures.distance_features(network, pair, self.measuring.cutting)
+            known = true_features.get(network.key)
+            return measures.distance_features(network, counted, self.measuring.cutting, known)
         if isinstance(network, PerceptualDistance):
-            return measures.perceptual(network, pair)
+            return measures.perceptual(network, counted)
         if isinstance(network, Identity):
-            return measures.identity(network, pair)
-        return measures.sharpness_features(pair) if name == SHARPNESS else WITHOUT_NETWORK[name](pair)
+            # The reference's own face is that of the first frame, even if this frame does not count.
+            return measures.identity(network, whole, self.measuring.first_frame)
+        return measures.sharpness_features(counted) if name == SHARPNESS else WITHOUT_NETWORK[name](counted)
 
 
 def load_metrics(

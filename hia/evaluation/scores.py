@@ -12,6 +12,8 @@ from hia.evaluation.regions import Regions
 from hia.images import Frame
 from hia.pose.keypoints import KeypointSequence
 
+Rows = NDArray[np.floating]
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -24,8 +26,8 @@ class Figure:
 class Features(NamedTuple):
     """What is compared only over all videos together: rows float [N, d] of the generated and [M, d] of the true one."""
 
-    generated: NDArray[np.floating]
-    real: NDArray[np.floating]
+    generated: Rows
+    real: Rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -116,14 +116,23 @@ def test_a_video_that_equals_the_truth_is_perfect(pair):
     assert scores.figures["warping_error"] == scores.figures["warping_error_real"]
 
 
+@pytest.mark.slow
 def test_real_weights_give_lpips_and_features_for_fvd(pair, weights):
     metrics = load_metrics(["lpips_alex", "fvd"])
     scores = metrics.score(pair)
     assert 0 < scores.flat()["lpips_alex"] < 1
     assert {key: rows.real.shape for key, rows in scores.features.items()} == {"fvd": (1, 400)}
     assert np.abs(scores.features["fvd"].real - scores.features["fvd"].generated).max() > 0.01
-    alone = metrics.features("fvd", pair.real, "dancer")
-    np.testing.assert_array_equal(alone, scores.features["fvd"].real)
+
+
+def test_features_of_the_truth_can_be_used_again_but_not_for_another_video(pair, weights):
+    known = np.full((1, 400), 3, np.float32)
+    metrics = load_metrics(["fvd"])
+    scores = metrics.score(pair, {"fvd": known})
+    np.testing.assert_array_equal(scores.features["fvd"].real, known)
+    assert np.abs(scores.features["fvd"].generated - known).max() > 0.01
+    with pytest.raises(ValueError, match=r"video dancer: known fvd features of the true video are \[2, 400\]"):
+        metrics.score(pair, {"fvd": np.concatenate([known, known])})
 
 
 def test_frames_before_the_first_that_counts_are_left_out_of_everything(pair):
@@ -225,6 +234,7 @@ def own_weights(folder: Path) -> dict[str, Path]:
     return files
 
 
+@pytest.mark.slow
 def test_no_number_of_other_weights_goes_by_a_published_name(pair, sample_data, tmp_path):
     files = own_weights(tmp_path) | {"csim": str(sample_data / "weights" / "mobilefacenet.safetensors")}
     scores = load_metrics(["l1"], files).score(pair)

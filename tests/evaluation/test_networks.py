@@ -59,6 +59,7 @@ def test_lpips_is_the_graph_of_its_package(trunk, expected):
     assert distances.tolist() == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variant", "frames", "expected"),
     [

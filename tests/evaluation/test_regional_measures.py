@@ -179,6 +179,12 @@ def test_frames_without_a_usable_face_are_left_out_and_the_first_usable_one_is_t
     assert identity(frames, frames, replace(keypoints, scores=np.zeros_like(scores))).shape == (0,)
 
 
+def test_the_first_frame_is_the_reference_even_if_it_does_not_count(sample_data, identity):
+    frames, keypoints = person(sample_data, "sign_woman_home")
+    whole = identity(frames, frames, keypoints)
+    np.testing.assert_allclose(identity(frames, frames, keypoints, first_frame=1), whole[1:], atol=1e-5)
+
+
 def test_csim_is_only_insightfaces_own(sample_data, identity, tmp_path, monkeypatch):
     assert identity.key == "cosine[mobilefacenet]"
     monkeypatch.setenv("HIA_WEIGHTS", str(tmp_path))
