@@ -61,11 +61,12 @@ MEASURES: Mapping[str, Callable[[Frame, Frame], NDArray[np.float64]]] = MappingP
 
 def _of_each_frame(measure: FrameMeasure, reference: Frame, generated: Frame) -> NDArray[np.float64]:
     """One frame at a time: in float64, a clip would take eight times its memory."""
-    _check(reference, generated)
+    require_comparable(reference, generated)
     return np.array([measure(*frames) for frames in zip(reference, generated, strict=True)], np.float64)
 
 
-def _check(reference: Frame, generated: Frame) -> None:
+def require_comparable(reference: Frame, generated: Frame) -> None:
+    """Raises ValueError unless both are frames, uint8 [N, H, W, 3] with N at least 1, of one number and size."""
     for name, frames in {"reference": reference, "generated": generated}.items():
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or frames.size == 0:
             raise ValueError(

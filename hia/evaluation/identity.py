@@ -1,0 +1,99 @@
+"""Whether the person stays the same: cosines of face embeddings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hia.conditions.regions import face_box, face_is_usable, five_points
+from hia.evaluation.weights import AlteredWeights, Provenance
+from hia.evaluation.weights.digests import sha256_of
+from hia.images import Frame, to_tensor
+from hia.models.face import FaceEmbedder, load_face_embedder
+from hia.models.face.embedder import KNOWN_WEIGHTS
+from hia.pose.keypoints import KeypointSequence
+from hia.weights import find_weights
+
+Points = NDArray[np.float32]
+
+# InsightFace's recognition networks, by the SHA-256 of their files.
+ARCFACE: Mapping[str, str] = MappingProxyType(
+    {
+        "w600k_r50.onnx": "4c06341c33c2ca1f86781dab0e829f88ad5b64be9fba56e56bc9ebdefc619e43",
+        "glintr100.onnx": "4ab1d6435d639628a6f3e5008dd4f929edf4c4124b1a7169e1048f9fef534cdf",
+    }
+)
+BATCH = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Identity:
+    """Cosine similarity of faces with a face embedder."""
+
+    embedder: FaceEmbedder
+    provenance: Provenance
+
+    @property
+    def key(self) -> str:
+        """`csim` with InsightFace's own ArcFace, which the literature means, else `cosine[network]`."""
+        return "csim" if self.provenance.known else f"cosine[{self.provenance.network}]"
+
+    def __call__(
+        self, reference: Frame, generated: Frame, keypoints: KeypointSequence, first_frame: int = 0
+    ) -> NDArray[np.float64]:
+        """Cosines [K] of the generated faces, where the true ones are usable, and the true video's first usable face.
+
+        Frames uint8 [N, H, W, 3]; keypoints of the true video, by which both are aligned. Generated frames before
+        `first_frame` do not count. K is 0 when none is usable.
+        """
+        found = usable_faces(keypoints)
+        places = {index: points for index, points in found.items() if index >= first_frame}
+        if not places:
+            return np.zeros(0)
+        first = min(found)
+        wanted = self._embeddings(reference[[first]], [found[first]])
+        made = self._embeddings(generated[list(places)], list(places.values()))
+        return (made @ wanted.T)[:, 0].double().numpy()
+
+    @torch.no_grad()
+    def _embeddings(self, frames: Frame, points: list[Points]) -> Tensor:
+        device = next(self.embedder.parameters()).device
+        found = []
+        for first in range(0, len(frames), BATCH):
+            images = to_tensor(frames[first : first + BATCH]).to(device)
+            found.append(self.embedder(images, torch.from_numpy(np.stack(points[first : first + BATCH])).to(device)))
+        return torch.cat(found).cpu()
+
+
+def usable_faces(keypoints: KeypointSequence) -> dict[int, Points]:
+    """Five points [5, 2] by frame, of the frames whose face is large enough and seen from the front enough."""
+    found = {}
+    for index, (person, scores) in enumerate(zip(keypoints.keypoints, keypoints.scores, strict=True)):
+        points = five_points(person, scores)
+        box = face_box(person, scores, keypoints.width, keypoints.height)
+        if points is not None and face_is_usable(points, box, keypoints.width):
+            found[index] = points
+    return found
+
+
+def load_identity(name_or_path: str = "arcface", device: str = "cpu") -> Identity:
+    """With `arcface`, `mobilefacenet`, or the weights of a file, as `load_face_embedder` finds them.
+
+    Raises what that does, and AlteredWeights when InsightFace's files were found by name, but are not theirs.
+    """
+    names, hint = KNOWN_WEIGHTS.get(name_or_path, ((name_or_path,), "give the path of a weight file"))
+    file = find_weights(*names, hint=hint)
+    digest = sha256_of(file)
+    known = digest in ARCFACE.values()
+    if name_or_path == "arcface" and not known:
+        raise AlteredWeights(
+            f"{file} is not InsightFace's file: expected sha256 {ARCFACE[Path(file).name]}, found {digest}. Delete it "
+            f"and get it again: {hint}. Numbers of other weights are not called csim: give such a file explicitly"
+        )
+    embedder = load_face_embedder(str(file)).to(device)
+    return Identity(embedder, Provenance(embedder.name, {str(file): digest}, known))
