@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hia.termination import terminable
-
 if TYPE_CHECKING:  # what takes seconds to import comes after the options have been read
     from orchestration.pipeline import StagesOf
 
@@ -25,6 +23,7 @@ def main(arguments: Sequence[str] | None = None, stages_of: "StagesOf | None" = 
     The last line on stderr says why. stages_of: the chain of a configuration, instead of the project's own.
     """
     parsed = _parser().parse_args(arguments)
+    from hia.termination import terminable
     from orchestration.chain.execution import reason
     from orchestration.pipeline import run
     from orchestration.stages import chain_stages

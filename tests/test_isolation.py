@@ -25,3 +25,11 @@ def test_the_method_imports_no_cluster_tracker_or_torchvision():
     files = [file for file in package.rglob("*.py") if file.relative_to(package) != SERVED]
     assert len(files) > 20
     assert {str(file): found for file in files if (found := imported_packages(file) & FORBIDDEN)} == {}
+
+
+def test_the_main_job_imports_our_packages_only_once_they_can_be_found():
+    """Beside the script, that is: where they are not installed, or another copy of them is."""
+    script = ast.parse((Path(__file__).parents[1] / "orchestration" / "run_all.py").read_text(encoding="utf-8"))
+    at_once = [node for node in script.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {getattr(node, "module", None) or node.names[0].name for node in at_once}
+    assert not {name.split(".")[0] for name in names} & {"hia", "orchestration"}
