@@ -107,7 +107,11 @@ class PretrainedConfig:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class ScheduleConfig:
-    """Noise schedule with the shifted SNR; `gamma: null` means 512·512 / (width·height), at most 1."""
+    """Noise schedule with the shifted SNR; `gamma: null` means 512·512 / (width·height), at most 1.
+
+    gamma 1 is the default schedule. zero_terminal_snr: rescaled so that the last timestep is pure noise, as
+    AnimateAnyone's and Champ's code have it; for v_prediction.
+    """
 
     gamma: float | None = None
     prediction_type: Literal["epsilon", "v_prediction"] = "epsilon"
@@ -115,6 +119,7 @@ class ScheduleConfig:
     beta_start: float = 0.00085
     beta_end: float = 0.012
     beta_schedule: Literal["linear", "scaled_linear"] = "linear"
+    zero_terminal_snr: bool = False
 
     def __post_init__(self) -> None:
         if self.gamma is not None and not 0 < self.gamma <= 1:
@@ -125,6 +130,11 @@ class ScheduleConfig:
             )
         if self.num_train_timesteps < 1:
             raise ValueError(f"num_train_timesteps must be at least 1, not {self.num_train_timesteps}")
+        if self.zero_terminal_snr and (self.prediction_type == "epsilon" or self.num_train_timesteps < 2):
+            raise ValueError(
+                "zero_terminal_snr needs prediction_type v_prediction and several timesteps, not "
+                f"{self.prediction_type} and {self.num_train_timesteps}: from pure noise, ε says nothing of the image"
+            )
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)

@@ -77,6 +77,7 @@ def test_a_configuration_cannot_be_changed():
         ("seed=-1", ["seed = -1"]),
         ("schedule.num_train_timesteps=500", ["stages.spatial.timesteps", "1000", "500"]),
         ("schedule.beta_start=0.5", ["schedule", "beta_start"]),
+        ("schedule.zero_terminal_snr=true", ["schedule", "zero_terminal_snr", "v_prediction", "epsilon"]),
         ("sampling.steps=2000", ["sampling.steps", "2000", "1000"]),
         ("codec=3", ["codec", "dictionary"]),
         ("no-equals-sign", ["no-equals-sign", "key=value"]),
