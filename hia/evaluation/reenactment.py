@@ -54,7 +54,7 @@ def own_signal(
     values = signal.sharpness
     if sharpness == "default":
         values = np.full_like(values, default_sharpness(model))
-    return DrivingSignal(signal.keypoints, signal.movement, values, model.config.conditions.feet)
+    return DrivingSignal(signal.keypoints, signal.movement, values, model.config.conditions)
 
 
 def true_frames(model: AnimationModel, clip: Clip, frames: int | None = None) -> Frame:
@@ -90,7 +90,7 @@ def _size(model: AnimationModel, clip: Clip) -> tuple[int, int]:
 
 
 def _scale(model: AnimationModel, clip: Clip) -> SharpnessScale | None:
-    if model.config.conditions.sharpness_scale == "clip":
+    if model.config.conditions.sharpness_scale == "clip" or not model.config.conditions.blur:
         return None
     if model.sharpness is None:
         raise ValueError(

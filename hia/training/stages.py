@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 STRICT = ConfigDict(extra="forbid")
 
-Part = Literal["appearance_encoder", "controlnet", "unet", "motion"]
+Part = Literal["appearance_encoder", "controlnet", "pose_guider", "unet", "motion"]
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)

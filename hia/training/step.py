@@ -34,7 +34,7 @@ class Regions:
 class Batch:
     """B samples of F frames.
 
-    latents [B, F, C, h, w]; reference_latents [B, C, h, w]; control [B, F, 6, H, W] (see render_control); image_token
+    latents [B, F, C, h, w]; reference_latents [B, C, h, w]; control [B, F, K, H, W] (see render_control); image_token
     [B, 1, D]; regions: for stages with regional losses; sample_ids: to name the culprits of a bad loss.
     """
 

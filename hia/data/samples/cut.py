@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hia.conditions.blur import SharpnessScale, clip_ranks
-from hia.conditions.control import CONTROL_CHANNELS, flip_conditions, render_control
+from hia.conditions.control import flip_conditions, render_control
 from hia.conditions.regions import box_mask, face_box, five_points, hand_boxes
+from hia.config import ConditionsConfig
 from hia.data.clip import Clip
 from hia.data.jpeg import REDUCED
 from hia.data.samples.draw import Draw
@@ -41,7 +42,7 @@ class SampleRegions:
 class Sample:
     """One training sample of F frames of W × H px, all tensors on the CPU.
 
-    control: float16 [F, 6, H, W], see `render_control`; half precision halves what goes from process to process.
+    control: float16 [F, K, H, W], see `control_images`; half precision halves what goes from process to process.
     latents: float16 [F, C, h, w] and reference_latents [C, h, w] where the store has them, else None. images: uint8
     [F, H, W, 3] and reference_image [H, W, 3], None where nothing needs them. image_token: float16 [D] of the
     reference, None where the store has none or the model reads none. regions: None without regional losses.
@@ -86,14 +87,15 @@ def cut_signal(clip: Clip, draw: Draw, size: Size, scale: SharpnessScale | None)
     return Signal(sequence.resized(*size), movement, sharpness)
 
 
-def control_images(signal: Signal, still: bool, feet: bool) -> Tensor:
-    """Control images of all frames, float16 [F, 6, H, W]; those of a still are drawn once."""
+def control_images(signal: Signal, still: bool, conditions: ConditionsConfig) -> Tensor:
+    """Control images of all frames, float16 [F, K, H, W], K as `conditions` say; those of a still are drawn once."""
     people, (width, height) = signal.keypoints, (signal.keypoints.width, signal.keypoints.height)
-    control = torch.empty(len(people), CONTROL_CHANNELS, height, width, dtype=torch.float16)
+    control = torch.zeros(len(people), conditions.num_channels, height, width, dtype=torch.float16)
     for frame in range(1 if still else len(people)):
         person = people.keypoints[frame], people.scores[frame]
         blur = signal.movement[frame], signal.sharpness[frame]
-        control[frame] = torch.from_numpy(render_control(*person, *blur, width, height, feet=feet))
+        drawn = render_control(*person, *blur, width, height, feet=conditions.feet, blur=conditions.blur)
+        control[frame, : len(drawn)] = torch.from_numpy(drawn)
     if still:
         control[1:] = control[0]
     return control

@@ -91,7 +91,7 @@ class TrainingSamples(Dataset[Sample]):
         reference_images = cut_images(clip, [draw.reference], self.size, mirrored) if self.needs_reference else None
         return Sample(
             sample_id=draw.sample_id,
-            control=control_images(signal, draw.still, self.config.conditions.feet),
+            control=control_images(signal, draw.still, self.config.conditions),
             latents=latents,
             reference_latents=reference_latents,
             images=cut_images(clip, draw.targets, self.size, mirrored) if self.needs_images else None,
@@ -151,7 +151,7 @@ def _long_enough(
 
 def _sharpness_scale(store: ClipStore, config: Config, given: SharpnessScale | None) -> SharpnessScale | None:
     """The scale to normalise sharpness with; None stands for the ranks within a clip."""
-    if config.conditions.sharpness_scale == "clip":
+    if config.conditions.sharpness_scale == "clip" or not config.conditions.blur:
         return None
     scale = given or store.sharpness_scale
     if scale is None:
