@@ -1,7 +1,8 @@
 """Configuration: frozen, strict objects, checked once at the edge.
 
 A run is one YAML file. Its `base:` key names another file (or preset) whose values it changes; `key=value`
-overrides change single values after that. Whatever is unknown or ill-typed is refused with its path.
+overrides change single values after that, and `base=NAME` what the file is over. Whatever is unknown or ill-typed is
+refused with its path.
 """
 
 import math
@@ -206,9 +207,13 @@ class SamplingConfig:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class Config:
-    """One run. `width` and `height` are the full training and output size in pixels."""
+    """One run. `width` and `height` are the full training and output size in pixels.
+
+    ablation: what was changed, for files that say so: ablations and baselines; `preset` is what they are over then.
+    """
 
     preset: str
+    ablation: str | None = None
     width: Pixels = 512
     height: Pixels = 896
     seed: Seed = 0

@@ -59,12 +59,14 @@ class Animator(nn.Module):
         control: Tensor,
         image_token: Tensor,
         keep: Tensor | None = None,
+        keep_control: Tensor | None = None,
     ) -> Tensor:
         """Prediction for the noisy latents.
 
         noisy_latents [B, F, C, h, w]; timesteps int [B]; reference_latents [B, C, h, w]; control [B, F, K, H, W];
         image_token [B, 1, D]; keep bool [B], False drops reference, control and image token of that sample (the null
-        branch of eq. 4)  →  [B, F, C, h, w].   The reference must have the size of the frames.
+        branch of eq. 4); keep_control bool [B]: the same for the control alone, in place of `keep`
+        →  [B, F, C, h, w].   The reference must have the size of the frames.
         """
         frames = noisy_latents.shape[1]
         reference = self.encode_reference(reference_latents, image_token)
@@ -75,7 +77,8 @@ class Animator(nn.Module):
             image_token.repeat_interleave(frames, dim=0),
         )
         if keep is not None:
-            kept = keep.repeat_interleave(frames)[:, None, None, None]
+            keep_control = keep if keep_control is None else keep_control
+            kept = keep_control.repeat_interleave(frames)[:, None, None, None]
             residuals = tuple(residual * kept for residual in residuals)
             image_token = image_token * keep[:, None, None]
         return self.denoise(noisy_latents, timesteps, image_token, reference, residuals, keep)

@@ -81,6 +81,7 @@ def training_loss(
         batch.control.to(dtype),
         batch.image_token.to(dtype),
         keep.to(latents.device),
+        **({"keep_control": torch.ones_like(keep, device=latents.device)} if stage.dropped == "reference" else {}),
     ).float()
     terms = {"noise": noise_mse(prediction, schedule.target(latents, noise, timesteps))}
     if stage.losses.regional:
