@@ -31,13 +31,15 @@ class DrivingSignal:
     """What drives an animation, in the output's pixels.
 
     keypoints: N frames; movement float32 [N, 2 hands, 2] in [−1, 1]; sharpness float32 [N, 2 hands] in [0, 1].
-    conditions: how it is drawn.
+    conditions: how it is drawn. maps: frame → the M maps that the conditions name, float32 [3·M, H, W] in [0, 1]; None:
+    they are black.
     """
 
     keypoints: KeypointSequence
     movement: NDArray[np.float32]
     sharpness: NDArray[np.float32]
     conditions: ConditionsConfig
+    maps: Callable[[int], NDArray[np.float32]] | None = None
 
     def control_image(self, frame: int) -> NDArray[np.float32]:
         """The control image of one frame, float32 [K, H, W], K as the conditions say."""
@@ -53,7 +55,7 @@ class DrivingSignal:
             blur=conditions.blur,
         )
         unknown = np.zeros((conditions.num_channels - len(drawn), *drawn.shape[1:]), np.float32)
-        return np.concatenate([drawn, unknown])
+        return np.concatenate([drawn, unknown if self.maps is None else self.maps(frame)])
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from hia.data.settings import PreprocessConfig, SamplesConfig
+from hia.data.settings import MapName, PreprocessConfig, SamplesConfig
 from hia.training.settings import DancersConfig, OptimizerConfig, TrainingConfig
 from hia.training.stages import Stages
 
@@ -19,7 +19,6 @@ STRICT = ConfigDict(extra="forbid")
 
 Pixels = Annotated[int, Field(gt=0, le=8192)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-MapName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)

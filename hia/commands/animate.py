@@ -83,6 +83,12 @@ def run(arguments: argparse.Namespace) -> None:
     sharpness = default_sharpness(model) if arguments.sharpness is None else arguments.sharpness
     driving = driving_signal(keypoints, width, height, sharpness, model.config.conditions)
     _warn_if_outside(driving, arguments.align)
+    if model.config.conditions.maps:
+        print(
+            f"note: this model also reads maps ({', '.join(model.config.conditions.maps)}): they are black here, "
+            "only clips of a store have them",
+            file=sys.stderr,
+        )
     _to_device(model, arguments.device)
     frames = animate(model, reference, driving, sampling, seed=arguments.seed, progress=True)
     with writer:
