@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from hia.conditions.blur import hand_movement
 from hia.conditions.control import render_control
-from hia.config import SamplingConfig
+from hia.config import ConditionsConfig, SamplingConfig
 from hia.diffusion.predictor import GuidedPredictor
 from hia.diffusion.sampler import sample_latents
 from hia.images import Frame, fit_to_size, to_frames, to_tensor
@@ -31,24 +31,31 @@ class DrivingSignal:
     """What drives an animation, in the output's pixels.
 
     keypoints: N frames; movement float32 [N, 2 hands, 2] in [−1, 1]; sharpness float32 [N, 2 hands] in [0, 1].
+    conditions: how it is drawn. maps: frame → the M maps that the conditions name, float32 [3·M, H, W] in [0, 1]; None:
+    they are black.
     """
 
     keypoints: KeypointSequence
     movement: NDArray[np.float32]
     sharpness: NDArray[np.float32]
-    feet: bool = False
+    conditions: ConditionsConfig
+    maps: Callable[[int], NDArray[np.float32]] | None = None
 
     def control_image(self, frame: int) -> NDArray[np.float32]:
-        """The control image of one frame, float32 [6, H, W]."""
-        return render_control(
-            self.keypoints.keypoints[frame],
-            self.keypoints.scores[frame],
+        """The control image of one frame, float32 [K, H, W], K as the conditions say."""
+        keypoints, conditions = self.keypoints, self.conditions
+        drawn = render_control(
+            keypoints.keypoints[frame],
+            keypoints.scores[frame],
             self.movement[frame],
             self.sharpness[frame],
-            self.keypoints.width,
-            self.keypoints.height,
-            feet=self.feet,
+            keypoints.width,
+            keypoints.height,
+            feet=conditions.feet,
+            blur=conditions.blur,
         )
+        unknown = np.zeros((conditions.num_channels - len(drawn), *drawn.shape[1:]), np.float32)
+        return np.concatenate([drawn, unknown if self.maps is None else self.maps(frame)])
 
 
 @dataclass(frozen=True)
@@ -65,12 +72,13 @@ def driving_signal(
     width: int,
     height: int,
     sharpness: float | NDArray[np.floating],
-    feet: bool = False,
+    conditions: ConditionsConfig | None = None,
 ) -> DrivingSignal:
     """Fit keypoints to the output and derive the blur conditions.
 
     sharpness: one knob value in [0, 1] for all, or [N, 2 hands] with NaN where no hand was seen. Movement is measured
-    in the output's pixels, as in training. Raises ValueError for sharpness of another shape or range.
+    in the output's pixels, as in training. conditions: those of the model, by default the paper's. Raises ValueError
+    for sharpness of another shape or range.
     """
     fitted = keypoints.resized(width, height)
     values = np.asarray(sharpness, dtype=np.float32)
@@ -80,7 +88,7 @@ def driving_signal(
     if wrong.size:
         raise ValueError(f"sharpness must lie in [0, 1], not {wrong.flat[0]:g}")
     movement = hand_movement(fitted.keypoints, fitted.scores, width, height, fitted.fps)
-    return DrivingSignal(fitted, movement, np.broadcast_to(values, (len(fitted), 2)), feet)
+    return DrivingSignal(fitted, movement, np.broadcast_to(values, (len(fitted), 2)), conditions or ConditionsConfig())
 
 
 def default_sharpness(model: AnimationModel) -> float:
@@ -105,7 +113,7 @@ def animate(
     Besides the latents, memory does not grow with the number of frames: they are decoded as they are asked for. The
     same seed gives the same frames, whatever the window batch (to rounding).
     Raises ValueError when width or height is not a multiple of the codec's factor, the window is longer than the motion
-    layers reach, or the scheduler is unknown.
+    layers reach, the scheduler is unknown, or the signal was drawn for a model with other conditions.
     """
     sampling = sampling or model.config.sampling
     _check(model, driving, sampling)
@@ -121,6 +129,12 @@ def animate(
 def _check(model: AnimationModel, driving: DrivingSignal, sampling: SamplingConfig) -> None:
     model.codec.check_size(driving.keypoints.width, driving.keypoints.height)
     model.schedule.scheduler(sampling.scheduler)
+    wanted, given = model.config.conditions.channels, driving.conditions.channels
+    if given != wanted:
+        raise ValueError(
+            f"the driving signal shows {', '.join(given)}, the model reads {', '.join(wanted)}: make it with the "
+            "model's own conditions"
+        )
     reach = model.config.network.motion_max_frames
     if model.animator.has_motion and sampling.window > reach:
         raise ValueError(f"window is {sampling.window} frames, but the model's motion layers reach over {reach} only")
@@ -172,9 +186,10 @@ def _decode(model: AnimationModel, latents: Tensor) -> Frame:
 
 
 def _control_images(driving: DrivingSignal, device: torch.device) -> Callable[[Sequence[int]], Tensor]:
-    """Control images [n, 6, H, W] by frame numbers, drawn when first needed."""
+    """Control images [n, K, H, W] by frame numbers, drawn when first needed."""
     kept: dict[int, NDArray[np.float32]] = {}
-    most = CONTROL_CACHE_BYTES // (6 * 4 * driving.keypoints.width * driving.keypoints.height)
+    pixels = driving.keypoints.width * driving.keypoints.height
+    most = CONTROL_CACHE_BYTES // (driving.conditions.num_channels * 4 * pixels)
 
     def control_image(frame: int) -> NDArray[np.float32]:
         if frame in kept:

@@ -1,7 +1,8 @@
 """Configuration: frozen, strict objects, checked once at the edge.
 
 A run is one YAML file. Its `base:` key names another file (or preset) whose values it changes; `key=value`
-overrides change single values after that. Whatever is unknown or ill-typed is refused with its path.
+overrides change single values after that, and `base=NAME` what the file is over. Whatever is unknown or ill-typed is
+refused with its path.
 """
 
 import math
@@ -10,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from hia.data.settings import PreprocessConfig, SamplesConfig
+from hia.data.settings import MapName, PreprocessConfig, SamplesConfig
 from hia.training.settings import DancersConfig, OptimizerConfig, TrainingConfig
 from hia.training.stages import Stages
 
@@ -22,7 +23,12 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class NetworkConfig:
-    """Shape of the three UNet-like networks; the defaults are those of Stable Diffusion 1.5."""
+    """Shape of the three UNet-like networks; the defaults are those of Stable Diffusion 1.5.
+
+    pose_branch: how the control image enters: by the paper's ControlNet, or by a pose guider, a few convolutions whose
+    output is added behind the denoiser's first one (AnimateAnyone; one guider for each kind of picture: Champ). Stages
+    name it among what they train.
+    """
 
     block_out_channels: tuple[PositiveInt, ...] = (320, 640, 1280, 1280)
     attention_levels: tuple[bool, ...] = (True, True, True, False)
@@ -30,6 +36,7 @@ class NetworkConfig:
     num_attention_heads: PositiveInt = 8
     cross_attention_dim: PositiveInt = 768
     norm_num_groups: PositiveInt = 32
+    pose_branch: Literal["controlnet", "pose_guider"] = "controlnet"
     motion_num_attention_heads: PositiveInt = 8
     motion_max_frames: PositiveInt = 32
     motion_mid_block: bool = True
@@ -90,8 +97,9 @@ class PretrainedConfig:
     """Weights to start from, each a folder or a hub id; None means random weights.
 
     `unet` is a Stable Diffusion 1.5 shaped folder (its UNet initialises the denoiser, the appearance encoder and,
-    without `controlnet`, the ControlNet), `motion` an AnimateDiff motion adapter. `model` is a model directory of ours,
-    in place of the first two: its networks are trained further. `shipped:NAME` is a folder that comes with the presets.
+    without `controlnet`, the ControlNet), `controlnet` one for skeletons (of which a pose guider takes the convolutions
+    on the image), `motion` an AnimateDiff motion adapter. `model` is a model directory of ours, in place of the first
+    two: its networks are trained further. `shipped:NAME` is a folder that comes with the presets.
     """
 
     model: str | None = None
@@ -107,7 +115,11 @@ class PretrainedConfig:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class ScheduleConfig:
-    """Noise schedule with the shifted SNR; `gamma: null` means 512·512 / (width·height), at most 1."""
+    """Noise schedule with the shifted SNR; `gamma: null` means 512·512 / (width·height), at most 1.
+
+    gamma 1 is the default schedule. zero_terminal_snr: rescaled so that the last timestep is pure noise, as
+    AnimateAnyone's and Champ's code have it; for v_prediction.
+    """
 
     gamma: float | None = None
     prediction_type: Literal["epsilon", "v_prediction"] = "epsilon"
@@ -115,6 +127,7 @@ class ScheduleConfig:
     beta_start: float = 0.00085
     beta_end: float = 0.012
     beta_schedule: Literal["linear", "scaled_linear"] = "linear"
+    zero_terminal_snr: bool = False
 
     def __post_init__(self) -> None:
         if self.gamma is not None and not 0 < self.gamma <= 1:
@@ -125,14 +138,45 @@ class ScheduleConfig:
             )
         if self.num_train_timesteps < 1:
             raise ValueError(f"num_train_timesteps must be at least 1, not {self.num_train_timesteps}")
+        if self.zero_terminal_snr and (self.prediction_type == "epsilon" or self.num_train_timesteps < 2):
+            raise ValueError(
+                "zero_terminal_snr needs prediction_type v_prediction and several timesteps, not "
+                f"{self.prediction_type} and {self.num_train_timesteps}: from pure noise, ε says nothing of the image"
+            )
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class ConditionsConfig:
-    """How the driving signal is drawn; `sharpness_scale`: percentiles of the data set, or ranks in the clip."""
+    """How the driving signal is drawn: the channels of the control image.
+
+    sharpness_scale: percentiles of the data set, or ranks in the clip. feet: part of the skeleton. blur: whether the
+    hands' movement and sharpness are told (paper sec. 3.2). maps: names of further pictures of each frame that the
+    store may have, such as depth, normals and segmentation; those of a clip without are black.
+    """
 
     sharpness_scale: Literal["dataset", "clip"] = "dataset"
     feet: bool = False
+    blur: bool = True
+    maps: tuple[MapName, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(set(self.maps)) < len(self.maps) or {"skeleton", "blur"} & set(self.maps):
+            raise ValueError(f"maps need names of their own, not {', '.join(self.maps)}")
+
+    @property
+    def drawn_channels(self) -> dict[str, int]:
+        """Number of channels by what they show, in order: those that are drawn from keypoints and hands."""
+        return {"skeleton": 3, "blur": 3} if self.blur else {"skeleton": 3}
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """The same of the whole control image: the maps come last."""
+        return self.drawn_channels | {name: 3 for name in self.maps}
+
+    @property
+    def num_channels(self) -> int:
+        """Channels of the control image."""
+        return sum(self.channels.values())
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
@@ -162,9 +206,13 @@ class SamplingConfig:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class Config:
-    """One run. `width` and `height` are the full training and output size in pixels."""
+    """One run. `width` and `height` are the full training and output size in pixels.
+
+    ablation: what was changed, for files that say so: ablations and baselines; `preset` is what they are over then.
+    """
 
     preset: str
+    ablation: str | None = None
     width: Pixels = 512
     height: Pixels = 896
     seed: Seed = 0
@@ -212,6 +260,11 @@ class Config:
                 raise ValueError(
                     f"stages.{stage.name}.losses.identity is {stage.losses.identity}: name a face_embedder "
                     "(arcface or mobilefacenet), or set the weight to 0"
+                )
+            if strange := {"controlnet", "pose_guider"} - {self.network.pose_branch} & set(stage.trains):
+                raise ValueError(
+                    f"stages.{stage.name}.trains names {strange.pop()}, but network.pose_branch is "
+                    f"{self.network.pose_branch}: name that, or neither"
                 )
             stage.accumulation(self.training.workers)
         if self.optimizer.ema_decay is not None and self.training.zero_stage == 3:

@@ -21,12 +21,15 @@ class ConfigError(ValueError):
 def load_config(name: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Load a preset by name or a YAML file by path, then apply `key.path=value` overrides.
 
-    Raises ConfigError naming the file and the key for anything unknown, ill-typed or out of range.
+    `base=NAME` among these is over which preset or file the changes lie, instead of the file's own `base:`: so one
+    ablation serves all presets. Raises ConfigError naming the file and the key for anything unknown, ill-typed or out
+    of range.
     """
-    path = config_path(name)
-    values: dict[str, Any] = {"preset": path.stem} | _read(path, ())
-    for override in overrides:
-        values = _merge(values, _parse_override(override))
+    changes = [_parse_override(override) for override in overrides]
+    bases = [str(change.pop("base")) for change in changes if "base" in change]
+    values = _read(config_path(name), (), config_path(bases[-1]) if bases else None)
+    for change in changes:
+        values = _merge(values, change)
     return parse_config(values, source=str(name))
 
 
@@ -57,8 +60,8 @@ def preset_folder() -> Path:
     return checkout if checkout.is_dir() else package / "presets"
 
 
-def _read(path: Path, descendants: tuple[Path, ...]) -> dict[str, Any]:
-    """Values of a file over those of its `base:`."""
+def _read(path: Path, descendants: tuple[Path, ...], other_base: Path | None = None) -> dict[str, Any]:
+    """Values of a file over those of its `base:`, or of another one. A preset gives its name, an ablation does not."""
     path = path.resolve()
     if path in descendants:
         raise ConfigError(f"base: goes round in a circle at {path}")
@@ -70,12 +73,13 @@ def _read(path: Path, descendants: tuple[Path, ...]) -> dict[str, Any]:
         values = {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected keys and values, found a {type(values).__name__}")
-    base = values.pop("base", None)
-    if base is None:
-        return values
+    named, base = {"preset": path.stem}, values.pop("base", None)
+    if base is None and other_base is None:
+        return named | values
     beside = path.parent / str(base)
-    found = beside if beside.is_file() else config_path(str(base))
-    return _merge(_read(found, (*descendants, path)), values)
+    found = other_base or (beside if beside.is_file() else config_path(str(base)))
+    under = _read(found, (*descendants, path))
+    return _merge(under if "ablation" in values else under | named, values)
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -10,26 +10,31 @@ INSET_SHARE = 0.3
 
 
 def skeleton_picture(control: NDArray[np.float32]) -> Frame:
-    """The skeleton of a control image [6, H, W]."""
+    """The skeleton of a control image [K, H, W]."""
     return _to_uint8(control[:3])
 
 
 def blur_picture(control: NDArray[np.float32]) -> Frame:
-    """The blur condition of a control image [6, H, W]: v_x and v_y as red and green (0.5 is rest), s as blue.
+    """The blur condition of a control image [K, H, W], K ≥ 6: v_x and v_y as red and green (0.5 is rest), s as blue.
 
     Black where there is no hand.
     """
-    movement_x, movement_y, sharpness = control[3:]
-    hands = (control[3:] != 0).any(axis=0)
+    movement_x, movement_y, sharpness = control[3:6]
+    hands = (control[3:6] != 0).any(axis=0)
     return _to_uint8(np.stack([(movement_x + 1) / 2, (movement_y + 1) / 2, sharpness]) * hands)
 
 
-def with_insets(frame: Frame, control: NDArray[np.float32]) -> Frame:
-    """The frame with its skeleton at the top left and its blur condition at the top right (paper Fig. 1)."""
+def with_insets(frame: Frame, control: NDArray[np.float32], blur: bool = True) -> Frame:
+    """The frame with its skeleton at the top left and its blur condition at the top right (paper Fig. 1).
+
+    blur: whether the control image has one.
+    """
     height, width = frame.shape[:2]
     inset_width, inset_height = max(1, round(width * INSET_SHARE)), max(1, round(height * INSET_SHARE))
     result = frame.copy()
-    for picture, left in ((skeleton_picture(control), 0), (blur_picture(control), width - inset_width)):
+    insets = [(skeleton_picture(control), 0)]
+    insets += [(blur_picture(control), width - inset_width)] if blur else []
+    for picture, left in insets:
         inset = cv2.resize(picture, (inset_width, inset_height), interpolation=cv2.INTER_AREA)
         result[:inset_height, left : left + inset_width] = inset
     return result

@@ -100,10 +100,13 @@ class Preprocessing:
         """The state of all that the store depends on and may follow."""
         wanted = self.config.preprocess
         try:
-            sources = find([videos], wanted.layout).sources
+            sources = find([videos], wanted.layout, maps=wanted.maps).sources
         except ValueError:
             sources = ()  # preprocessing says what is wrong
-        places = ((one.name, [one.location, *([one.sidecar] if one.sidecar else [])]) for one in sources)
+        places = (
+            (one.name, [one.location, *([one.sidecar] if one.sidecar else []), *(place for _, place in one.maps)])
+            for one in sources
+        )
         settings = updating(self.config)["preprocess"]
         settings |= {f"pose.{key}": value for key, value in settings.pop("pose").items()}
         files = [wanted.test_list, wanted.pose.detector, wanted.pose.pose, wanted.pose.feet]
@@ -168,4 +171,4 @@ def check_data(config: Config, storage: Path) -> None:
                 f"data: {place} has the run's own folder in it ({storage}), where videos will be written: set storage "
                 "to a folder outside"
             )
-    find([config.data], config.preprocess.layout)
+    find([config.data], config.preprocess.layout, maps=config.preprocess.maps)

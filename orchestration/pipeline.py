@@ -92,7 +92,12 @@ def check(config: Config) -> None:
 
 def tags(config: Config) -> dict[str, str]:
     """By what runs are looked for in the tracking server."""
-    return {"preset": config.preset, "gamma": f"{config.gamma:g}", "omega": f"{config.sampling.guidance_scale:g}"}
+    return {
+        "preset": config.preset,
+        "ablation": config.ablation or "full",
+        "gamma": f"{config.gamma:g}",
+        "omega": f"{config.sampling.guidance_scale:g}",
+    }
 
 
 def _join(cluster: ExitStack, config: Config) -> None:

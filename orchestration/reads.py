@@ -36,7 +36,7 @@ UPDATING = (
 
 # Where and how fast, not what: no stage's result depends on these (but for rounding).
 IRRELEVANT = (
-    *("preset", "storage"),
+    *("preset", "ablation", "storage"),
     *("network.attention", "codec.slicing", "preprocess.pose.device", "samples.workers"),
     *("training.workers", "training.gpus_per_worker", "training.cpus_per_worker", "training.accelerator_type"),
     *("training.zero_stage", "training.offload_optimizer", "training.gradient_checkpointing"),

@@ -132,7 +132,7 @@ def _aligned(model: AnimationModel, reference: Clip, driving: Clip) -> DrivingSi
         driving.keypoints, keypoints=driving.keypoints.keypoints[:frames], scores=driving.keypoints.scores[:frames]
     )
     aligned = align_to_reference(motion.resized(width, height), person.keypoints[0], person.scores[0], width, height)
-    return driving_signal(aligned, width, height, default_sharpness(model), model.config.conditions.feet)
+    return driving_signal(aligned, width, height, default_sharpness(model), model.config.conditions)
 
 
 def _num_frames(clip: Clip) -> int:

@@ -10,13 +10,14 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 import hia.animation
 from hia.animation import animate, default_sharpness, driving_signal
 from hia.conditions.blur import SharpnessScale
-from hia.config import CodecConfig
+from hia.config import CodecConfig, ConditionsConfig
 from hia.images import fit_to_size, to_tensor
 from hia.models.build import build_animator
 from hia.models.codec import build_codec
 from hia.models.export import AnimationModel, load_model, save_model
 from hia.models.image_encoder import ImageEncoder
 from hia.pose.keypoints import KeypointSequence
+from hia.visualise import with_insets
 
 FRAMES = 9
 
@@ -54,6 +55,20 @@ def driving(model):
 
 def frames_of(model, reference, driving, **options):
     return np.stack(list(animate(model, reference, driving, **options))).astype(int)
+
+
+def test_a_signal_drawn_for_another_models_conditions_is_refused(model, reference, driving):
+    bare = replace(driving, conditions=ConditionsConfig(blur=False, maps=("depth",)))
+    with pytest.raises(ValueError, match="shows skeleton, depth, the model reads skeleton, blur"):
+        animate(model, reference, bare)
+
+
+def test_insets_show_the_blur_condition_where_there_is_one(driving):
+    frame = np.full((48, 32, 3), 200, np.uint8)
+    bare = replace(driving, conditions=ConditionsConfig(blur=False, maps=("depth",)))
+    both, one = (with_insets(frame, signal.control_image(2), signal.conditions.blur) for signal in (driving, bare))
+    assert (both[:14, :10] == one[:14, :10]).all(), "the skeleton"
+    assert (both[:14, -10:] != 200).any() and (one[:14, -10:] == 200).all()
 
 
 def test_one_frame_per_driving_frame_in_its_size(model, reference, driving):

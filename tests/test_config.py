@@ -13,7 +13,8 @@ EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 
 @pytest.mark.parametrize("file", sorted(EXPERIMENTS.rglob("*.yaml")), ids=lambda file: file.stem)
 def test_every_yaml_of_the_repository_loads(file):
-    assert load_config(file).preset == file.stem
+    config = load_config(file)
+    assert config.preset == (file.stem if config.ablation is None else "paper")
 
 
 def test_the_paper_preset_is_the_papers_recipe():
@@ -34,6 +35,24 @@ def test_a_base_gives_what_the_file_does_not(tmp_path):
     assert mine.stages.spatial.iterations == 7
     assert mine.stages.spatial.global_batch_size == small.stages.spatial.global_batch_size
     assert mine.codec == small.codec
+
+
+def test_another_base_can_be_put_under_a_file(tmp_path):
+    (tmp_path / "mine.yaml").write_text("base: paper\nschedule: {gamma: 0.3}\n")
+    mine, small = load_config(tmp_path / "mine.yaml", ["base=small"]), load_config("small")
+    assert (mine.preset, mine.gamma, mine.network) == ("mine", 0.3, small.network)
+    assert load_config(tmp_path / "mine.yaml", ["seed=4", "base=small"]).seed == 4
+    with pytest.raises(ConfigError, match="unknown preset 'large'"):
+        load_config(tmp_path / "mine.yaml", ["base=large"])
+
+
+def test_an_ablation_goes_by_the_preset_that_it_is_over(tmp_path):
+    (tmp_path / "less.yaml").write_text("base: paper\nablation: less\nseed: 3\n")
+    (tmp_path / "still_less.yaml").write_text("base: less.yaml\nablation: still_less\n")
+    less, still_less = load_config(tmp_path / "less.yaml", ["base=small"]), load_config(tmp_path / "still_less.yaml")
+    assert (less.preset, less.ablation, less.width) == ("small", "less", 256)
+    assert (still_less.preset, still_less.ablation, still_less.seed) == ("paper", "still_less", 3)
+    assert load_config("small").ablation is None
 
 
 def test_overrides_reach_nested_values_and_win():
@@ -59,6 +78,11 @@ def test_a_configuration_cannot_be_changed():
         ("seed=abc", ["seed", "'abc'", "integer"]),
         ("stages.spatial.trains=[foo]", ["stages.spatial.trains.0", "'foo'", "'controlnet'"]),
         ("stages.spatial.trains=[motion]", ["spatial", "frames"]),
+        ("network.pose_branch=pose_guider", ["stages.spatial.trains", "controlnet", "pose_guider"]),
+        ("network.pose_branch=adapter", ["network.pose_branch", "'adapter'", "'pose_guider'"]),
+        ("conditions.maps=[Depth]", ["conditions.maps.0", "'Depth'"]),
+        ("conditions.maps=[depth,depth]", ["conditions", "maps need names of their own"]),
+        ("stages.spatial.dropped=control", ["stages.spatial.dropped", "'control'", "'reference'"]),
         ("schedule.gamma=2", ["schedule", "gamma", "(0, 1]", "2"]),
         ("schedule.gamma=0", ["schedule", "gamma", "(0, 1]"]),
         ("width=260", ["width 260", "the output", "multiple of 8"]),
@@ -77,6 +101,7 @@ def test_a_configuration_cannot_be_changed():
         ("seed=-1", ["seed = -1"]),
         ("schedule.num_train_timesteps=500", ["stages.spatial.timesteps", "1000", "500"]),
         ("schedule.beta_start=0.5", ["schedule", "beta_start"]),
+        ("schedule.zero_terminal_snr=true", ["schedule", "zero_terminal_snr", "v_prediction", "epsilon"]),
         ("sampling.steps=2000", ["sampling.steps", "2000", "1000"]),
         ("codec=3", ["codec", "dictionary"]),
         ("no-equals-sign", ["no-equals-sign", "key=value"]),

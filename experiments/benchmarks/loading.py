@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from hia.config import Config
+from hia.config import ConditionsConfig, Config
 from hia.config_files import load_config
 from hia.data.batches import sample_batches
 from hia.data.building import build_store
@@ -262,7 +262,7 @@ def _parts(samples: TrainingSamples) -> tuple[Callable[[int], object], Callable[
     def drawing(position: int) -> object:
         draw = samples.draw(position)
         signal = cut_signal(samples.store.read(draw.clip), draw, samples.size, samples.sharpness_scale)
-        return control_images(signal, draw.still, feet=False)
+        return control_images(signal, draw.still, ConditionsConfig())
 
     def reading(position: int) -> object:
         draw = samples.draw(position)

@@ -105,7 +105,7 @@ class Plain:
             references.append(pictures[:1])
             images.append(pictures[1:])
             signal = cut_signal(clip, draw, samples.size, samples.sharpness_scale)
-            controls.append(control_images(signal, draw.still, self.config.conditions.feet))
+            controls.append(control_images(signal, draw.still, self.config.conditions))
         reference, flat = torch.cat(references), torch.cat(images)
         encoded = [self.codec.encode(part) for part in flat.split(8)]
         token = torch.zeros(len(draws), 1, self.config.network.cross_attention_dim, device=self.device)

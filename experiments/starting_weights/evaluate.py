@@ -77,7 +77,7 @@ def chosen_frames(keypoints: KeypointSequence, frames: Sequence[int], sharpness:
     whole = driving_signal(keypoints, keypoints.width, keypoints.height, sharpness)
     chosen = list(frames)
     part = replace(keypoints, keypoints=keypoints.keypoints[chosen], scores=keypoints.scores[chosen])
-    return DrivingSignal(part, whole.movement[chosen], whole.sharpness[chosen])
+    return DrivingSignal(part, whole.movement[chosen], whole.sharpness[chosen], whole.conditions)
 
 
 def sheet(animated: Sequence[Animated]) -> Image.Image:

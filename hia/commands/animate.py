@@ -81,8 +81,14 @@ def run(arguments: argparse.Namespace) -> None:
     model.codec.check_size(width, height)
     writer.check_size(width, height)
     sharpness = default_sharpness(model) if arguments.sharpness is None else arguments.sharpness
-    driving = driving_signal(keypoints, width, height, sharpness, feet=model.config.conditions.feet)
+    driving = driving_signal(keypoints, width, height, sharpness, model.config.conditions)
     _warn_if_outside(driving, arguments.align)
+    if model.config.conditions.maps:
+        print(
+            f"note: this model also reads maps ({', '.join(model.config.conditions.maps)}): they are black here, "
+            "only clips of a store have them",
+            file=sys.stderr,
+        )
     _to_device(model, arguments.device)
     frames = animate(model, reference, driving, sampling, seed=arguments.seed, progress=True)
     with writer:
@@ -210,6 +216,6 @@ def _pictures(
     for number, frame in enumerate(frames):
         if arguments.overlay or arguments.side_by_side:
             control = driving.control_image(number)
-            shown = with_insets(frame, control) if arguments.overlay else frame
+            shown = with_insets(frame, control, driving.conditions.blur) if arguments.overlay else frame
             frame = side_by_side(fitted, skeleton_picture(control), shown) if arguments.side_by_side else shown
         yield frame

@@ -1,1 +1,1 @@
-"""What the ControlNet sees: hand movement, hand sharpness, regions and the control image."""
+"""What the pose branch sees: hand movement, hand sharpness, regions and the control image."""

@@ -1,4 +1,4 @@
-"""The control image that the ControlNet sees: skeleton, hand movement and hand sharpness (paper sec. 3.2)."""
+"""The control image that the pose branch sees: skeleton, hand movement and hand sharpness (paper sec. 3.2)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,7 @@ from hia.conditions.regions import Box, hand_boxes
 from hia.pose.keypoints import HANDS
 from hia.pose.render import paint_skeleton
 
-CONTROL_CHANNELS = 6
+SKELETON_CHANNELS, BLUR_CHANNELS = 3, 3
 
 
 def render_control(
@@ -19,8 +19,9 @@ def render_control(
     height: int,
     *,
     feet: bool = False,
+    blur: bool = True,
 ) -> NDArray[np.float32]:
-    """The control image of one frame, float32 [6, height, width].
+    """The control image of one frame, float32 [6, height, width]; without blur [3, height, width], the skeleton alone.
 
     Channels 0–2: the skeleton, RGB in [0, 1]. Channels 3–5: v_x, v_y in [−1, 1] and s in [0, 1], filled into each
     hand's box, else 0. Where boxes overlap, the hand with the higher mean score wins (if equal, the smaller box,
@@ -30,13 +31,15 @@ def render_control(
     normalised by `SharpnessScale`, NaN counts as 0. Raises ValueError for other layouts and values out of range.
     """
     _check_values(movement, sharpness)
-    control = np.zeros((CONTROL_CHANNELS, height, width), np.float32)
-    paint_skeleton(control[:3], keypoints, scores, feet=feet)
+    control = np.zeros((SKELETON_CHANNELS + blur * BLUR_CHANNELS, height, width), np.float32)
+    paint_skeleton(control[:SKELETON_CHANNELS], keypoints, scores, feet=feet)
+    if not blur:
+        return control
     boxes = hand_boxes(keypoints, scores, width, height)
     hands = [(index, box) for index, box in enumerate(boxes) if box is not None]
     for index, box in sorted(hands, key=lambda hand: _precedence(scores[HANDS[hand[0]]], hand[1])):
         values = np.array([*movement[index], np.nan_to_num(sharpness[index])], np.float32)
-        control[3:, box.top : box.bottom, box.left : box.right] = values[:, None, None]
+        control[SKELETON_CHANNELS:, box.top : box.bottom, box.left : box.right] = values[:, None, None]
     return control
 
 

@@ -90,7 +90,7 @@ def build_store(
     if any(_absolute(location) == _absolute(output) for location in inputs):
         raise ValueError(f"{folder} has the videos in it: the store needs a new folder, which may be one within it")
     test_list = read_list(config.preprocess.test_list) if config.preprocess.test_list else None
-    found = find(inputs, config.preprocess.layout, without=folder.absolute)
+    found = find(inputs, config.preprocess.layout, without=folder.absolute, maps=config.preprocess.maps)
     settings = preprocessing_settings(config, load_encoders(config))
     with folder.lock():
         begin_store(folder, settings)
@@ -169,10 +169,17 @@ def _key(source: VideoSource, config: Config, settings: dict[str, Any], pose: st
         if not is_estimated(source, config) and source.sidecar is not None:
             with local_copy(source.sidecar) as path:
                 origin = content_sha256(path)
-        return fingerprint(settings, video, origin, source.fps)
+        return fingerprint(settings, video, origin, source.fps, *_maps_content(source))
     except (OSError, ValueError) as error:
         reason, message, _ = explain(error)
         return Rejection(video=source.name, reason=reason, message=message)
+
+
+def _maps_content(source: VideoSource) -> Iterator[tuple[str, str]]:
+    """Name and content of each map."""
+    for name, location in source.maps:
+        with local_copy(location) as path:
+            yield name, content_sha256(path)
 
 
 def is_estimated(source: VideoSource, config: Config) -> bool:

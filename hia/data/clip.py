@@ -29,6 +29,11 @@ def latents_name(width: int, height: int, mirrored: bool) -> str:
     return f"latents_{width}x{height}" + ("_mirrored" if mirrored else "")
 
 
+def map_names(name: str) -> tuple[str, str]:
+    """Names of the arrays of a map's JPEGs and of their offsets."""
+    return f"map_{name}_jpeg", f"map_{name}_offsets"
+
+
 def serialise_clip(clip_id: str, arrays: Mapping[str, NDArray]) -> bytes:
     """A clip's file: equal arrays give equal bytes. `arrays` as the properties of `Clip` say."""
     # One entry only: safetensors writes several in no fixed order.
@@ -44,6 +49,7 @@ class Clip:
 
     def __init__(self, path: Path, info: ClipInfo) -> None:
         self.path, self.info = path, info
+        self._offsets_of_maps: dict[str, list[int]] = {}
         try:
             self._file: Any = safe_open(path, framework="numpy").__enter__()
             self._check()
@@ -72,13 +78,13 @@ class Clip:
 
     def frame(self, index: int, reduction: int = 1) -> Frame:
         """Frame `index`, RGB uint8 [H/r, W/r, 3] for reduction r = 1, 2 or 4. Raises IndexError outside the clip."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"{self.path}: frame {index} of {len(self)}")
-        first, end = self._offsets[index : index + 2]
-        try:
-            return decode_jpeg(self._jpeg[first:end], reduction)
-        except ValueError as error:
-            raise ValueError(f"{self.path}, frame {index}: {error}") from None
+        return self._picture(self._jpeg, self._offsets, index, reduction)
+
+    def map_frame(self, name: str, index: int, reduction: int = 1) -> Frame:
+        """The picture of a map (see `ClipInfo.maps`) that belongs to a frame, as `frame`."""
+        jpeg, offsets = map_names(name)
+        self._require(jpeg)
+        return self._picture(self._file.get_slice(jpeg), self._map_offsets(offsets), index, reduction)
 
     def frames(self, indices: Sequence[int], reduction: int = 1) -> Frame:
         """Several frames, at least one, uint8 [n, H/r, W/r, 3]."""
@@ -155,6 +161,20 @@ class Clip:
     @cached_property
     def _offsets(self) -> list[int]:
         return self.array("offsets").tolist()
+
+    def _map_offsets(self, name: str) -> list[int]:
+        if name not in self._offsets_of_maps:
+            self._offsets_of_maps[name] = self.array(name).tolist()
+        return self._offsets_of_maps[name]
+
+    def _picture(self, jpeg: Any, offsets: Sequence[int], index: int, reduction: int) -> Frame:
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.path}: frame {index} of {len(self)}")
+        first, end = offsets[index : index + 2]
+        try:
+            return decode_jpeg(jpeg[first:end], reduction)
+        except ValueError as error:
+            raise ValueError(f"{self.path}, frame {index}: {error}") from None
 
     @cached_property
     def _jpeg(self) -> Any:

@@ -26,13 +26,13 @@ UBC_LISTS: dict[str, Split] = {"fashion_train.txt": "train", "fashion_test.txt":
 UBC_FOLDERS: dict[str, Split] = {"train": "train", "test": "test"}
 
 
-def find(inputs: Sequence[str], layout: Layout = "auto", without: str | None = None) -> Found:
+def find(inputs: Sequence[str], layout: Layout = "auto", without: str | None = None, maps: Sequence[str] = ()) -> Found:
     """All videos behind some inputs (see `find_videos`) in the given layout.
 
     plain: video files. tiktok: folders of frames. ubc: video files with their split. auto: all of these, as far as the
     inputs have their marks: numbered folders of frames, both lists or folders of a split. without: a folder, path or
-    URL, that is passed by. Raises ValueError when there is no video, when the layout that was asked for is not there,
-    and when a video is listed for both splits.
+    URL, that is passed by. maps: names of further pictures of the frames, see `find_maps`. Raises ValueError when there
+    is no video, when the layout that was asked for is not there, and when a video is listed for both splits.
     """
     listings, problems = list_inputs(inputs, without)
     candidates = [] if layout == "tiktok" else [video for listing in listings for video in videos_in(listing)]
@@ -49,7 +49,7 @@ def find(inputs: Sequence[str], layout: Layout = "auto", without: str | None = N
             f"no folder of frames in {', '.join(map(str, inputs))}: looked for folders {TIKTOK_IMAGES!r}, "
             f"and for numbered ones, with {', '.join(sorted(IMAGE_SUFFIXES))} in them"
         )
-    return gather(candidates, listings, problems, inputs)
+    return gather(candidates, listings, problems, inputs, maps)
 
 
 def _tiktok(listing: Listing, any_name: bool) -> tuple[list[Candidate], list[Problem]]:

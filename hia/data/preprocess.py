@@ -8,6 +8,7 @@ from pathlib import Path
 from hia.config import Config
 from hia.data.encoders import Encoders, load_encoders
 from hia.data.journal import Journal
+from hia.data.maps import check_map
 from hia.data.people import load_sidecar
 from hia.data.records import ClipInfo, Outcome, Rejected, Rejection, VideoResult
 from hia.data.settings import PreprocessConfig
@@ -92,12 +93,17 @@ class VideoPreprocessor:
             sidecar = None
             if uses_sidecar(job.source, self.settings):
                 sidecar = load_sidecar(copies.enter_context(self._fetched(str(job.source.sidecar))), survey)
+            maps = {name: copies.enter_context(self._fetched(place)) for name, place in job.source.maps}
+            with timer("survey"):
+                for name, place in maps.items():
+                    check_map(name, place, survey)
             parts = VideoStretches(
                 key=job.key,
                 name=job.source.name,
                 path=path,
                 survey=survey,
                 sidecar=sidecar,
+                maps=maps,
                 settings=self.settings,
                 size=self.size,
                 journal=self.journal,

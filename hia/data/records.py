@@ -46,7 +46,8 @@ class ClipInfo:
     bottom of what is not padding, in the clip's pixels; upscale: clip pixels per source pixel.
     hands_seen, face_seen: shares of frames with a hand's, the face's box; filled: share of interpolated keypoints.
     keypoint_source: `sidecar` or `estimated`. sharpness, speed: the median raw sharpness and the 95th percentile of the
-    length of the movement, over hands and frames; None where no hand was measured.
+    length of the movement, over hands and frames; None where no hand was measured. maps: names of further pictures that
+    it has of each frame.
     """
 
     id: str
@@ -71,6 +72,7 @@ class ClipInfo:
     keypoint_source: Literal["sidecar", "estimated"]
     sharpness: float | None
     speed: float | None
+    maps: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:

@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 STRICT = ConfigDict(extra="forbid")
 
 Share = Annotated[float, Field(ge=0, le=1)]
+MapName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
@@ -47,6 +48,8 @@ class PreprocessConfig:
     face_embedding_every: frames from one face embedding to the next; 0 computes none. image_tokens: of the CLIP image
     encoder, when the preset has one. latents: also keep latents, and those of the mirrored frames, at the
     sizes that the training stages need.
+    maps: further pictures of each frame, such as depth: of `clip.mp4` they are in `clip.depth.mp4` or in images in the
+    folder `clip.depth`; those that are there are cropped and kept like the frames.
     test_share: share of videos that are kept for testing, drawn by `split_seed` and the video's name; test_list: a file
     that names them instead.
     """
@@ -69,6 +72,7 @@ class PreprocessConfig:
     face_embedding_every: Annotated[int, Field(ge=0)] = 10
     image_tokens: bool = True
     latents: bool = False
+    maps: tuple[MapName, ...] = ("depth", "normals", "segmentation")
     layout: Literal["auto", "plain", "tiktok", "ubc"] = "auto"
     split_seed: int = 0
     test_share: Share = 0.0

@@ -22,7 +22,8 @@ class VideoSource:
 
     name: unique, `/`-separated, relative to the input's folder, with suffix. location: path or URL of a file, or of a
     folder of images. sidecar: of its keypoints: .npz, .json, or a folder of OpenPose files. fps: rate of a folder of
-    images. split: where the dataset says it belongs. group: what a split keeps together; None: the video alone.
+    images. split: where the dataset says it belongs. group: what a split keeps together; None: the video alone. maps:
+    names of further pictures of its frames, and where they are: files or folders of images.
     """
 
     name: str
@@ -31,6 +32,7 @@ class VideoSource:
     fps: float | None = None
     split: Split | None = None
     group: str | None = None
+    maps: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,15 +91,30 @@ def videos_in(listing: Listing) -> list[Candidate]:
 
 
 def gather(
-    candidates: Iterable[Candidate], listings: Sequence[Listing], problems: Sequence[Problem], inputs: Sequence[str]
+    candidates: Iterable[Candidate],
+    listings: Sequence[Listing],
+    problems: Sequence[Problem],
+    inputs: Sequence[str],
+    maps: Sequence[str] = (),
 ) -> Found:
-    """Give candidates their names and sidecars. One that several inputs name is taken once. Raises as `find_videos`."""
+    """Give candidates their names, sidecars and maps. One that several inputs name is taken once, a map of another one
+    not at all. Raises as `find_videos`."""
     videos: dict[str, Candidate] = {}
     for candidate in candidates:
         videos.setdefault(candidate.location, candidate)
     around = Surroundings()
+    maps_of = {location: find_maps(video, around, maps) for location, video in videos.items()}
+    taken = {place for found in maps_of.values() for _, place in found}
+    videos = {location: video for location, video in videos.items() if location not in taken}
     sources = [
-        VideoSource(name, location, find_sidecar(video.named_after, around), video.fps, video.split)
+        VideoSource(
+            name,
+            location,
+            find_sidecar(video.named_after, around),
+            video.fps,
+            video.split,
+            maps=maps_of[location],
+        )
         for name, (location, video) in zip(_unique_names(list(videos.values())), videos.items(), strict=True)
     ]
     ignored = _ignored(listings, sources)
@@ -125,6 +142,22 @@ def find_sidecar(video: str, around: Surroundings) -> str | None:
     return join(beside, f"{stem}.npz") if f"{stem}.npz" in around.names(beside) else None
 
 
+def find_maps(video: Candidate, around: Surroundings, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """The maps that a video has, by name: of x/clip.mp4 x/clip.depth.mp4, or images in the folder x/clip.depth.
+
+    Of a folder with a sub-folder of frames, they are in sub-folders of their names too.
+    """
+    folder, file = split(without_query(video.named_after))
+    stem = posixpath.splitext(file)[0] if suffix(file) in SUFFIXES else file
+    found = []
+    for name in names:
+        places = [join(folder, f"{stem}.{name}{kind}") for kind in ("", *sorted(SUFFIXES))]
+        places += [join(video.named_after, name)] if video.frames else []
+        there = [place for place in places if split(place)[1] in around.names(split(place)[0])]
+        found += [(name, place) for place in there[:1]]
+    return tuple(found)
+
+
 def _unique_names(videos: Sequence[Candidate]) -> list[str]:
     """Relative names; those that are alike get as much of their inputs' folders in front as tells them apart."""
     folders = [[part for part in video.root.replace("://", "/").split("/") if part] for video in videos]
@@ -146,6 +179,7 @@ def _unique_names(videos: Sequence[Candidate]) -> list[str]:
 def _ignored(listings: Sequence[Listing], sources: Sequence[VideoSource]) -> dict[str, int]:
     """Numbers of files by suffix that are neither videos nor their frames or keypoints."""
     used = {place for source in sources for place in (source.location, source.sidecar)}
+    used |= {place for source in sources for _, place in source.maps}
     places = {join(listing.root, name) for listing in listings for name in listing.names}
     unused = (place for place in places if place not in used and split(place)[0] not in used)
     return dict(sorted(Counter(printable(suffix(place)) for place in unused).items()))

@@ -4,7 +4,7 @@ Decoding goes through the video once for the estimates and once for the clips, h
 tracks wait on disk: memory does not grow with the video's length. A killed run goes on behind the last stretch noted.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -17,6 +17,7 @@ from hia.data.clip import serialise_clip
 from hia.data.encoders import Encoders
 from hia.data.fingerprint import fingerprint
 from hia.data.journal import Journal
+from hia.data.maps import map_arrays
 from hia.data.measure import Arrays, measure_frames, measure_keypoints
 from hia.data.people import Sidecar, estimate_track
 from hia.data.plan import ClipPlan, check_length, check_regions, plan_clip, seen_shares
@@ -36,7 +37,8 @@ from hia.video import frames_at
 class VideoStretches:
     """All that is needed to make the clips of one surveyed video.
 
-    key, name: of the video; sidecar: its keypoints, None to estimate them; size: of the clips, (width, height) px.
+    key, name: of the video; sidecar: its keypoints, None to estimate them; maps: places of further pictures of its
+    frames, by name; size: of the clips, (width, height) px.
     """
 
     key: str
@@ -44,6 +46,7 @@ class VideoStretches:
     path: Path
     survey: Survey
     sidecar: Sidecar | None
+    maps: Mapping[str, Path]
     settings: PreprocessConfig
     size: tuple[int, int]
     journal: Journal
@@ -115,23 +118,28 @@ class VideoStretches:
 
     def _make_clips(self, stretches: Sequence[range]) -> Iterator[ClipInfo]:
         frames = self._frames(stretches)
+        maps = {name: self._frames(stretches, path) for name, path in self.maps.items()}
         for stretch in stretches:
-            clip = self._make_clip(stretch, islice(frames, len(stretch)))
+            of_maps = {name: islice(pictures, len(stretch)) for name, pictures in maps.items()}
+            clip = self._make_clip(stretch, islice(frames, len(stretch)), of_maps)
             self.journal.note_part(self.key, stretch, clip)
             yield clip
 
-    def _frames(self, stretches: Sequence[range]) -> Iterator[Frame]:
-        """The frames of several stretches, one after the other."""
+    def _frames(self, stretches: Sequence[range], path: Path | None = None) -> Iterator[Frame]:
+        """The frames of several stretches, one after the other; path: of a map, in place of the video itself."""
         indices = (int(self.survey.indices[instant]) for stretch in stretches for instant in stretch)
-        return self.timer.each("decode", frames_at(self.path, indices))
+        return self.timer.each("decode", frames_at(path or self.path, indices))
 
-    def _make_clip(self, stretch: range, frames: Iterator[Frame]) -> ClipInfo:
+    def _make_clip(self, stretch: range, frames: Iterator[Frame], maps: Mapping[str, Iterator[Frame]]) -> ClipInfo:
         plan, arrays = self._plan(stretch)
         encoder = self.encoders.begin(arrays["five_points"], arrays["face_usable"])
         cropped = self.timer.each("crop", map(plan.crop.apply, frames))
         watched = self.timer.each("encode", encoder.watch(cropped))
         with self.timer("measure"):
             arrays |= measure_frames(watched, arrays["hand_boxes"], self.settings.jpeg_quality)
+        with self.timer("measure"):
+            for name, pictures in maps.items():
+                arrays |= map_arrays(name, pictures, plan.crop, self.settings.jpeg_quality)
         with self.timer("encode"):
             arrays |= encoder.finish()
         with self.timer("write"):
@@ -171,6 +179,7 @@ class VideoStretches:
             keypoint_source="estimated" if self.sidecar is None else "sidecar",
             sharpness=_rounded(arrays["sharpness"], 50),
             speed=_rounded(hand_speed(arrays["movement"], arrays["scores"]), 95),
+            maps=tuple(sorted(self.maps)),
         )
 
 

@@ -1,6 +1,6 @@
 """The animator as a guided predictor for the sampler: nothing is computed twice.
 
-The reference's keys and values are projected once per clip. The ControlNet runs once per frame and step, also where
+The reference's keys and values are projected once per clip. The pose branch runs once per frame and step, also where
 windows overlap, and never for the null branch.
 """
 
@@ -14,7 +14,7 @@ from hia.models.animator import Animator, Residuals
 from hia.models.reference import KeysValues
 
 ControlImages = Callable[[Sequence[int]], Tensor]
-"""Frame numbers → control images [n, 6, H, W]."""
+"""Frame numbers → control images [n, K, H, W]."""
 
 
 class GuidedPredictor:
@@ -61,7 +61,7 @@ class GuidedPredictor:
         return animation_guidance(null, conditional, self.guidance_scale)
 
     def _control(self, latents: Tensor, timestep: Tensor, windows: Sequence[range]) -> Residuals:
-        """Residuals of the windows' frames in order; only frames new in this step run through the ControlNet."""
+        """Residuals of the windows' frames in order; only frames new in this step run through the pose branch."""
         if windows[0].start == 0:  # a new sweep over the clip: the latents have changed
             self._residuals.clear()
         self._residuals.forget_before(windows[0].start)
@@ -96,11 +96,10 @@ class _FrameResiduals:
 
     def add(self, frames: Sequence[int], residuals: Residuals) -> None:
         for row, frame in enumerate(frames):
-            self._by_frame[frame] = [tensor[row] for tensor in (*residuals.down, residuals.mid)]
+            self._by_frame[frame] = [tensor[row] for tensor in residuals]
 
     def gather(self, frames: Iterable[int]) -> Residuals:
-        *down, mid = (torch.stack(tensors) for tensors in zip(*(self._by_frame[f] for f in frames), strict=True))
-        return Residuals(tuple(down), mid)
+        return tuple(torch.stack(tensors) for tensors in zip(*(self._by_frame[f] for f in frames), strict=True))
 
     def forget_before(self, frame: int) -> None:
         # Copies: as rows of their batch, the few that stay would keep all of it in memory.

@@ -23,8 +23,12 @@ class NoiseSchedule:
     ᾱ' = γᾱ / (γᾱ + 1 − ᾱ), so SNR' = ᾱ' / (1 − ᾱ') = γ·SNR; β'₀ = 1 − ᾱ'₀ and β'ₜ = 1 − ᾱ'ₜ / ᾱ'ₜ₋₁, so that
     cumprod(1 − β') = ᾱ'. γ = 1 is the default schedule.
 
+    zero_terminal_snr: √ᾱ' is then shifted and scaled so that nothing of the signal is left at the last timestep, and
+    the first one stays (Lin et al., "Common Diffusion Noise Schedules and Sample Steps are Flawed", 2024, Algorithm 1).
+
     alphas_cumprod, betas: float64 [num_train_timesteps].
-    Raises ValueError for γ outside (0, 1] and for unknown β schedules or prediction types.
+    Raises ValueError for γ outside (0, 1], for unknown β schedules or prediction types, and for a zero terminal SNR
+    with epsilon: there, at the last timestep, ε says nothing of x₀.
     """
 
     def __init__(
@@ -35,11 +39,14 @@ class NoiseSchedule:
         beta_end: float = 0.012,
         beta_schedule: str = "linear",
         prediction_type: str = "epsilon",
+        zero_terminal_snr: bool = False,
     ) -> None:
         if not 0 < gamma <= 1:
             raise ValueError(f"gamma must lie in (0, 1], not {gamma}")
         if prediction_type not in PREDICTION_TYPES:
             raise ValueError(f"prediction_type must be one of {', '.join(PREDICTION_TYPES)}, not {prediction_type!r}")
+        if zero_terminal_snr and prediction_type != "v_prediction":
+            raise ValueError(f"zero_terminal_snr needs prediction_type v_prediction, not {prediction_type}")
         if gamma < NOISY_REGIONAL_GAMMA:
             warnings.warn(
                 f"gamma {gamma} is below {NOISY_REGIONAL_GAMMA}: at t = 124 noise exceeds signal, so the regional "
@@ -49,8 +56,10 @@ class NoiseSchedule:
         self.gamma = float(gamma)
         self.num_train_timesteps = num_train_timesteps
         self.prediction_type = prediction_type
+        self.zero_terminal_snr = zero_terminal_snr
         unshifted = torch.cumprod(1 - _betas(num_train_timesteps, beta_start, beta_end, beta_schedule), dim=0)
-        self.alphas_cumprod = gamma * unshifted / (gamma * unshifted + 1 - unshifted)
+        shifted = gamma * unshifted / (gamma * unshifted + 1 - unshifted)
+        self.alphas_cumprod = _without_terminal_signal(shifted) if zero_terminal_snr else shifted
         previous = torch.cat([torch.ones(1, dtype=torch.float64), self.alphas_cumprod[:-1]])
         self.betas = 1 - self.alphas_cumprod / previous
 
@@ -90,6 +99,9 @@ class NoiseSchedule:
             "prediction_type": self.prediction_type,
             "timestep_spacing": "trailing",
         }
+        if self.zero_terminal_snr:
+            # It finds the rescaled β and leaves them, but knows that it has to bound the last, infinite σ.
+            wanted["rescale_betas_zero_snr"] = True
         if missing := sorted(set(wanted) - accepted):
             raise ValueError(f"scheduler {name} cannot be used: it does not take {', '.join(missing)}")
         # Latents are no images: clipping them to [−1, 1], which some classes do by default, would be wrong.
@@ -103,6 +115,14 @@ class NoiseSchedule:
         signal, sigma = (table.to(like)[timesteps.to(like.device)] for table in tables)
         shape = (-1, *[1] * (like.ndim - 1))
         return signal.reshape(shape), sigma.reshape(shape)
+
+
+def _without_terminal_signal(alphas_cumprod: Tensor) -> Tensor:
+    """√ᾱ'ₜ = (√ᾱₜ − √ᾱ_T)·√ᾱ₀ / (√ᾱ₀ − √ᾱ_T): zero at the last timestep T, unchanged at the first.   float64 [≥ 2]"""
+    signal = alphas_cumprod.sqrt()
+    if len(signal) < 2:
+        raise ValueError("zero_terminal_snr needs num_train_timesteps of at least 2: the last one has no signal left")
+    return ((signal - signal[-1]) * signal[0] / (signal[0] - signal[-1])).square()
 
 
 def _betas(num_train_timesteps: int, beta_start: float, beta_end: float, beta_schedule: str) -> Tensor:

@@ -4,12 +4,13 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hia.animation import DrivingSignal, animate, default_sharpness
 from hia.conditions.blur import SharpnessScale
 from hia.config import SamplingConfig
 from hia.data.clip import Clip
-from hia.data.samples.cut import cut_images, cut_signal
+from hia.data.samples.cut import cut_images, cut_maps, cut_signal
 from hia.data.samples.draw import Draw
 from hia.images import Frame, to_frames, to_tensor
 from hia.models.export import AnimationModel
@@ -54,7 +55,12 @@ def own_signal(
     values = signal.sharpness
     if sharpness == "default":
         values = np.full_like(values, default_sharpness(model))
-    return DrivingSignal(signal.keypoints, signal.movement, values, model.config.conditions.feet)
+    conditions = model.config.conditions
+
+    def maps(frame: int) -> NDArray[np.float32]:
+        return cut_maps(clip, [frame], size, mirrored=False, names=conditions.maps)[0].float().numpy()
+
+    return DrivingSignal(signal.keypoints, signal.movement, values, conditions, maps if conditions.maps else None)
 
 
 def true_frames(model: AnimationModel, clip: Clip, frames: int | None = None) -> Frame:
@@ -90,7 +96,7 @@ def _size(model: AnimationModel, clip: Clip) -> tuple[int, int]:
 
 
 def _scale(model: AnimationModel, clip: Clip) -> SharpnessScale | None:
-    if model.config.conditions.sharpness_scale == "clip":
+    if model.config.conditions.sharpness_scale == "clip" or not model.config.conditions.blur:
         return None
     if model.sharpness is None:
         raise ValueError(

@@ -1,7 +1,7 @@
-"""The animator: appearance encoder, ControlNet and denoiser, joined by reference attention (paper sec. 3, Fig. 2)."""
+"""The animator: appearance encoder, pose branch and denoiser, joined by reference attention (paper sec. 3, Fig. 2)."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from diffusers import ControlNetModel, UNet2DConditionModel, UNetMotionModel
@@ -9,6 +9,7 @@ from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import Tensor, nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_activation_checkpointing
 
+from hia.models.pose_guider import PoseGuider, install_guided_convolution
 from hia.models.reference import (
     AppearanceEncoder,
     KeysValues,
@@ -16,17 +17,16 @@ from hia.models.reference import (
     reference_keys_values,
 )
 
-
-class Residuals(NamedTuple):
-    """What the ControlNet adds to the denoiser's features; every tensor [N, C, h', w']."""
-
-    down: tuple[Tensor, ...]
-    mid: Tensor
+Residuals = tuple[Tensor, ...]
+"""What the pose branch adds to the denoiser's features, every tensor [N, C, h', w']: a ControlNet to what the down
+blocks pass on, in their order, and then to the middle; a pose guider to the output of the first convolution."""
 
 
 class Animator(nn.Module):
     """Predicts the noise of a clip from its noisy latents, a reference image and the driving signal.
 
+    pose_branch: how the control image enters, by a ControlNet (the paper's) or a light pose guider; it is `controlnet`
+    or `pose_guider`, the other one is None.
     unet: 2D for the spatial stages, with motion layers for the temporal ones.
     attention: `sdpa` or `xformers`, the kernel of all spatial attentions.
     """
@@ -34,17 +34,20 @@ class Animator(nn.Module):
     def __init__(
         self,
         appearance_encoder: AppearanceEncoder,
-        controlnet: ControlNetModel,
+        pose_branch: ControlNetModel | PoseGuider,
         unet: UNet2DConditionModel | UNetMotionModel,
         attention: str = "sdpa",
     ) -> None:
         super().__init__()
         self.appearance_encoder = appearance_encoder
-        self.controlnet = controlnet
+        self.controlnet = pose_branch if isinstance(pose_branch, ControlNetModel) else None
+        self.pose_guider = pose_branch if isinstance(pose_branch, PoseGuider) else None
         self.unet = unet
         self.attention = attention
-        for network in (appearance_encoder.unet, controlnet, unet):
+        for network in (appearance_encoder.unet, pose_branch, unet):
             install_reference_attention(network, attention)
+        if self.pose_guider is not None:
+            install_guided_convolution(unet)
 
     # ------------------------------------------------------------------------------------------------- forward
 
@@ -56,12 +59,14 @@ class Animator(nn.Module):
         control: Tensor,
         image_token: Tensor,
         keep: Tensor | None = None,
+        keep_control: Tensor | None = None,
     ) -> Tensor:
         """Prediction for the noisy latents.
 
-        noisy_latents [B, F, C, h, w]; timesteps int [B]; reference_latents [B, C, h, w]; control [B, F, 6, H, W];
+        noisy_latents [B, F, C, h, w]; timesteps int [B]; reference_latents [B, C, h, w]; control [B, F, K, H, W];
         image_token [B, 1, D]; keep bool [B], False drops reference, control and image token of that sample (the null
-        branch of eq. 4)  →  [B, F, C, h, w].   The reference must have the size of the frames.
+        branch of eq. 4); keep_control bool [B]: the same for the control alone, in place of `keep`
+        →  [B, F, C, h, w].   The reference must have the size of the frames.
         """
         frames = noisy_latents.shape[1]
         reference = self.encode_reference(reference_latents, image_token)
@@ -72,8 +77,9 @@ class Animator(nn.Module):
             image_token.repeat_interleave(frames, dim=0),
         )
         if keep is not None:
-            kept = keep.repeat_interleave(frames)[:, None, None, None]
-            residuals = Residuals(tuple(down * kept for down in residuals.down), residuals.mid * kept)
+            keep_control = keep if keep_control is None else keep_control
+            kept = keep_control.repeat_interleave(frames)[:, None, None, None]
+            residuals = tuple(residual * kept for residual in residuals)
             image_token = image_token * keep[:, None, None]
         return self.denoise(noisy_latents, timesteps, image_token, reference, residuals, keep)
 
@@ -84,12 +90,15 @@ class Animator(nn.Module):
     def control_residuals(
         self, noisy_latents: Tensor, timesteps: Tensor, control: Tensor, image_token: Tensor
     ) -> Residuals:
-        """ControlNet's residuals, each frame by itself.
+        """The pose branch's residuals, each frame by itself; a pose guider looks at the control images alone.
 
-        noisy_latents [N, C, h, w]; timesteps [N]; control [N, 6, H, W]; image_token [N, 1, D].
+        noisy_latents [N, C, h, w]; timesteps [N]; control [N, K, H, W]; image_token [N, 1, D].
         """
+        if self.pose_guider is not None:
+            return (self.pose_guider(control),)
+        assert self.controlnet is not None
         down, mid = self.controlnet(noisy_latents, timesteps, image_token, control, return_dict=False)
-        return Residuals(tuple(down), mid)
+        return (*down, mid)
 
     def denoise(
         self,
@@ -109,9 +118,11 @@ class Animator(nn.Module):
             "encoder_hidden_states": image_token.repeat_interleave(frames, dim=0),
             "cross_attention_kwargs": {"reference": reference, "keep": keep},
         }
-        if residuals is not None:
-            conditions["down_block_additional_residuals"] = residuals.down
-            conditions["mid_block_additional_residual"] = residuals.mid
+        if residuals is not None and self.pose_guider is not None:
+            guidance = residuals[0].unflatten(0, (-1, frames))
+            noisy_latents = torch.cat([noisy_latents, guidance], dim=2)
+        elif residuals is not None:
+            *conditions["down_block_additional_residuals"], conditions["mid_block_additional_residual"] = residuals
         if self.has_motion:
             clip = noisy_latents.transpose(1, 2)
             return self.unet(clip, timesteps, **conditions, return_dict=False)[0].transpose(1, 2)
@@ -127,21 +138,37 @@ class Animator(nn.Module):
         return isinstance(self.unet, UNetMotionModel)
 
     @property
+    def pose_branch(self) -> ControlNetModel | PoseGuider:
+        """The module through which the control image enters."""
+        branch = self.controlnet if self.pose_guider is None else self.pose_guider
+        assert branch is not None
+        return branch
+
+    @property
+    def pose_part(self) -> str:
+        """The pose branch's name as a part: controlnet or pose_guider."""
+        return "controlnet" if self.pose_guider is None else "pose_guider"
+
+    @property
     def image_token_dim(self) -> int:
         """Width D of the image token."""
         return self.unet.config.cross_attention_dim
 
     def part(self, name: str) -> Iterator[nn.Parameter]:
-        """The trainable weights of one part: appearance_encoder, controlnet, unet (without motion layers) or motion.
+        """The trainable weights of one part: appearance_encoder, controlnet or pose_guider, unet (without motion
+        layers), motion.
 
-        Raises ValueError for an unknown part, and for `motion` when the denoiser has no motion layers.
+        Raises ValueError for an unknown part, for the pose branch that this animator has not, and for `motion` when the
+        denoiser has no motion layers.
         """
         if name == "appearance_encoder":
             return self.appearance_encoder.trainable()
-        if name == "controlnet":
-            return self.controlnet.parameters()
+        if name == self.pose_part:
+            return self.pose_branch.parameters()
+        if name in ("controlnet", "pose_guider"):
+            raise ValueError(f"part {name}: this animator has a {self.pose_part} instead (network.pose_branch)")
         if name not in ("unet", "motion"):
-            raise ValueError(f"unknown part {name!r}: expected appearance_encoder, controlnet, unet or motion")
+            raise ValueError(f"unknown part {name!r}: expected appearance_encoder, {self.pose_part}, unet or motion")
         if name == "motion" and not self.has_motion:
             raise ValueError("part motion: this animator has a 2D denoiser; add motion layers first (add_motion)")
         wanted = name == "motion"
@@ -156,7 +183,7 @@ class Animator(nn.Module):
 
     def enable_gradient_checkpointing(self) -> None:
         """Recompute activations in the backward pass, in the motion layers too (diffusers leaves those out)."""
-        for network in (self.appearance_encoder.unet, self.controlnet, self.unet):
+        for network in (self.appearance_encoder.unet, self.pose_branch, self.unet):
             network.enable_gradient_checkpointing()
         apply_activation_checkpointing(self.unet, check_fn=_is_motion_layer)
 

@@ -3,35 +3,20 @@
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import torch
-from diffusers import ControlNetModel, MotionAdapter, UNet2DConditionModel, UNetMotionModel
+from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
 from torch import nn
 
-from hia.conditions.control import CONTROL_CHANNELS
 from hia.config import Config, NetworkConfig
 from hia.models.animator import Animator
 from hia.models.export import load_animator
 from hia.models.parts import load_part, part_parameters
+from hia.models.pose_branch import adopt_pose_branch, build_pose_branch
 from hia.models.reference import AppearanceEncoder
+from hia.models.report import LoadReport
 from hia.quiet import only_errors
 from hia.weights import find_weights, load_pretrained
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """Where the weights of each module came from: every key is either loaded or listed as new."""
-
-    loaded: dict[str, str] = field(default_factory=dict)
-    new: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        lines = [f"{module}: from {source}" for module, source in self.loaded.items()]
-        for module, keys in self.new.items():
-            shown = ", ".join(keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
-            lines.append(f"{module}: new {shown}")
-        return "\n".join(lines)
 
 
 def build_animator(config: Config, motion: bool = False) -> tuple[Animator, LoadReport]:
@@ -44,9 +29,9 @@ def build_animator(config: Config, motion: bool = False) -> tuple[Animator, Load
     report = LoadReport()
     with _seeded(config.seed):
         unet = _unet(config, report)
-        controlnet = _controlnet(config, unet, report)
+        pose_branch = build_pose_branch(config, unet, report)
     appearance_encoder = AppearanceEncoder(copy.deepcopy(unet))
-    animator = Animator(appearance_encoder, controlnet, unet, attention=config.network.attention)
+    animator = Animator(appearance_encoder, pose_branch, unet, attention=config.network.attention)
     animator = add_motion(animator, config, report) if motion else animator
     if config.pretrained.model:
         _start_from(animator, config.pretrained.model, config, report)
@@ -70,7 +55,7 @@ def add_motion(animator: Animator, config: Config, report: LoadReport | None = N
         if ".motion_modules." in name and ".proj_out." in name:
             nn.init.zeros_(parameter)
     motion_unet.to(unet.device)
-    return Animator(animator.appearance_encoder, animator.controlnet, motion_unet, attention=animator.attention)
+    return Animator(animator.appearance_encoder, animator.pose_branch, motion_unet, attention=animator.attention)
 
 
 @contextmanager
@@ -97,37 +82,6 @@ def _unet(config: Config, report: LoadReport) -> UNet2DConditionModel:
     return unet
 
 
-def _controlnet(config: Config, unet: UNet2DConditionModel, report: LoadReport) -> ControlNetModel:
-    """A ControlNet for the six control channels, from a pretrained three-channel one if configured.
-
-    The added input channels have zero weights, so a pretrained pose ControlNet is unchanged at step 0.
-    """
-    widths = _conditioning_widths(config.codec.pixels_per_latent)
-    controlnet = ControlNetModel.from_unet(
-        unet, conditioning_channels=CONTROL_CHANNELS, conditioning_embedding_out_channels=widths
-    )
-    source = config.pretrained.controlnet
-    if source is None:
-        if config.pretrained.unet:
-            report.loaded["controlnet"] = f"{config.pretrained.unet} (its UNet's encoder)"
-        new = [name for name, _ in controlnet.named_parameters() if name.startswith("controlnet_")]
-        report.new["controlnet"] = tuple(new) if config.pretrained.unet else ("all (random)",)
-        return controlnet
-    hint = "a ControlNet folder or hub id, such as lllyasviel/control_v11p_sd15_openpose"
-    pretrained = load_pretrained(ControlNetModel, source, subfolder="controlnet", hint=hint)
-    report.loaded["controlnet"] = source
-    report.new["controlnet"] = ("controlnet_cond_embedding.conv_in.weight[:, 3:] (zero)",)
-    state = pretrained.state_dict()
-    key = "controlnet_cond_embedding.conv_in.weight"
-    extended = torch.zeros_like(controlnet.controlnet_cond_embedding.conv_in.weight)
-    extended[:, : state[key].shape[1]] = state[key]
-    try:
-        controlnet.load_state_dict(state | {key: extended})
-    except RuntimeError as error:
-        raise ValueError(f"pretrained.controlnet {source} does not fit the UNet: {error}") from None
-    return controlnet
-
-
 def _start_from(animator: Animator, source: str, config: Config, report: LoadReport) -> None:
     """Copy what a model directory has of the animator's parts into it.
 
@@ -148,10 +102,15 @@ def _start_from(animator: Animator, source: str, config: Config, report: LoadRep
             f"schedule.prediction_type={config.schedule.prediction_type}: set the one, or pretrained.model=null"
         )
     both = start.has_motion and animator.has_motion
-    for part in ("appearance_encoder", "controlnet", "unet", *(["motion"] if both else [])):
+    for part in ("appearance_encoder", "unet", *(["motion"] if both else [])):
         load_part(animator, part, part_parameters(start, part), f"pretrained.model {source}")
         report.loaded[part] = source
         report.new.pop(part, None)
+    new = adopt_pose_branch(animator, config, start, trained, f"pretrained.model {source}")
+    report.loaded[animator.pose_part] = source
+    report.new.pop(animator.pose_part, None)
+    if new is not None:
+        report.new[animator.pose_part] = (new,)
 
 
 def _motion_adapter(config: Config, report: LoadReport) -> MotionAdapter:
@@ -189,12 +148,6 @@ def _unet_settings(network: NetworkConfig, latent_channels: int) -> dict[str, ob
         "down_block_types": tuple("CrossAttnDownBlock2D" if here else "DownBlock2D" for here in levels),
         "up_block_types": tuple("CrossAttnUpBlock2D" if here else "UpBlock2D" for here in reversed(levels)),
     }
-
-
-def _conditioning_widths(pixels_per_latent: int) -> tuple[int, ...]:
-    """Widths of the ControlNet's image stem, one halving between neighbours: 8 pixels per latent is the stock stem."""
-    halvings = pixels_per_latent.bit_length() - 1
-    return (16, 32, 96, 256, 256)[: halvings + 1]
 
 
 def _refuse_differences(module: str, source: str, expected: dict[str, object], found: dict[str, object]) -> None:

@@ -2,7 +2,7 @@
 
 hia.json                       format version, configuration (γ, prediction type, codec, preset, …), sharpness
                                percentiles, SHA-256 of every other file
-appearance_encoder/ controlnet/ unet/ codec/ image_encoder/ (optional)
+appearance_encoder/ controlnet/ (or pose_guider/) unet/ codec/ image_encoder/ (optional)
 """
 
 import hashlib
@@ -26,6 +26,7 @@ from hia.diffusion.schedule import NoiseSchedule
 from hia.models.animator import Animator
 from hia.models.codec import Codec, load_codec
 from hia.models.image_encoder import ImageEncoder, load_image_encoder
+from hia.models.pose_guider import PoseGuider
 from hia.models.reference import AppearanceEncoder
 
 FORMAT_VERSION = 1
@@ -144,14 +145,18 @@ def _read(directory: Path, attention: str) -> tuple[Animator, Config, Descriptio
         config = parse_config(description.config, source=f"{directory / DESCRIPTION}")
     except ConfigError as error:
         raise ValueError(f"{error}; was it written by another version of hia?") from None
-    return _load_animator(directory, description.motion, description.dtype, attention), config, description
+    for part in ("appearance_encoder", config.network.pose_branch, "unet"):
+        if part not in description.dtype:
+            raise ValueError(f"{directory / DESCRIPTION}: there is no {part}, which its own configuration asks for")
+    pose_part = config.network.pose_branch
+    return _load_animator(directory, pose_part, description.motion, description.dtype, attention), config, description
 
 
 def _write(model: AnimationModel, folder: Path) -> None:
     animator = model.animator
     networks = {
         "appearance_encoder": animator.appearance_encoder.unet,
-        "controlnet": animator.controlnet,
+        animator.pose_part: animator.pose_branch,
         "unet": animator.unet,
     }
     for name, network in networks.items():
@@ -177,7 +182,9 @@ def _write(model: AnimationModel, folder: Path) -> None:
     (folder / DESCRIPTION).write_text(json.dumps(asdict(description), indent=2) + "\n", encoding="utf-8")
 
 
-def _load_animator(directory: Path, motion: bool, dtypes: Mapping[str, str], attention: str) -> Animator:
+def _load_animator(
+    directory: Path, pose_part: str, motion: bool, dtypes: Mapping[str, str], attention: str
+) -> Animator:
     def load(network_class: Any, name: str) -> Any:
         dtype = getattr(torch, dtypes[name])
         return network_class.from_pretrained(
@@ -186,7 +193,7 @@ def _load_animator(directory: Path, motion: bool, dtypes: Mapping[str, str], att
 
     animator = Animator(
         AppearanceEncoder(load(UNet2DConditionModel, "appearance_encoder")),
-        load(ControlNetModel, "controlnet"),
+        load(PoseGuider if pose_part == "pose_guider" else ControlNetModel, pose_part),
         load(UNetMotionModel if motion else UNet2DConditionModel, "unet"),
         attention,
     )

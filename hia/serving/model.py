@@ -73,9 +73,7 @@ class ServedAnimator(PythonModel):
         if len(keypoints) > MOST_FRAMES:
             raise ValueError(f"driving has {len(keypoints)} frames; at most {MOST_FRAMES} are animated at once")
         model, config = self._model, self._model.config
-        driving = driving_signal(
-            keypoints, config.width, config.height, default_sharpness(model), config.conditions.feet
-        )
+        driving = driving_signal(keypoints, config.width, config.height, default_sharpness(model), config.conditions)
         write_video(folder / "result.mp4", animate(model, reference, driving, seed=seed), keypoints.fps)
         return len(keypoints)
 

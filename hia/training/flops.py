@@ -47,7 +47,8 @@ def peak_teraflops(device: torch.device) -> float | None:
 
 
 def _networks(model: nn.Module) -> dict[str, nn.Module]:
-    return {name: getattr(model, name) for name in ("appearance_encoder", "controlnet", "unet")}
+    names = ("appearance_encoder", "controlnet", "pose_guider", "unet")
+    return {name: network for name in names if (network := getattr(model, name)) is not None}
 
 
 def _is_motion(name: str) -> bool:

@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 STRICT = ConfigDict(extra="forbid")
 
-Part = Literal["appearance_encoder", "controlnet", "unet", "motion"]
+Part = Literal["appearance_encoder", "controlnet", "pose_guider", "unet", "motion"]
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
@@ -41,7 +41,8 @@ class Stage:
     resolution_scale: share of the full width and height.
     timesteps: half-open range from which t is drawn uniformly.
     static_clip_probability: share of clips that are one frame repeated (sec. 3.3, progressive training).
-    condition_dropout: share of samples without reference, control and image token (for eq. 4's null branch).
+    condition_dropout: share of samples without reference, control and image token (for eq. 4's null branch); dropped:
+    `all` of these, or only what comes from the `reference`, for guidance of that kind (`sampling.guidance`).
     iterations: optimizer steps; 0 leaves the stage out.
     global_batch_size: samples per optimizer step, over all workers; micro_batch_size: in one forward pass of a worker.
     What is left between the two is accumulated.
@@ -58,6 +59,7 @@ class Stage:
     losses: LossWeights = LossWeights()
     static_clip_probability: float = 0.0
     condition_dropout: float = 0.1
+    dropped: Literal["all", "reference"] = "all"
     global_batch_size: int = 32
     micro_batch_size: int = 1
     learning_rate: float | None = None

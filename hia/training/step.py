@@ -34,7 +34,7 @@ class Regions:
 class Batch:
     """B samples of F frames.
 
-    latents [B, F, C, h, w]; reference_latents [B, C, h, w]; control [B, F, 6, H, W] (see render_control); image_token
+    latents [B, F, C, h, w]; reference_latents [B, C, h, w]; control [B, F, K, H, W] (see render_control); image_token
     [B, 1, D]; regions: for stages with regional losses; sample_ids: to name the culprits of a bad loss.
     """
 
@@ -81,6 +81,7 @@ def training_loss(
         batch.control.to(dtype),
         batch.image_token.to(dtype),
         keep.to(latents.device),
+        **({"keep_control": torch.ones_like(keep, device=latents.device)} if stage.dropped == "reference" else {}),
     ).float()
     terms = {"noise": noise_mse(prediction, schedule.target(latents, noise, timesteps))}
     if stage.losses.regional:

@@ -36,6 +36,13 @@ def test_first_three_channels_are_the_skeleton(sample_data):
             np.testing.assert_array_equal(control[:3], skeleton)
 
 
+def test_without_the_blur_condition_the_skeleton_is_all():
+    keypoints, scores = two_hands()
+    both = render_control(keypoints, scores, MOVEMENT, SHARPNESS, WIDTH, HEIGHT)
+    bare = render_control(keypoints, scores, MOVEMENT, SHARPNESS, WIDTH, HEIGHT, blur=False)
+    np.testing.assert_array_equal(bare, both[:3])
+
+
 def test_feet_are_left_out_unless_asked_for():
     keypoints, scores = two_hands()
     keypoints[15:23], scores[15:23] = np.random.default_rng(2).uniform(50, 200, (8, 2)), 1

@@ -36,6 +36,7 @@ OTHER_VALUES = {
     "face_embedding_every": 5,
     "image_tokens": "false",
     "latents": "false",
+    "maps": "[depth]",
     "layout": "plain",
     "split_seed": 1,
     "test_share": 0.5,

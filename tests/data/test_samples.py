@@ -246,6 +246,7 @@ def test_a_store_without_hands_needs_a_scale_or_ranks(tiny_clips: list[TinyClip]
     handless = open_store(write_store(tmp_path / "store", [without_hands(clip) for clip in tiny_clips[:2]]))
     with pytest.raises(ValueError, match=r"too few hands .* set conditions\.sharpness_scale to clip"):
         samples_of(handless)
+    assert samples_of(handless, SPATIAL, "conditions.blur=false")[0].control.shape[1] == 3, "it needs no scale"
     sample = samples_of(handless, SPATIAL, "conditions.sharpness_scale=clip")[0]
     assert sample.control[0, :3].any() and not sample.control[0, 3:].any()
     assert TrainingSamples(handless, configuration(), SPATIAL, 0, sharpness_scale=SharpnessScale(0, 1, 2))[0]

@@ -122,3 +122,71 @@ def test_diffusers_schedulers_start_at_the_last_timestep_with_our_noise_level(na
 def test_schedulers_that_cannot_be_used_are_refused_by_name(name):
     with pytest.raises(ValueError, match=name):
         NoiseSchedule(0.5).scheduler(name)
+
+
+@settings(deadline=None)
+@given(gammas, st.sampled_from(["linear", "scaled_linear"]))
+def test_zero_terminal_snr_keeps_the_first_timestep_and_the_proportions_of_the_signal(gamma, beta_schedule):
+    """Lin et al. 2024: √ᾱ is a straight line of what it was, through √ᾱ₀ unchanged and zero at the end."""
+    arguments = {"beta_schedule": beta_schedule, "prediction_type": "v_prediction"}
+    before = np.sqrt(NoiseSchedule(gamma, **arguments).alphas_cumprod.numpy())
+    after = np.sqrt(NoiseSchedule(gamma, **arguments, zero_terminal_snr=True).alphas_cumprod.numpy())
+    assert after[-1] == 0 and after[0] == pytest.approx(before[0], rel=1e-12)
+    assert np.abs(np.interp(before[::-1], [before[-1], before[0]], [0, before[0]]) - after[::-1]).max() < 1e-12
+    assert (np.diff(after) < 0).all()
+
+
+def test_the_published_algorithm_gives_the_same_betas():
+    """Algorithm 1 of Lin et al. 2024 step by step on the default schedule's β, in numpy."""
+    signal = np.sqrt(default_alphas_cumprod())
+    first, last = signal[0], signal[-1]
+    signal = (signal - last) * first / (first - last)
+    squared = signal**2
+    alphas = np.concatenate([squared[:1], squared[1:] / squared[:-1]])
+    ours = NoiseSchedule(1.0, prediction_type="v_prediction", zero_terminal_snr=True)
+    np.testing.assert_allclose(ours.betas.numpy(), 1 - alphas, rtol=1e-9)
+    assert ours.betas[-1] == 1
+
+
+@pytest.mark.parametrize("timestep", [0, 500, 998, 999])
+def test_without_terminal_signal_a_perfect_prediction_still_gives_the_clean_latents(timestep):
+    schedule = NoiseSchedule(0.5, prediction_type="v_prediction", zero_terminal_snr=True)
+    latents, noise = torch.randn(2, 1, 2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    timesteps = torch.tensor([timestep])
+    noisy = schedule.add_noise(latents, noise, timesteps)
+    perfect = schedule.target(latents, noise, timesteps)
+    torch.testing.assert_close(schedule.predict_clean(noisy, perfect, timesteps), latents, rtol=1e-9, atol=1e-9)
+    if timestep == 999:
+        assert torch.equal(noisy, noise), "nothing of the signal is left"
+
+
+def test_epsilon_cannot_be_predicted_without_terminal_signal():
+    with pytest.raises(ValueError, match="zero_terminal_snr needs prediction_type v_prediction"):
+        NoiseSchedule(1.0, zero_terminal_snr=True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["DDIMScheduler", "EulerDiscreteScheduler", "DPMSolverMultistepScheduler", "UniPCMultistepScheduler"],
+)
+def test_schedulers_sample_from_pure_noise_to_the_clean_latents(name):
+    """From t = 999 without signal, trailing; a perfect prediction leads to the clean latents."""
+    schedule = NoiseSchedule(0.6, prediction_type="v_prediction", zero_terminal_snr=True)
+    scheduler = schedule.scheduler(name)
+    scheduler.set_timesteps(10)
+    assert scheduler.timesteps[0] == 999
+    assert (scheduler.alphas_cumprod.double() - schedule.alphas_cumprod).abs().max() < 1e-6
+    clean, noise = torch.randn(2, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    latents = noise * scheduler.init_noise_sigma
+    for timestep in scheduler.timesteps:
+        scaled = scheduler.scale_model_input(latents, timestep)
+        signal = schedule.alphas_cumprod[int(timestep)].sqrt().float()
+        perfect = (signal * scaled - clean) / (1 - signal**2).sqrt()
+        latents = scheduler.step(perfect, timestep, latents).prev_sample
+    torch.testing.assert_close(latents, clean, rtol=0, atol=2e-2)
+
+
+def test_a_scheduler_that_would_divide_by_the_missing_signal_is_refused():
+    schedule = NoiseSchedule(1.0, prediction_type="v_prediction", zero_terminal_snr=True)
+    with pytest.raises(ValueError, match=r"HeunDiscreteScheduler .* rescale_betas_zero_snr"):
+        schedule.scheduler("HeunDiscreteScheduler")

@@ -73,6 +73,19 @@ def test_a_dropped_sample_has_neither_reference_nor_control_nor_token(name, requ
     assert (full[0] - null[0]).abs().max() > 1e-2
 
 
+def test_the_control_can_stay_where_the_reference_is_dropped(spatial, generator):
+    """As guidance by the reference has it in its null half."""
+    given, dropped = inputs(generator), torch.tensor([False, True])
+    flat = given.noisy_latents.flatten(0, 1), given.timesteps.repeat_interleave(3), given.control.flatten(0, 1)
+    with torch.no_grad():
+        found = spatial(*given, keep=dropped, keep_control=torch.tensor([True, True]))
+        residuals = spatial.control_residuals(*flat, given.image_token.repeat_interleave(3, dim=0))
+        null = spatial.denoise(*list(given)[:2], torch.zeros_like(given.image_token), residuals=residuals)
+        full = spatial(*given)
+    assert_close(found[0], null[0], rtol=0, atol=1e-5)
+    assert_close(found[1], full[1], rtol=0, atol=1e-6)
+
+
 def test_without_a_reference_the_denoiser_is_diffusers_own(spatial, generator):
     given = inputs(generator, frames=1)
     stock = UNet2DConditionModel.from_config(spatial.unet.config)

@@ -7,11 +7,15 @@ from pathlib import Path
 import pytest
 
 from hia.config import Config
+from hia.config_files import load_config
 from orchestration.chain import fingerprint
 from orchestration.chain.reasons import flat
 from orchestration.contents import Contents
 from orchestration.reads import IRRELEVANT, READS, UPDATING
 from orchestration.stages import chain_stages
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TINY_CONFIG = REPOSITORY / "tests" / "tiny.yaml"
 
 RESULTS = {"evaluate", "export", "register", "sample"}
 FROM_TEMPORAL_HALF = {"temporal_half", "temporal_full", *RESULTS}
@@ -53,6 +57,14 @@ def marks(config: Config) -> dict[str, str]:
         ("stages.spatial.global_batch_size=8", TRAINING),
         ("schedule.gamma=0.5", TRAINING),
         ("conditions.feet=true", TRAINING),
+        ("conditions.blur=false", TRAINING),
+        ("conditions.maps=[depth]", TRAINING),
+        ("schedule={prediction_type: v_prediction, zero_terminal_snr: true}", TRAINING),
+        ("stages.regional.dropped=reference", FROM_REGIONAL),
+        ("stages.regional.trains=[appearance_encoder,controlnet,unet]", FROM_REGIONAL),
+        ("sampling.guidance=reference", RESULTS),
+        ("sampling.initial_noise=gaussian", RESULTS),
+        ("sampling.shift_windows=false", RESULTS),
         ("optimizer.clip_norm=0.5", TRAINING),
         ("network.layers_per_block=2", TRAINING),
         ("samples.flip_probability=0.25", TRAINING),
@@ -83,6 +95,7 @@ def test_what_is_changed_runs_again_with_all_that_follows_and_nothing_else(
         "samples.workers=3",
         "storage=/elsewhere",
         "preset=other",
+        "ablation=other",
         "sampling.decode_batch=2",
         "network.attention=xformers",
     ],
@@ -93,6 +106,21 @@ def test_where_and_how_fast_is_no_reason_to_run_again(reruns: Callable[..., set[
 
 def test_motion_settings_leave_the_image_stages_as_they_are(reruns: Callable[..., set[str]]) -> None:
     assert reruns("network.motion_num_attention_heads=8") == FROM_TEMPORAL_HALF
+
+
+def test_another_pose_branch_is_trained_anew_on_the_same_clips(reruns: Callable[..., set[str]]) -> None:
+    trains = "stages.spatial.trains=[appearance_encoder,pose_guider,unet]"
+    assert reruns("network.pose_branch=pose_guider", trains) == TRAINING
+
+
+def test_ablations_of_sampling_share_one_trained_model(tiny_config: Configure) -> None:
+    def of_training(file: Path, *overrides: str) -> dict[str, str]:
+        found = marks(load_config(file, overrides))
+        return {name: mark for name, mark in found.items() if name not in RESULTS}
+
+    files = sorted((REPOSITORY / "experiments" / "ablations" / "sampling").glob("*.yaml"))
+    full = of_training(TINY_CONFIG)
+    assert len(files) == 5 and all(of_training(file, f"base={TINY_CONFIG}") == full for file in files)
 
 
 def test_a_learning_rate_counts_where_it_is_used(reruns: Callable[..., set[str]]) -> None:

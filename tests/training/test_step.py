@@ -26,8 +26,9 @@ class Recorder(nn.Module):
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(()))
 
-    def forward(self, noisy, timesteps, reference, control, token, keep):
+    def forward(self, noisy, timesteps, reference, control, token, keep, keep_control=None):
         self.given = {"noisy": noisy, "timesteps": timesteps, "keep": keep}
+        self.keep_control = keep_control
         return torch.zeros_like(noisy) + self.bias
 
 
@@ -234,3 +235,13 @@ def test_the_identity_gradient_reaches_the_appearance_encoder_and_a_step_lowers_
     after = identity()
     assert float(before) > 0.001 and float(after) < float(before)
     assert all(parameter.grad is None for parameter in embedder.parameters())
+
+
+def test_a_stage_for_guidance_by_the_reference_drops_all_but_the_control(generator):
+    batch, model = batch_of(generator, batch=64), Recorder()
+    stage = replace(SPATIAL, condition_dropout=0.5)
+    training_loss(model, SCHEDULE, batch, stage, torch.Generator().manual_seed(0))
+    kept = model.given["keep"]
+    assert model.keep_control is None and 10 < kept.sum() < 54
+    training_loss(model, SCHEDULE, batch, replace(stage, dropped="reference"), torch.Generator().manual_seed(0))
+    assert torch.equal(model.given["keep"], kept) and model.keep_control.all()

@@ -1,7 +1,8 @@
 """Cutting a sample out of a clip: pictures or latents, control images, regions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hia.conditions.blur import SharpnessScale, clip_ranks
-from hia.conditions.control import CONTROL_CHANNELS, flip_conditions, render_control
+from hia.conditions.control import flip_conditions, render_control
 from hia.conditions.regions import box_mask, face_box, five_points, hand_boxes
+from hia.config import ConditionsConfig
 from hia.data.clip import Clip
 from hia.data.jpeg import REDUCED
 from hia.data.samples.draw import Draw
@@ -19,6 +21,9 @@ from hia.images import Frame
 from hia.pose.keypoints import KeypointSequence, flip_horizontal
 
 Size = tuple[int, int]  # width and height in px
+
+# Black that went through a JPEG stays below this; the components of a normal cannot all be so small.
+DARKEST_NORMAL = 48
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class SampleRegions:
 class Sample:
     """One training sample of F frames of W × H px, all tensors on the CPU.
 
-    control: float16 [F, 6, H, W], see `render_control`; half precision halves what goes from process to process.
+    control: float16 [F, K, H, W], see `control_images`; half precision halves what goes from process to process.
     latents: float16 [F, C, h, w] and reference_latents [C, h, w] where the store has them, else None. images: uint8
     [F, H, W, 3] and reference_image [H, W, 3], None where nothing needs them. image_token: float16 [D] of the
     reference, None where the store has none or the model reads none. regions: None without regional losses.
@@ -86,17 +91,36 @@ def cut_signal(clip: Clip, draw: Draw, size: Size, scale: SharpnessScale | None)
     return Signal(sequence.resized(*size), movement, sharpness)
 
 
-def control_images(signal: Signal, still: bool, feet: bool) -> Tensor:
-    """Control images of all frames, float16 [F, 6, H, W]; those of a still are drawn once."""
+def control_images(signal: Signal, still: bool, conditions: ConditionsConfig) -> Tensor:
+    """Control images of all frames, float16 [F, K, H, W], K as `conditions` say, maps black; a still is drawn once."""
     people, (width, height) = signal.keypoints, (signal.keypoints.width, signal.keypoints.height)
-    control = torch.empty(len(people), CONTROL_CHANNELS, height, width, dtype=torch.float16)
+    control = torch.zeros(len(people), conditions.num_channels, height, width, dtype=torch.float16)
     for frame in range(1 if still else len(people)):
         person = people.keypoints[frame], people.scores[frame]
         blur = signal.movement[frame], signal.sharpness[frame]
-        control[frame] = torch.from_numpy(render_control(*person, *blur, width, height, feet=feet))
+        drawn = render_control(*person, *blur, width, height, feet=conditions.feet, blur=conditions.blur)
+        control[frame, : len(drawn)] = torch.from_numpy(drawn)
     if still:
         control[1:] = control[0]
     return control
+
+
+def cut_maps(clip: Clip, frames: Sequence[int], size: Size, mirrored: bool, names: Sequence[str]) -> Tensor:
+    """Maps of frames at a size, float16 [F, 3·M, H, W] in [0, 1]; black where the clip has none of a name.
+
+    In the mirror normals point the other way: the red of `normals` is turned over, but for the black background.
+    """
+    width, height = size
+    maps = torch.zeros(len(frames), len(names), height, width, 3, dtype=torch.uint8)
+    for place, name in enumerate(names):
+        if name not in clip.info.maps:
+            continue
+        pictures = _cut(partial(clip.map_frame, name), clip, frames, size, mirrored)
+        if mirrored and name == "normals":
+            seen = pictures.amax(dim=-1) >= DARKEST_NORMAL
+            pictures[..., 0] = torch.where(seen, 255 - pictures[..., 0], pictures[..., 0])
+        maps[:, place] = pictures
+    return maps.permute(0, 1, 4, 2, 3).flatten(1, 2).half() / 255
 
 
 def cut_regions(clip: Clip, draw: Draw, signal: Signal, identity: bool) -> SampleRegions:
@@ -127,8 +151,12 @@ def cut_images(clip: Clip, frames: Sequence[int], size: Size, mirrored: bool) ->
 
     At a half and a quarter of the stored size JPEGs decode to it directly, others are resized by pixel areas.
     """
+    return _cut(clip.frame, clip, frames, size, mirrored)
+
+
+def _cut(read: Callable[[int, int], Frame], clip: Clip, frames: Sequence[int], size: Size, mirrored: bool) -> Tensor:
     reduction = next((r for r in REDUCED if (size[0] * r, size[1] * r) == (clip.info.width, clip.info.height)), 1)
-    pictures = {frame: _sized(clip.frame(frame, reduction), size, mirrored) for frame in set(frames)}
+    pictures = {frame: _sized(read(frame, reduction), size, mirrored) for frame in set(frames)}
     return torch.from_numpy(np.stack([pictures[frame] for frame in frames]))
 
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import math
+import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,10 +16,12 @@ from hia.data.order import SampleOrder
 from hia.data.records import ClipInfo, Split
 from hia.data.samples.cut import (
     Sample,
+    Signal,
     Size,
     comparable_faces,
     control_images,
     cut_images,
+    cut_maps,
     cut_regions,
     cut_signal,
 )
@@ -54,6 +58,7 @@ class TrainingSamples(Dataset[Sample]):
         self.size: Size = (round(config.width * stage.resolution_scale), round(config.height * stage.resolution_scale))
         self.clips, self.left_out = _long_enough(store, config, stage, split)
         self.sharpness_scale = _sharpness_scale(store, config, sharpness_scale)
+        _warn_of_missing_maps(store, self.clips, config.conditions.maps)
         self._read_from(store.read(self.clips[0]))
         rate = config.samples.samples_per_second
         self._ends = np.cumsum([max(1, round(info.seconds * rate)) for info in self.clips])
@@ -91,7 +96,7 @@ class TrainingSamples(Dataset[Sample]):
         reference_images = cut_images(clip, [draw.reference], self.size, mirrored) if self.needs_reference else None
         return Sample(
             sample_id=draw.sample_id,
-            control=control_images(signal, draw.still, self.config.conditions.feet),
+            control=self._control(clip, draw, signal),
             latents=latents,
             reference_latents=reference_latents,
             images=cut_images(clip, draw.targets, self.size, mirrored) if self.needs_images else None,
@@ -114,6 +119,14 @@ class TrainingSamples(Dataset[Sample]):
                 f"stage {self.stage.name} compares faces, but {self.store.folder} was made without face embeddings: "
                 "preprocess again with preprocess.face_embedding_every above 0, or set the stage's losses.identity to 0"
             )
+
+    def _control(self, clip: Clip, draw: Draw, signal: Signal) -> torch.Tensor:
+        conditions = self.config.conditions
+        control = control_images(signal, draw.still, conditions)
+        if conditions.maps:
+            maps = cut_maps(clip, draw.targets, self.size, draw.mirrored, conditions.maps)
+            control[:, -maps.shape[1] :] = maps
+        return control
 
     def _latents(self, clip: Clip, draw: Draw) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         if not self.has_latents:
@@ -149,9 +162,19 @@ def _long_enough(
     return tuple(info for info in clips if info.num_frames >= least_frames(stage, info.fps)), short
 
 
+def _warn_of_missing_maps(store: ClipStore, clips: Sequence[ClipInfo], maps: Sequence[str]) -> None:
+    for name in maps:
+        if lacking := sum(name not in clip.maps for clip in clips):
+            warnings.warn(
+                f"{store.folder}: {lacking} of {len(clips)} clips have no map {name}: it is black for them. Put it "
+                f"beside the videos (clip.{name}.mp4) and preprocess again, or leave it out of conditions.maps",
+                stacklevel=3,
+            )
+
+
 def _sharpness_scale(store: ClipStore, config: Config, given: SharpnessScale | None) -> SharpnessScale | None:
     """The scale to normalise sharpness with; None stands for the ranks within a clip."""
-    if config.conditions.sharpness_scale == "clip":
+    if config.conditions.sharpness_scale == "clip" or not config.conditions.blur:
         return None
     scale = given or store.sharpness_scale
     if scale is None:

@@ -199,3 +199,21 @@ def test_gamma_is_one_value_from_the_configuration_to_every_stage(chain):
     assert len({run.config.gamma for run in runs.values()}) == 1
     state = json.loads((newest(runs["spatial"].path, "chain").path / "checkpoint.json").read_text())
     assert state["step"] == 3
+
+
+def test_a_pose_guider_is_trained_and_handed_on_like_a_controlnet(a_run):
+    guided = (
+        *("network.pose_branch=pose_guider", "stages.spatial.trains=[appearance_encoder,pose_guider,unet]"),
+        *("conditions={blur: false, maps: [depth]}", "stages.spatial.dropped=reference", "stages.spatial.iterations=4"),
+        "training.gradient_checkpointing=true",
+    )
+    spatial = a_run(*guided)
+    with pytest.warns(UserWarning, match="no map depth"):
+        train_here(spatial, Notes())
+    handed_on = str(spatial.path / "weights")
+    assert load_file(spatial.path / "weights" / "pose_guider.safetensors")
+    temporal = a_run(*guided, stage="temporal_full", name="temporal", weights=(handed_on,))
+    loaded = load_animator(temporal.config, temporal.weights, motion=True)
+    assert loaded.pose_guider.guiders[0].conv_out.weight.any(), "it begins at zero and has moved"
+    train_here(temporal, Notes())
+    assert {file.stem for file in (temporal.path / "weights").iterdir()} == {"motion"}
