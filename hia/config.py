@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from hia.data.settings import PreprocessConfig, SamplesConfig
+from hia.evaluation.settings import EvaluationConfig
 from hia.training.settings import DancersConfig, OptimizerConfig, TrainingConfig
 from hia.training.stages import Stages
 
@@ -181,6 +182,7 @@ class Config:
     stages: Stages = Stages()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     dancers: DancersConfig = DancersConfig()
     sampling: SamplingConfig = SamplingConfig()
 
