@@ -7,6 +7,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from hia.config import Config
 from hia.data.fingerprint import content_sha256
 from hia.data.records import ClipInfo, Split
 from hia.data.store import ClipStore
@@ -74,19 +75,18 @@ def evaluate_model(
 
     bar = tqdm(clips, desc="evaluate", unit="clip", disable=not progress, dynamic_ncols=True)
     files, set_aside = _scored(score, bar)
-    about = about_reenactments(wanted, model, store, clips[0].split)
+    about = about_reenactments(wanted, model.config, store.fingerprint, clips[0].split)
     results = gather(output, files, [asdict(one) for one in set_aside], metrics.provenance(), about)
     return _written(output, results, "Evaluation of a model")
 
 
-def about_reenactments(wanted: Reenactments, model: AnimationModel, store: ClipStore, split: Split) -> dict[str, Any]:
+def about_reenactments(wanted: Reenactments, config: Config, store_fingerprint: str, split: Split) -> dict[str, Any]:
     """What was compared, for the record."""
-    config = model.config
     return {
         "kind": KINDS[split],
         "split": split,
         "model": wanted.model,
-        "store_fingerprint": store.fingerprint,
+        "store_fingerprint": store_fingerprint,
         "width": config.width,
         "height": config.height,
         "frames": wanted.frames,

@@ -41,7 +41,7 @@ EXPLAINED: Mapping[str, str] = MappingProxyType(
         OURS["truth"]: "animated with the hands' sharpness measured in the true video: the paper's protocol",
         OURS["default"]: "animated with the model's default sharpness, as for a motion whose pictures nobody has",
         BASELINE: "the first frame, repeated: an animation must be better than this",
-        CAP: "the true frames through the codec and back: no animation in its latents can be better than this",
+        CAP: "the true frames through the codec and back: what the codec alone loses",
     }
 )
 

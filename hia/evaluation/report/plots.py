@@ -16,7 +16,7 @@ def dots(title: str, unit: str, names: Sequence[str], series: Mapping[str, Value
     low, high = min(known), max(known)
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
     ends = low - margin, high + margin
-    parts = [*_grid(*ends), *(part for dot in _dots(names, series, ends) for part in dot)]
+    parts = [*_grid(*ends), *_dots(names, series, ends)]
     return (
         f'<figure class="chart"><figcaption>{escape(title)} <small>{len(names):,} videos</small></figcaption>\n'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">\n'
@@ -36,17 +36,20 @@ def legend(labels: Sequence[str]) -> str:
     return f'<ul class="legend">{items}</ul>'
 
 
-def _dots(names: Sequence[str], series: Mapping[str, Values], ends: tuple[float, float]) -> list[list[str]]:
+def _dots(names: Sequence[str], series: Mapping[str, Values], ends: tuple[float, float]) -> list[str]:
     step = (WIDTH - LEFT - RIGHT) / len(names)
-    return [
-        [
-            f'<circle class="series-{number}" cx="{LEFT + (index + 0.5) * step:.1f}" cy="{_row(value, *ends):.1f}" '
-            f'r="{RADIUS}"><title>{escape(names[index])} · {escape(label)}: {value:.4g}</title></circle>'
-            for index, value in enumerate(values)
-            if value is not None
-        ]
-        for number, (label, values) in enumerate(series.items())
-    ]
+    # Dots of one video beside each other, where there is room: equal values would hide one another.
+    apart = min(2 * RADIUS, step / (len(series) + 1))
+    parts = []
+    for number, (label, values) in enumerate(series.items()):
+        for index, value in enumerate(values):
+            if value is None:
+                continue
+            column = LEFT + (index + 0.5) * step + (number - (len(series) - 1) / 2) * apart
+            told = escape(f"{names[index]} · {label}: {value:.4g}")
+            place = f'cx="{column:.1f}" cy="{_row(value, *ends):.1f}" r="{RADIUS}"'
+            parts.append(f'<circle class="series-{number}" {place}><title>{told}</title></circle>')
+    return parts
 
 
 def _grid(low: float, high: float) -> list[str]:

@@ -29,7 +29,7 @@ def figures(results: Results) -> str:
         f"<p>In brackets: {confidence} intervals from drawing the videos anew {results.resampling.draws:,} times; they "
         "say how far the choice of videos matters, and need at least two.</p>"
     )
-    return section("figures", "Figures", about + table(head, rows, css="figures") + note + _warning(results))
+    return section("figures", "Figures", about + table(head, rows, css="figures numbers") + note + _warning(results))
 
 
 def plots(results: Results) -> str:
