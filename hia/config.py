@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from hia.data.settings import MapName, PreprocessConfig, SamplesConfig
+from hia.evaluation.settings import EvaluationConfig
 from hia.training.settings import DancersConfig, OptimizerConfig, TrainingConfig
 from hia.training.stages import Stages
 
@@ -229,6 +230,7 @@ class Config:
     stages: Stages = Stages()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     dancers: DancersConfig = DancersConfig()
     sampling: SamplingConfig = SamplingConfig()
 

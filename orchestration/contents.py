@@ -13,6 +13,8 @@ import fsspec
 from hia.config import CodecConfig
 from hia.data.fingerprint import fingerprint
 from hia.data.storage import file_sha256
+from hia.evaluation.needed import weight_files
+from hia.evaluation.settings import EvaluationConfig, own_weights
 from hia.models.codec.loading import STABLE_DIFFUSION, TAESD, TAESD_FILES
 from hia.models.face.embedder import KNOWN_WEIGHTS
 from hia.video.remote import is_url
@@ -67,6 +69,21 @@ class Contents:
             return None
         names, hint = KNOWN_WEIGHTS.get(name, ((name,), HINT))
         return self.of_path(find_weights(*names, hint=hint))
+
+    def of_metrics(self, wanted: EvaluationConfig) -> dict[str, list[str]]:
+        """The same of the metrics that can be measured, by name: each one's files, none for one without a network.
+
+        Raises MissingWeights for metrics that were asked for by name.
+        """
+        own = own_weights(wanted.weights)
+        found: dict[str, list[str]] = {}
+        for name in dict.fromkeys((*wanted.names, *own)):
+            try:
+                found[name] = [self.of_path(file) for file in weight_files(name, own.get(name))]
+            except MissingWeights:
+                if wanted.metrics is not None or name in own:
+                    raise
+        return found
 
     def of_path(self, path: Path) -> str:
         """Hash of a file, or of the names and contents of a folder's files (hidden ones left out)."""

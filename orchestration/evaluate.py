@@ -1,16 +1,13 @@
-"""The trained model against clips that were kept out of training: metrics, videos, a sheet to look at."""
+"""The trained model against clips that were kept out of training: metrics, videos, a page and a sheet to look at."""
 
-import csv
-import io
-import itertools
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -18,31 +15,37 @@ from hia.config import Config
 from hia.data.records import ClipInfo, Split
 from hia.data.storage import Folder
 from hia.data.store import ClipStore, open_store
-from hia.evaluation.image import IDENTICAL_PSNR, MEASURES
-from hia.evaluation.pictures import Comparison, sheet, sheet_row
-from hia.evaluation.reenactment import own_signal, reconstruct, reenact
-from hia.images import Frame
+from hia.evaluation.clips import BASELINE, CAP, OURS, Reenactments, VideoFiles, score_clip
+from hia.evaluation.evaluating import about_reenactments
+from hia.evaluation.extractors import Cutting
+from hia.evaluation.metrics import Measuring, Metrics, load_metrics
+from hia.evaluation.pictures import sheet, titled
+from hia.evaluation.reenactment import spread
+from hia.evaluation.report import REPORT, write_report
+from hia.evaluation.results import RESULTS, TABLE, Results, Video, gather, plain_figure, write_results
+from hia.evaluation.settings import EvaluationConfig, own_weights
+from hia.images import Frame, load_image
 from hia.models.codec import build_codec
 from hia.models.export import AnimationModel
 from hia.models.image_encoder import load_image_encoder
-from hia.video import write_video
 from orchestration.chain.records import write_json
 from orchestration.chain.stage import StageFailed, StageRun, digest
 from orchestration.tasks import in_tasks
 from orchestration.training.run import WEIGHTS
 from orchestration.training.weights import load_animator
 
-SUMMARY, TABLE, SHEET, VIDEOS = "summary.json", "metrics.csv", "contact_sheet.png", "videos"
-BASELINE, CAP = "repeat_reference/", "codec_cap/"
+SUMMARY, SHEET = "summary.json", "contact_sheet.png"
 # Metrics of clips that the model was trained on never go by the names of those that it was not.
 TRAIN_PREFIX = "split_train/"
+MEANS = "over all frames of all clips"
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """What a worker is told of an evaluation: plain values.
 
-    weights: folders of the stages' weights in order; folder: where videos go, which all workers see.
+    weights: folders of the stages' weights in order; folder: where all that is made goes, which all workers see.
+    fingerprint: of the stage, which stands for the model and all settings.
     """
 
     config: Config
@@ -50,75 +53,78 @@ class Evaluation:
     store: str
     split: Split
     folder: str
+    fingerprint: str
 
     @property
     def prefix(self) -> str:
         """What the names of its metrics begin with."""
         return metric_prefix(self.split)
 
+    @property
+    def wanted(self) -> Reenactments:
+        """What is made of every clip."""
+        config = self.config
+        return Reenactments(
+            model=self.fingerprint,
+            protocols=("truth", "default") if config.evaluation.default_sharpness else ("truth",),
+            frames=config.training.evaluation_frames,
+            seed=config.seed,
+            sampling=config.sampling,
+        )
+
 
 @dataclass(frozen=True)
 class ClipResult:
-    """The evaluation of one clip.
+    """What a worker tells of a clip: its files, and how all were measured."""
 
-    metrics: means over `frames` frames, the reference not among them; identical: how many of them equal the truth to
-    the last bit, for which PSNR says 100. row: of the contact sheet.
-    """
-
-    clip: str
-    video: str
-    frames: int
-    identical: int
-    metrics: Mapping[str, float]
-    row: Frame
+    files: VideoFiles
+    measured: Mapping[str, Any]
 
 
 def evaluate(run: StageRun) -> dict[str, float]:
-    """Reenact held-out clips, one task each, and compare with the truth; returns the means over the clips.
+    """Reenact held-out clips, one task each, and compare with the truth; returns the metrics of all clips together.
 
     A store without held-out clips is evaluated on the clips that it was trained on, and every name says so. A clip that
-    fails is named in the summary and set aside. Raises StageFailed when all fail.
+    fails is named in the summary and set aside. What an execution that was killed has made is not made again. Raises
+    StageFailed when all fail.
     """
     store = open_store(run.store, check="size")
     split: Split = "test" if store.of_split("test") else "train"
     clips = spread(store.of_split(split))[: run.config.training.evaluation_clips]
-    job = Evaluation(run.config, trained_weights(run), run.store, split, str(run.folder))
-    (run.folder / VIDEOS).mkdir(exist_ok=True)
-    results, set_aside = _evaluate_all(job, clips, run.show)
-    metrics = {name: float(np.mean([one.metrics[name] for one in results])) for name in results[0].metrics}
-    write_json(run.folder / SUMMARY, _summary(job, store, results, set_aside, metrics))
-    files = Folder(run.folder)
-    files.write(TABLE, _table(job, results))
-    files.write(SHEET, encoded_png(sheet(_title(job, metrics), [one.row for one in results])))
-    for name in (SUMMARY, TABLE, SHEET):
-        run.journal.artifact(name, f"evaluation/{job.prefix}".rstrip("/"))
-    for one in results:
-        run.journal.artifact(f"{VIDEOS}/{one.clip}.mp4", f"evaluation/{job.prefix}{VIDEOS}")
+    job = Evaluation(run.config, trained_weights(run), run.store, split, str(run.folder), run.fingerprint)
+    done, set_aside = _evaluate_all(job, clips, run.show)
+    about = about_reenactments(job.wanted, job.config, store.fingerprint, split)
+    results = gather(run.folder, [one.files for one in done], set_aside, done[0].measured, about)
+    metrics = flat_metrics(results, job.prefix)
+    write_results(run.folder, results)
+    write_report(run.folder, results, f"Evaluation of {run.config.preset}")
+    Folder(run.folder).write(SHEET, _sheet(job, results, metrics))
+    write_json(run.folder / SUMMARY, _summary(job, store, results, metrics))
+    _show(run, job, results)
     return metrics
 
 
 def evaluate_clip(job: Evaluation, info: ClipInfo) -> ClipResult:
-    """One clip, in a worker; writes its video. Raises ValueError for a clip that cannot be evaluated."""
+    """One clip, in a worker; keeps its files. Raises ValueError for a clip that cannot be evaluated."""
     torch.set_num_threads(job.config.training.cpus_per_worker)
     model = _trained_model(job.config, job.weights, job.store)
+    metrics = _metrics(job.config.evaluation, "cuda" if job.config.training.gpus_per_worker else "cpu")
     clip = open_store(job.store, check="none").read(info)
-    frames = job.config.training.evaluation_frames
-    if min(frames, len(clip)) < 2:
-        raise ValueError(f"clip {info.id} ({info.video}): there is no frame but the reference to be compared")
-    truth, generated = reenact(model, clip, job.config.sampling, job.config.seed, frames)
-    repeated = np.broadcast_to(truth[:1], truth.shape)
-    compared = {"": generated, BASELINE: repeated, CAP: reconstruct(model, truth)}
-    values = {
-        f"{job.prefix}{method}{name}": measure(truth[1:], shown[1:])
-        for method, shown in compared.items()
-        for name, measure in MEASURES.items()
+    return ClipResult(score_clip(model, clip, job.wanted, metrics, job.folder), metrics.provenance())
+
+
+def flat_metrics(results: Results, prefix: str = "") -> dict[str, float]:
+    """Every figure by one name, such as `psnr` or `codec_cap/psnr`; those of true sharpness have the short names."""
+    return {
+        _full_name(prefix, method, name): figure.value
+        for method, summary in results.summaries.items()
+        for name, figure in summary.figures.items()
     }
-    metrics = {name: float(measured.mean()) for name, measured in values.items()}
-    comparison = Comparison(truth[0], own_signal(model, clip, frames), generated, truth)
-    write_video(Path(job.folder) / VIDEOS / f"{info.id}.mp4", comparison.video(), info.fps)
-    identical = int((values[f"{job.prefix}psnr"] == IDENTICAL_PSNR).sum())
-    row = sheet_row(f"{info.video}   ·   {_in_words(job, metrics)}", comparison)
-    return ClipResult(info.id, info.video, len(truth) - 1, identical, metrics, row)
+
+
+def tracked_name(name: str) -> str:
+    """A figure's name as MLflow takes it: `fd[i3d]` is `fd_i3d`."""
+    return re.sub(r"[^\w.\- :/]", "_", re.sub(r"\[(.*)\]", r"_\1", name), flags=re.ASCII)
 
 
 def trained_model(config: Config, weights: Sequence[str], store: ClipStore) -> AnimationModel:
@@ -151,15 +157,6 @@ def metric_prefix(split: str) -> str:
     return "" if split == "test" else TRAIN_PREFIX
 
 
-def spread(clips: Sequence[ClipInfo]) -> list[ClipInfo]:
-    """The clips in an order whose beginning has as many different videos as there are."""
-    by_video: dict[str, list[ClipInfo]] = {}
-    for clip in clips:
-        by_video.setdefault(clip.video, []).append(clip)
-    rounds = itertools.zip_longest(*by_video.values())
-    return [clip for one_of_each in rounds for clip in one_of_each if clip is not None]
-
-
 def encoded_png(picture: Frame) -> bytes:
     """A picture, RGB uint8 [H, W, 3], as a PNG file's content."""
     return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
@@ -171,6 +168,14 @@ def _trained_model(config: Config, weights: tuple[str, ...], store: str) -> Anim
     return to_workers_device(trained_model(config, weights, open_store(store, check="none")))
 
 
+@lru_cache(maxsize=1)
+def _metrics(wanted: EvaluationConfig, device: str) -> Metrics:
+    measuring = Measuring(Cutting(wanted.stride, wanted.colour), wanted.first_frame)
+    # Whatever is asked for, PSNR and its like are measured; only what was asked for by name must be there.
+    names = wanted.names if wanted.metrics is not None else None
+    return load_metrics(names, own_weights(wanted.weights), measuring, device, usual=wanted.names)
+
+
 def _evaluate_all(
     job: Evaluation, clips: Sequence[ClipInfo], show: bool
 ) -> tuple[list[ClipResult], list[dict[str, str]]]:
@@ -180,59 +185,85 @@ def _evaluate_all(
     by_index = {outcome.index: outcome for outcome in bar}
     results = [by_index[index].value for index in range(len(clips)) if by_index[index].error is None]
     set_aside = [
-        {"clip": clip.id, "video": clip.video, "reason": str(error) or repr(error)}
+        {"name": clip.id, "video": clip.video, "reason": str(error) or repr(error)}
         for index, clip in enumerate(clips)
         if (error := by_index[index].error) is not None
     ]
     if not results:
-        reasons = "\n".join(f"  {one['clip']} ({one['video']}): {one['reason']}" for one in set_aside)
+        reasons = "\n".join(f"  {one['name']} ({one['video']}): {one['reason']}" for one in set_aside)
         raise StageFailed(f"evaluate failed: none of {len(clips)} clips could be evaluated:\n{reasons}")
     for one in set_aside:
-        tqdm.write(f"evaluate: clip {one['clip']} ({one['video']}) is left out: {one['reason']}")
+        tqdm.write(f"evaluate: clip {one['name']} ({one['video']}) is left out: {one['reason']}")
     return results, set_aside
 
 
-def _summary(
-    job: Evaluation,
-    store: ClipStore,
-    results: Sequence[ClipResult],
-    set_aside: Sequence[Mapping[str, str]],
-    metrics: Mapping[str, float],
-) -> dict[str, Any]:
+def _full_name(prefix: str, method: str, name: str) -> str:
+    return f"{prefix}{'' if method == OURS['truth'] else f'{method}/'}{tracked_name(name)}"
+
+
+def _show(run: StageRun, job: Evaluation, results: Results) -> None:
+    """Hand to the tracking server what people look at."""
+    under = f"evaluation/{job.prefix}".rstrip("/")
+    for name in (SUMMARY, RESULTS, TABLE, REPORT, SHEET):
+        run.journal.artifact(name, under)
+    for video in results.videos:
+        # Where the page, which links to them, finds them.
+        for path in video.files.videos.values():
+            run.journal.artifact(path, f"{under}/{Path(path).parent.as_posix()}")
+
+
+def _summary(job: Evaluation, store: ClipStore, results: Results, metrics: Mapping[str, float]) -> dict[str, Any]:
     """All that is needed to read the metrics. `truth` names what was compared with: equal ones can be compared."""
     config = job.config
-    frames = [[one.clip, one.frames] for one in results]
+    frames = [[one.name, one.scores[OURS["truth"]].num_frames] for one in results.videos]
     return {
         "split": job.split,
         "metrics": dict(metrics),
-        "clips": [_facts(job, one) | {"metrics": dict(one.metrics)} for one in results],
-        "set_aside": list(set_aside),
-        "truth": digest(job.split, config.width, config.height, frames),
-        "store_fingerprint": store.fingerprint,
-        "protocol": {
-            **{"width": config.width, "height": config.height, "seed": config.seed, "sharpness": "truth"},
-            "reference": "frame 0, which is not among the frames compared",
-            "means": "over the frames of a clip, then over the clips",
-            "sampling": asdict(config.sampling),
-            "gamma": config.gamma,
+        "methods": {
+            method: {
+                "figures": {name: plain_figure(figure) for name, figure in summary.figures.items()},
+                "left_out": dict(summary.left_out),
+            }
+            for method, summary in results.summaries.items()
         },
+        "clips": [_clip(job, one) for one in results.videos],
+        "set_aside": [dict(one) for one in results.set_aside],
+        "measured": dict(results.measured),
+        "truth": digest(job.split, config.width, config.height, frames, MEANS),
+        "store_fingerprint": store.fingerprint,
+        "protocol": dict(results.about),
     }
 
 
-def _table(job: Evaluation, results: Sequence[ClipResult]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*_facts(job, results[0]), *results[0].metrics], lineterminator="\n")
-    writer.writeheader()
-    for one in results:
-        writer.writerow(_facts(job, one) | dict(one.metrics))
-    return text.getvalue().encode()
+def _clip(job: Evaluation, one: Video) -> dict[str, Any]:
+    figures = one.scores[OURS["truth"]].figures
+    facts = {
+        **{"clip": one.name, "video": one.video, "split": job.split},
+        "frames": one.scores[OURS["truth"]].num_frames,
+        "identical": round(figures["identical_share"].value * figures["identical_share"].count),
+    }
+    return facts | {"metrics": _named(job, one)}
 
 
-def _facts(job: Evaluation, one: ClipResult) -> dict[str, Any]:
+def _named(job: Evaluation, one: Video) -> dict[str, float]:
+    """A clip's own metrics, by the names of the whole evaluation's."""
     return {
-        **{"clip": one.clip, "video": one.video, "split": job.split},
-        **{"frames": one.frames, "identical": one.identical},
+        _full_name(job.prefix, method, name): figure.value
+        for method, scores in one.scores.items()
+        for name, figure in scores.figures.items()
     }
+
+
+def _sheet(job: Evaluation, results: Results, metrics: Mapping[str, float]) -> bytes:
+    """The sheet as a PNG file: moments of every clip."""
+    rows = [
+        titled(f"{one.video}   ·   {_in_words(job, _named(job, one))}", _moments(job, one)) for one in results.videos
+    ]
+    return encoded_png(sheet(_title(job, metrics), rows))
+
+
+def _moments(job: Evaluation, one: Video) -> Frame:
+    return load_image(Path(job.folder) / one.files.pictures[OURS["truth"]])
 
 
 def _title(job: Evaluation, metrics: Mapping[str, float]) -> str:
@@ -241,6 +272,6 @@ def _title(job: Evaluation, metrics: Mapping[str, float]) -> str:
 
 
 def _in_words(job: Evaluation, metrics: Mapping[str, float]) -> str:
-    ours, baseline, cap = (metrics[f"{job.prefix}{method}psnr"] for method in ("", BASELINE, CAP))
+    ours, baseline, cap = (metrics[f"{job.prefix}{method}psnr"] for method in ("", f"{BASELINE}/", f"{CAP}/"))
     ssim = metrics[f"{job.prefix}ssim"]
     return f"PSNR {ours:.2f} dB (repeating the reference {baseline:.2f}, codec's cap {cap:.2f}), SSIM {ssim:.3f}"

@@ -22,7 +22,7 @@ READS: Mapping[str, tuple[str, ...]] = {
     "dancers": ("width", "height", "dancers"),
     "preprocess": ("data", "width", "height", "preprocess", "codec", "pretrained", "face_embedder", "stages"),
     "training": (*MODEL, "samples", "face_embedder", "optimizer", "training.precision", "stages.STAGE"),
-    "evaluate": (*MODEL, "sampling", "training.evaluation_clips", "training.evaluation_frames"),
+    "evaluate": (*MODEL, "sampling", "evaluation", "training.evaluation_clips", "training.evaluation_frames"),
     "export": (*MODEL, "sampling"),
     "register": (),
     "sample": ("seed", "sampling"),
@@ -79,8 +79,10 @@ def of_training(config: Config, stage: Stage, contents: Contents) -> dict[str, A
 
 
 def of_evaluate(config: Config, contents: Contents) -> dict[str, Any]:
-    """What the metrics depend on, besides the weights."""
-    return _plain(_picked(config, "evaluate") | _model(config, contents))
+    """What the metrics depend on, besides the weights: on those that can be measured, and their networks."""
+    values = _picked(config, "evaluate", without=("evaluation.metrics", "evaluation.weights"))
+    values["metrics"] = contents.of_metrics(config.evaluation)
+    return _plain(values | _model(config, contents))
 
 
 def of_export(config: Config, contents: Contents) -> dict[str, Any]:

@@ -16,6 +16,8 @@ import hia
 from hia.config import Config
 from hia.data.store import open_store
 from hia.data.synthetic import write_dancers
+from hia.evaluation.clips import BASELINE, CAP
+from hia.evaluation.settings import ALWAYS
 from hia.models.export import load_model, save_model
 from hia.video import read_frames
 from orchestration.chain.stage import StageRun
@@ -97,9 +99,17 @@ def better(tags: Mapping[str, str], champions: Mapping[str, str]) -> tuple[bool,
 
 
 def tags_of(summary: Mapping[str, Any]) -> dict[str, str]:
-    """What a version's tags say of its evaluation: every metric by its name, and what it was measured on."""
-    metrics = {name: f"{value:.6g}" for name, value in summary["metrics"].items()}
+    """What a version's tags say of its evaluation: the model's metrics by name, and what they were measured on.
+
+    Of baselines only the measures of frames.
+    """
+    metrics = {name: f"{value:.6g}" for name, value in summary["metrics"].items() if _is_telling(name)}
     return metrics | {"split": summary["split"], "truth": summary["truth"]}
+
+
+def _is_telling(name: str) -> bool:
+    *_, method, metric = ("", *name.split("/"))
+    return method not in (BASELINE, CAP) or metric in ALWAYS
 
 
 def _registered(client: "MlflowClient", fingerprint: str) -> "ModelVersion | None":

@@ -14,14 +14,14 @@ from hia.data.records import ClipInfo
 from hia.data.storage import Folder
 from hia.data.store import ClipStore, open_store
 from hia.evaluation.pictures import Comparison, sheet, sheet_row
-from hia.evaluation.reenactment import own_signal, true_frames
+from hia.evaluation.reenactment import own_signal, spread, true_frames
 from hia.models.export import AnimationModel, load_model
 from hia.pose.align import align_to_reference
 from hia.pose.keypoints import BODY, JOINTS, SCORE_THRESHOLD, KeypointSequence
 from hia.video import write_video
 from orchestration.chain.records import write_json
 from orchestration.chain.stage import StageFailed, StageRun
-from orchestration.evaluate import encoded_png, spread, to_workers_device
+from orchestration.evaluate import encoded_png, to_workers_device
 from orchestration.register import MODEL
 from orchestration.tasks import in_tasks
 

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
     from orchestration.tracking import Run
 
 METRICS = ("psnr", "ssim", "l1", "l1_disco")
-ROWS = {"": "this model", "repeat_reference/": "repeat the reference", "codec_cap/": "the codec's own cap"}
+ROWS = {
+    "": "this model",
+    "default_sharpness/": "… with default sharpness",
+    "repeat_reference/": "repeat the reference",
+    "codec_cap/": "the codec's own cap",
+}
 
 
 def plan_table(planned: Plan) -> str:
@@ -57,6 +62,7 @@ def _places(executed: Mapping[str, Executed]) -> list[str]:
     found = [
         ("sample", "sample_side_by_side.mp4", "video"),
         ("evaluate", "contact_sheet.png", "pictures"),
+        ("evaluate", "report.html", "report"),
         ("export", "model", "model"),
     ]
     return [

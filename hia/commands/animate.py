@@ -3,10 +3,10 @@
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hia.commands.options import changed_sampling, chosen_device, to_device
 from hia.images import Frame, fit_to_size, load_image
 from hia.pose.align import align_to_reference
 from hia.pose.keypoints import BODY, SCORE_THRESHOLD, KeypointSequence
@@ -15,8 +15,6 @@ from hia.video import VideoWriter, probe
 
 if TYPE_CHECKING:
     from hia.animation import DrivingSignal
-    from hia.config import SamplingConfig
-    from hia.models.export import AnimationModel
 
 # Smaller than this, the networks have nothing left to look at after their halvings.
 MIN_SIDE, MAX_SIDE = 32, 8192
@@ -73,7 +71,8 @@ def run(arguments: argparse.Namespace) -> None:
     from hia.models.export import load_model
 
     model = load_model(arguments.model, arguments.attention)
-    sampling = _sampling(arguments, model.config.sampling)
+    keys = ("steps", "guidance", "guidance_scale", "scheduler", "window_batch")
+    sampling = changed_sampling(model.config.sampling, arguments, keys)
     width, height = (
         default if asked is None else asked
         for asked, default in ((arguments.width, model.config.width), (arguments.height, model.config.height))
@@ -89,7 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
             "only clips of a store have them",
             file=sys.stderr,
         )
-    _to_device(model, arguments.device)
+    to_device(model, chosen_device(arguments.device))
     frames = animate(model, reference, driving, sampling, seed=arguments.seed, progress=True)
     with writer:
         for picture in _pictures(arguments, reference, driving, frames):
@@ -166,18 +165,6 @@ def _sidecar(media: Path, option: str) -> Path:
     )
 
 
-def _sampling(arguments: argparse.Namespace, default: "SamplingConfig") -> "SamplingConfig":
-    from pydantic import ValidationError
-
-    from hia.config_files import explain
-
-    keys = ("steps", "guidance", "guidance_scale", "scheduler", "window_batch")
-    try:
-        return replace(default, **{key: value for key in keys if (value := getattr(arguments, key)) is not None})
-    except ValidationError as error:
-        raise ValueError(explain(error)) from None
-
-
 def _warn_if_outside(driving: "DrivingSignal", aligned: bool) -> None:
     """Say so when much of the motion lies outside the output, where nothing can be drawn."""
     keypoints = driving.keypoints
@@ -193,17 +180,6 @@ def _warn_if_outside(driving: "DrivingSignal", aligned: bool) -> None:
             f"{keypoints.height} output, the middle of the {'reference' if aligned else 'driving'} picture: {advice}",
             file=sys.stderr,
         )
-
-
-def _to_device(model: "AnimationModel", device: str | None) -> None:
-    import torch
-
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        model.to(device, torch.bfloat16 if device.startswith("cuda") else None)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {device} cannot be used: {str(error).splitlines()[0]}") from None
 
 
 def _pictures(

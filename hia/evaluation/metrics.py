@@ -108,8 +108,9 @@ def load_metrics(
     measuring: Measuring = Measuring(),
     device: str = "cpu",
     download: bool = False,
+    usual: Sequence[str] = USUAL,
 ) -> Metrics:
-    """Metrics by name, or (None) the usual ones of which the weights can be found; networks go to `device`.
+    """Metrics by name, or (None) the `usual` ones of which the weights can be found; networks go to `device`.
 
     weights: files to use instead of the official ones, by metric, which are then measured, too (`csim` takes
     `mobilefacenet`). Results with others than official weights are named after the network: `fd[i3d]`,
@@ -118,9 +119,9 @@ def load_metrics(
     Raises ValueError for unknown names, MissingWeights for metrics asked for by name, UnknownWeights when the file for
     such a one has other weights, AlteredWeights for damaged official files.
     """
-    _check_names(names or (), METRICS)
+    _check_names(names or usual, METRICS)
     _check_names(weights, WITH_NETWORK)
-    asked = tuple(dict.fromkeys((*(USUAL if names is None else names), *weights)))
+    asked = tuple(dict.fromkeys((*(usual if names is None else names), *weights)))
     networks: dict[str, Network] = {}
     skipped: dict[str, str] = {}
     for name in asked:

@@ -46,7 +46,7 @@ class Comparison:
     def video(self) -> Iterator[Frame]:
         """Rows of reference, skeleton, result and truth, one per frame, each with even sides as videos need them."""
         for index in range(len(self.generated)):
-            yield _even(panel_row({"reference": self.reference} | self.panels(index)))
+            yield even(panel_row({"reference": self.reference} | self.panels(index)))
 
 
 def panel_row(panels: Mapping[str, Frame]) -> Frame:
@@ -58,12 +58,21 @@ def panel_row(panels: Mapping[str, Frame]) -> Frame:
 
 def sheet_row(title: str, comparison: Comparison) -> Frame:
     """The reference, and some later moments with skeleton, result and truth each, under a title."""
+    return titled(title, moments_row(comparison))
+
+
+def moments_row(comparison: Comparison) -> Frame:
+    """The reference, and some later moments with skeleton, result and truth each."""
     tiles = [_labelled("reference", _fitted(comparison.reference))]
     for index in shown_moments(len(comparison.generated)):
         labels = {"skeleton": f"frame {index}: skeleton"}
         panels = comparison.panels(index).items()
         tiles.append(_row([_labelled(labels.get(name, name), _fitted(picture)) for name, picture in panels], GAP))
-    row = _row(tiles, MARGIN)
+    return _row(tiles, MARGIN)
+
+
+def titled(title: str, row: Frame) -> Frame:
+    """A picture under a title, which is shortened to its width."""
     heading = np.full((TITLE_HEIGHT, row.shape[1], 3), BACKGROUND, np.uint8)
     draw_text(heading, shortened(title, row.shape[1], TITLE), 0, TITLE_HEIGHT - 10, TITLE)
     return np.concatenate([heading, row])
@@ -111,7 +120,8 @@ def _row(pictures: Sequence[Frame], gap: int) -> Frame:
     return np.concatenate([part for picture in pictures for part in (picture, space)][:-1], axis=1)
 
 
-def _even(picture: Frame) -> Frame:
+def even(picture: Frame) -> Frame:
+    """The picture with even sides, as videos need them."""
     return _padded(picture, 0, 0, picture.shape[0] % 2, picture.shape[1] % 2)
 
 

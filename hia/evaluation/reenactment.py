@@ -1,5 +1,7 @@
 """Self reenactment: a clip's first frame is animated by the clip's own motion, so that the truth is known."""
 
+import itertools
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,6 +12,7 @@ from hia.animation import DrivingSignal, animate, default_sharpness
 from hia.conditions.blur import SharpnessScale
 from hia.config import SamplingConfig
 from hia.data.clip import Clip
+from hia.data.records import ClipInfo
 from hia.data.samples.cut import cut_images, cut_maps, cut_signal
 from hia.data.samples.draw import Draw
 from hia.images import Frame, to_frames, to_tensor
@@ -76,6 +79,15 @@ def reconstruct(model: AnimationModel, frames: Frame) -> Frame:
     for index, frame in enumerate(frames):
         restored[index] = to_frames(model.codec.decode(model.codec.encode(to_tensor(frame)[None].to(device))))[0]
     return restored
+
+
+def spread(clips: Sequence[ClipInfo]) -> list[ClipInfo]:
+    """The clips in an order whose beginning has as many different videos as there are."""
+    by_video: dict[str, list[ClipInfo]] = {}
+    for clip in clips:
+        by_video.setdefault(clip.video, []).append(clip)
+    rounds = itertools.zip_longest(*by_video.values())
+    return [clip for one_of_each in rounds for clip in one_of_each if clip is not None]
 
 
 def _draw(clip: Clip, frames: int | None) -> Draw:

@@ -8,6 +8,7 @@ import pytest
 
 from hia.config import Config
 from hia.config_files import load_config
+from hia.weights import MissingWeights
 from orchestration.chain import fingerprint
 from orchestration.chain.reasons import flat
 from orchestration.contents import Contents
@@ -74,6 +75,9 @@ def marks(config: Config) -> dict[str, str]:
         ("dancers.seed=5", ALL),
         ("preprocess.fps=12", ALL - {"dancers"}),
         ("training.evaluation_clips=1", {"evaluate", "register"}),
+        ("evaluation.default_sharpness=false", {"evaluate", "register"}),
+        ("evaluation.stride=8", {"evaluate", "register"}),
+        ("evaluation.metrics=[psnr,dtssd]", {"evaluate", "register"}),
     ],
 )
 def test_what_is_changed_runs_again_with_all_that_follows_and_nothing_else(
@@ -151,6 +155,31 @@ def test_weights_count_by_their_content_and_not_by_their_place(reruns: Callable[
     base = (f"pretrained.unet={tmp_path / 'one'}",)
     assert reruns(f"pretrained.unet={tmp_path / 'copy'}", base=base) == set()
     assert reruns(f"pretrained.unet={tmp_path / 'other'}", base=base) == TRAINING
+
+
+def test_metrics_count_by_what_can_be_measured(
+    reruns: Callable[..., set[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = "evaluation.metrics=[regions,dtssd,flicker,warping_error,hand_sharpness]"
+    for variable in ("HIA_WEIGHTS", "XDG_CACHE_HOME", "TORCH_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert reruns(named) == set()  # all of the usual ones that need no weights
+    for name, content in {"one": b"same", "copy": b"same", "other": b"else"}.items():
+        (tmp_path / f"{name}.safetensors").write_bytes(content)
+    base = (f"evaluation.weights=[fvd={tmp_path / 'one.safetensors'}]",)
+    assert reruns(f"evaluation.weights=[fvd={tmp_path / 'copy.safetensors'}]", base=base) == set()
+    assert reruns(f"evaluation.weights=[fvd={tmp_path / 'other.safetensors'}]", base=base) == {"evaluate", "register"}
+
+
+def test_a_metric_that_is_asked_for_by_name_must_have_its_weights(
+    tiny_config: Configure, no_weights: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("XDG_CACHE_HOME", "TORCH_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(MissingWeights, match="FVD needs"):
+        chain_stages(tiny_config("evaluation.metrics=[fvd]"), Contents())
+    assert chain_stages(tiny_config(), Contents())
 
 
 def test_only_the_used_part_of_a_pipeline_counts(reruns: Callable[..., set[str]], tmp_path: Path) -> None:

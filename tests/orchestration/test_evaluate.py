@@ -11,25 +11,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
-from ray.exceptions import RayError
+from safetensors.torch import load_file, save_file
 
 from hia.data.store import open_store
 from hia.evaluation.image import psnr, ssim
-from hia.evaluation.reenactment import reenact
+from hia.evaluation.reenactment import reenact, spread
 from hia.images import load_image
 from hia.models.parts import part_parameters
-from hia.training.settings import TrainingConfig
 from hia.video import probe, read_frames
 from orchestration.chain.stage import StageFailed
-from orchestration.evaluate import TRAIN_PREFIX, evaluate, metric_prefix, spread, trained_model, trained_weights
-from orchestration.tasks import in_tasks
+from orchestration.evaluate import TRAIN_PREFIX, evaluate, metric_prefix, tracked_name, trained_model, trained_weights
+from orchestration.journal import check_name
 from tests.evaluation.dancer_store import dancer_store
 from tests.orchestration.trained_run import Trained, artifacts, random_animator, tiny_config, trained
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 REPOSITORY = Path(__file__).parents[2]
-METHODS, NAMES = ("", "repeat_reference/", "codec_cap/"), ("psnr", "ssim", "l1", "l1_disco")
+METHODS = ("", "default_sharpness/", "repeat_reference/", "codec_cap/")
+NAMES = {
+    *("psnr", "ssim", "l1", "l1_disco", "identical_share"),
+    *("face_l1", "face_psnr", "face_ssim", "hands_l1", "hands_psnr", "hands_ssim"),
+    *("hand_sharpness_log_ratio", "hand_sharpness_spearman", "hand_sharpness_pearson"),
+    *("dtssd", "flicker", "flicker_difference", "warping_error", "warping_error_real"),
+}
+WITHOUT_NETWORKS = "evaluation.metrics=[regions,dtssd,flicker,warping_error,hand_sharpness]"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,7 +51,7 @@ def ready(tmp_path_factory) -> Trained:
     """Two clips to train on, three held out, of which two are evaluated, of five frames each."""
     folder = tmp_path_factory.mktemp("evaluate")
     store = dancer_store(folder / "store", held_out=3)
-    config = tiny_config("training.evaluation_clips=2", "training.evaluation_frames=5")
+    config = tiny_config("training.evaluation_clips=2", "training.evaluation_frames=5", WITHOUT_NETWORKS)
     return trained(folder / "runs", store, config)
 
 
@@ -69,22 +75,29 @@ def test_the_model_that_is_evaluated_has_the_weights_of_all_stages(ready):
             np.testing.assert_array_equal(parameter.numpy(), weights[name].detach().numpy(), err_msg=name)
 
 
-def test_ours_the_repeated_reference_and_the_codecs_cap_are_measured_alike(evaluated):
+def test_both_protocols_the_repeated_reference_and_the_codecs_cap_are_measured_alike(evaluated):
     _, metrics = evaluated
     assert set(metrics) == {f"{method}{name}" for method in METHODS for name in NAMES}
+    assert metrics["default_sharpness/psnr"] != metrics["psnr"]
     assert all(isinstance(value, float) for value in metrics.values())
 
 
-def test_metrics_are_means_over_frames_and_then_clips_without_the_reference(ready, evaluated):
-    run, metrics = evaluated
-    store = open_store(ready.store)
+def test_metrics_are_means_over_all_frames_without_the_reference(tmp_path):
+    store = open_store(dancer_store(tmp_path / "store", lengths={3: 3}))
+    ready = trained(
+        tmp_path / "runs", Path(str(store.folder)), tiny_config("training.evaluation_frames=6", "evaluation.metrics=[]")
+    )
+    run = ready.stage_run("evaluate")
+    metrics = evaluate(run)
     model = trained_model(ready.config, trained_weights(run), store)
-    clips = [store.read(info) for info in store.of_split("test")[:2]]
-    pairs = [reenact(model, clip, ready.config.sampling, ready.config.seed, 5) for clip in clips]
-    ours = [psnr(truth[1:], generated[1:]).mean() for truth, generated in pairs]
-    repeated = [ssim(truth[1:], np.repeat(truth[:1], 4, axis=0)).mean() for truth, _ in pairs]
-    assert metrics["psnr"] == pytest.approx(np.mean(ours), abs=0.02)  # other threads, other rounding
-    assert metrics["repeat_reference/ssim"] == pytest.approx(np.mean(repeated), abs=1e-12)
+    clips = [store.read(info) for info in store.of_split("test")]
+    for protocol, prefix in {"truth": "", "default": "default_sharpness/"}.items():
+        pairs = [reenact(model, clip, ready.config.sampling, 0, 6, protocol) for clip in clips]
+        ours = np.concatenate([psnr(truth[1:], generated[1:]) for truth, generated in pairs])
+        assert len(ours) == 5 + 2
+        assert metrics[f"{prefix}psnr"] == pytest.approx(ours.mean(), abs=0.02)  # other threads, other rounding
+    repeated = [ssim(truth[1:], np.repeat(truth[:1], len(truth) - 1, axis=0)) for truth, _ in pairs]
+    assert metrics["repeat_reference/ssim"] == pytest.approx(np.concatenate(repeated).mean(), abs=1e-12)
     assert metrics["codec_cap/psnr"] == 100.0 and metrics["codec_cap/l1"] == 0.0  # the pixel codec loses nothing
 
 
@@ -96,21 +109,21 @@ def test_no_more_clips_and_frames_than_configured_all_of_them_held_out(ready, ev
     assert [one["frames"] for one in found["clips"]] == [4, 4] and found["set_aside"] == []
 
 
-def test_the_table_has_a_line_for_each_clip_whose_mean_is_the_metric(evaluated):
+def test_the_table_has_a_line_for_each_clip_and_method_whose_mean_is_the_metric(evaluated):
     run, metrics = evaluated
-    with (run.folder / "metrics.csv").open(newline="") as file:
+    with (run.folder / "videos.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
-    assert [line["video"] for line in lines] == ["dancer_002.mp4", "dancer_003.mp4"]
-    for name, value in metrics.items():
-        assert np.mean([float(line[name]) for line in lines]) == pytest.approx(value, abs=1e-12)
-    assert {line["split"] for line in lines} == {"test"}
+    ours = [line for line in lines if line["method"] == "truth_sharpness"]
+    assert [line["video"] for line in ours] == ["dancer_002.mp4", "dancer_003.mp4"] and len(lines) == 2 * len(METHODS)
+    for name in ("psnr", "ssim", "dtssd"):
+        assert np.mean([float(line[name]) for line in ours]) == pytest.approx(metrics[name], abs=1e-12)
 
 
 def test_videos_show_reference_skeleton_result_and_truth_beside_each_other(ready, evaluated):
     run, _ = evaluated
     store = open_store(ready.store)
     for info in store.of_split("test")[:2]:
-        file = run.folder / "videos" / f"{info.id}.mp4"
+        file = run.folder / "clips" / info.id / "truth_sharpness" / "result" / "side_by_side.mp4"
         frames, clip = list(read_frames(file)), store.read(info)
         assert len(frames) == 5 and probe(file).fps == pytest.approx(info.fps)
         panels = np.split(frames[-1][20:], [192, 196, 388, 392, 584, 588], axis=1)[::2]
@@ -121,13 +134,51 @@ def test_videos_show_reference_skeleton_result_and_truth_beside_each_other(ready
         assert np.abs(result - pictures[1]).mean() > 30  # noise: nothing was trained
 
 
-def test_all_that_people_look_at_goes_to_the_tracking_server(evaluated):
+def test_all_that_people_look_at_goes_to_the_tracking_server_and_links_of_the_page_hold_there(evaluated):
     run, _ = evaluated
     shown = artifacts(run)
-    videos = {path.relative_to(run.folder).as_posix() for path in (run.folder / "videos").iterdir()}
-    assert set(shown) == {"summary.json", "metrics.csv", "contact_sheet.png", *videos} and len(videos) == 2
-    assert {shown[name] for name in videos} == {"evaluation/videos"} and shown["summary.json"] == "evaluation"
+    videos = {path.relative_to(run.folder).as_posix() for path in run.folder.rglob("*.mp4")}
+    files = {"summary.json", "results.json", "videos.csv", "report.html", "contact_sheet.png"}
+    assert set(shown) == {*files, *videos} and len(videos) == 4
+    assert {shown[name] for name in files} == {"evaluation"}
+    assert {f"{shown[name]}/{Path(name).name}" for name in videos} == {f"evaluation/{name}" for name in videos}
+    page = (run.folder / "report.html").read_text()
+    assert all(f'href="{name}"' in page for name in videos) and page.count("data:video/mp4;base64,") == 2
     assert load_image(run.folder / "contact_sheet.png").std() > 20
+
+
+def test_the_summary_has_intervals_and_how_all_was_measured(evaluated):
+    run, metrics = evaluated
+    found = summary(run)
+    figure = found["methods"]["truth_sharpness"]["figures"]["psnr"]
+    assert figure["low"] <= figure["value"] == metrics["psnr"] <= figure["high"] and figure["videos"] == 2
+    assert found["measured"]["measuring"]["first_frame"] == 1 and found["protocol"]["sharpness"] == ["truth", "default"]
+
+
+def test_what_a_killed_execution_has_made_is_not_made_again(ready, evaluated):
+    run, metrics = evaluated
+    again = replace(ready.stage_run("evaluate_killed"), fingerprint=run.fingerprint)
+    shutil.copytree(run.folder / "clips", again.folder / "clips")
+    first, second = (again.folder / "clips" / one["clip"] for one in summary(run)["clips"])
+    shutil.rmtree(second)
+    kept = {path: path.stat().st_mtime_ns for path in first.rglob("*") if path.is_file()}
+    assert evaluate(again) == metrics
+    assert {path: path.stat().st_mtime_ns for path in first.rglob("*") if path.is_file()} == kept and len(kept) == 20
+    assert len(list(second.rglob("*"))) == len(list(first.rglob("*")))
+
+
+def test_networks_of_others_are_measured_under_names_that_the_tracking_server_takes(ready, sample_data, monkeypatch):
+    file = sample_data / "weights" / "lpips_alexnet.safetensors"
+    own = ready.storage / "own.safetensors"
+    save_file({name: 1.5 * value for name, value in load_file(file).items()}, own)
+    config = tiny_config("training.evaluation_clips=1", f"evaluation.weights=[lpips_alex={own}]")
+    run = ready.stage_run("evaluate_own", config)
+    metrics = evaluate(run)
+    assert metrics["distance_lpips_alex"] > 0 and "lpips_alex" not in metrics
+    assert "distance[lpips_alex]" in summary(run)["methods"]["truth_sharpness"]["figures"]
+    for name in metrics:
+        check_name(name)
+    assert tracked_name("fd[i3d]") == "fd_i3d" and tracked_name("cosine[größe x]") == "cosine_gr__e x"
 
 
 def test_the_same_evaluation_gives_the_same_metrics_and_another_truth_another_mark(ready, evaluated):
@@ -135,27 +186,28 @@ def test_the_same_evaluation_gives_the_same_metrics_and_another_truth_another_ma
     again = ready.stage_run("evaluate_again")
     assert evaluate(again) == metrics
     assert summary(again)["truth"] == summary(run)["truth"]
-    fewer = ready.stage_run("evaluate_fewer", tiny_config("training.evaluation_clips=1"))
+    fewer = ready.stage_run("evaluate_fewer", tiny_config("training.evaluation_clips=1", "evaluation.metrics=[]"))
     evaluate(fewer)
     assert summary(fewer)["truth"] != summary(run)["truth"]
 
 
 def test_without_held_out_clips_every_name_says_that_the_clips_were_trained_on(tmp_path):
     store = dancer_store(tmp_path / "store", held_out=0, num_frames=10)
-    run = trained(tmp_path / "runs", store, tiny_config("training.evaluation_clips=1")).stage_run("evaluate")
+    run = trained(tmp_path / "runs", store, tiny_config("training.evaluation_clips=1", WITHOUT_NETWORKS)).stage_run(
+        "evaluate"
+    )
     metrics = evaluate(run)
     assert set(metrics) == {f"{TRAIN_PREFIX}{method}{name}" for method in METHODS for name in NAMES}
     assert metric_prefix("test") == "" and all("train" in name for name in metrics)
     found = summary(run)
     assert found["split"] == "train" and found["metrics"] == metrics
     assert all(under.startswith("evaluation/split_train") for under in artifacts(run).values())
-    header, line = (run.folder / "metrics.csv").read_text().splitlines()
-    assert f"{TRAIN_PREFIX}psnr" in header and ",psnr" not in header and ",train," in line
+    assert "trained on" in (run.folder / "report.html").read_text()
 
 
 def test_a_clip_that_fails_is_named_and_set_aside(tmp_path, capsys):
     store = dancer_store(tmp_path / "store", lengths={3: 1})
-    ready = trained(tmp_path / "runs", store, tiny_config("training.evaluation_frames=3"))
+    ready = trained(tmp_path / "runs", store, tiny_config("training.evaluation_frames=3", "evaluation.metrics=[]"))
     run = ready.stage_run("evaluate")
     metrics = evaluate(run)
     found = summary(run)
@@ -188,53 +240,3 @@ def test_the_first_clips_are_of_different_videos(ready):
     infos = open_store(ready.store).clips
     doubled = [infos[0], infos[0], infos[0], infos[1], infos[2], infos[2]]
     assert [one.video[7:10] for one in spread(doubled)] == ["000", "001", "002", "000", "002", "000"]
-
-
-# ------------------------------------------------------------------------------------------ tasks on the cluster
-
-
-def square(number: int) -> int:
-    if number < 0:
-        raise ValueError(f"{number} is negative")
-    return number**2
-
-
-def die(note: str, times: int) -> str:
-    """Kill the own process so many times, counted in a file."""
-    with open(note, "a+") as file:
-        file.seek(0)
-        died = len(file.read())
-        if died < times:
-            file.write("x")
-            file.flush()
-            os._exit(7)
-    return f"died {died} times"
-
-
-def settings(**changes: int) -> TrainingConfig:
-    return replace(tiny_config().training, **changes)
-
-
-def test_every_job_has_its_outcome_whatever_becomes_of_the_others():
-    outcomes = {one.index: one for one in in_tasks(square, [(3,), (-1,), (4,)], settings(workers=2))}
-    assert (outcomes[0].value, outcomes[2].value) == (9, 16)
-    assert type(outcomes[1].error) is ValueError and str(outcomes[1].error) == "-1 is negative"
-
-
-def test_a_job_whose_process_dies_is_tried_again(tmp_path):
-    (outcome,) = in_tasks(die, [(str(tmp_path / "note"), 2)], settings(most_failures=2))
-    assert outcome.value == "died 2 times"
-
-
-def test_a_job_whose_process_dies_too_often_is_given_up(tmp_path):
-    outcomes = list(
-        in_tasks(die, [(str(tmp_path / "note"), 9), (str(tmp_path / "other"), 0)], settings(most_failures=1))
-    )
-    assert [one.index for one in outcomes if one.error is None] == [1]
-    (lost,) = (one for one in outcomes if one.error is not None)
-    assert isinstance(lost.error, RayError) and (tmp_path / "note").read_text() == "xx"
-
-
-def test_no_room_for_a_single_task_is_an_error_at_once():
-    with pytest.raises(ValueError, match="room for 0 of 1 workers"):
-        next(in_tasks(square, [(1,)], settings(cpus_per_worker=99)))
