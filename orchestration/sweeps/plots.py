@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
@@ -17,8 +18,9 @@ from orchestration.sweeps.records import Record
 from orchestration.sweeps.sweep import Sweep, short, shown
 
 INK, MUTED, GRID, LINE, BEST, FAILED = "#1f2430", "#5c6370", "#e3e5ea", "#2f6fb0", "#c2410c", "#9aa0ab"
-COLOURS = "Blues"
-# Beyond this share of the range of colours, black letters cannot be read.
+# The better, the darker.
+COLOURS = {"max": "Blues", "min": "Blues_r"}
+# On colours darker than this, letters are white.
 DARK = 0.55
 DPI = 144
 
@@ -46,10 +48,10 @@ def _heat_map(sweep: Sweep, records: Sequence[Record], best: Record) -> Figure:
     values = np.array([[_value(sweep, cell) for cell in line] for line in grid])
     figure = Figure(figsize=(2.6 + 1.0 * len(columns), 1.9 + 0.75 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
-    image = axes.imshow(values, cmap=COLOURS, aspect="auto", origin="lower")
+    image = axes.imshow(values, cmap=COLOURS[sweep.spec.mode], aspect="auto", origin="lower")
     for row, line in enumerate(grid):
         for column, cell in enumerate(line):
-            _write_cell(axes, sweep, cell, best, (column, row), image.norm)
+            _write_cell(axes, sweep, cell, best, (column, row), image)
     axes.set_xticks(range(len(columns)), [_text(value) for value in columns])
     axes.set_yticks(range(len(rows)), [_text(value) for value in rows])
     axes.tick_params(length=0, colors=INK)
@@ -62,7 +64,9 @@ def _heat_map(sweep: Sweep, records: Sequence[Record], best: Record) -> Figure:
     return figure
 
 
-def _write_cell(axes: Axes, sweep: Sweep, cell: Record | None, best: Record, place: tuple[int, int], norm: Any) -> None:
+def _write_cell(
+    axes: Axes, sweep: Sweep, cell: Record | None, best: Record, place: tuple[int, int], image: AxesImage
+) -> None:
     column, row = place
     value = _value(sweep, cell)
     if math.isnan(value):
@@ -70,7 +74,7 @@ def _write_cell(axes: Axes, sweep: Sweep, cell: Record | None, best: Record, pla
         axes.add_patch(Rectangle(corner, 1, 1, facecolor="white", edgecolor=FAILED, hatch="///", linewidth=0))
         said, colour = str(cell.state) if cell else "not run", MUTED
     else:
-        said, colour = f"{value:.4g}", "white" if float(norm(value)) > DARK else INK
+        said, colour = f"{value:.4g}", _ink_on(image.to_rgba(np.array([value]))[0])
         if cell is not None and cell.state == "stopped":
             said += "\ngiven up"
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5} if math.isnan(value) else None
@@ -78,6 +82,11 @@ def _write_cell(axes: Axes, sweep: Sweep, cell: Record | None, best: Record, pla
     if cell == best:
         corner = (column - 0.47, row - 0.47)
         axes.add_patch(Rectangle(corner, 0.94, 0.94, fill=False, edgecolor=BEST, linewidth=2.5))
+
+
+def _ink_on(colour: Any) -> str:
+    """What can be read on a colour, RGBA in [0, 1]: by the luminance of ITU-R BT.709."""
+    return "white" if float(np.dot(colour[:3], (0.2126, 0.7152, 0.0722))) < DARK else INK
 
 
 def _panels(sweep: Sweep, records: Sequence[Record], best: Record) -> Figure:

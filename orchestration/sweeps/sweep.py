@@ -48,6 +48,7 @@ class Sweep:
     def fingerprint(self) -> str:
         """Of all that makes it another sweep: not where it is kept, nor how many trials run at once."""
         spec = {key: value for key, value in self.spec.plain().items() if key != "concurrent"}
+        spec["set"] = {key: value for key, value in spec["set"].items() if key != "storage"}
         return digest(spec, {key: value for key, value in self.base.items() if key != "storage"})
 
     @property
