@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from orchestration.sweeps.domains import Choice, Range
 from orchestration.sweeps.records import Record
@@ -132,10 +132,14 @@ def _places(axes: Axes, sweep: Sweep, key: str) -> Any:
     """Where a value of a key is on the axis: numbers where they are, other values one after the other."""
     domain = sweep.spec.domains[key]
     if isinstance(domain, Range):
+        margin = 0.03 * (domain.high - domain.low)
+        axes.set_xlim(domain.low - margin, domain.high + margin)
         if domain.log:
             axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(ScalarFormatter())
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{place:g}"))
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.set_xlim(domain.low / 1.1, domain.high * 1.1)
         return float
     values = _ordered(domain.values)
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
