@@ -30,7 +30,7 @@ class Trial:
     @property
     def label(self) -> str:
         """The values to be read, such as `γ=0.5 ω=2`."""
-        return " ".join(f"{short(key)}={shown(value)}" for key, value in self.values.items())
+        return " ".join(f"{short(key)}={shown(value)}" for key, value in sorted(self.values.items(), key=_by_name))
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,10 @@ def shortened(config: Config, share: float) -> Config:
         for name, stage in stages.items()
     }
     return replace(config, stages=replace(config.stages, **fewer))
+
+
+def _by_name(item: tuple[str, Any]) -> str:
+    return short(item[0])
 
 
 def short(key: str) -> str:

@@ -9,6 +9,7 @@ iterations, and evaluated. The validation losses of one longer training would co
 that they are found again; with a reduction of 3, all of a survivor's earlier rungs cost half of its last one.
 """
 
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,7 @@ def fit(task: Task, looked: Sequence[Outlook], tracking: "Tracking", quiet: bool
             verbose=0,
         ),
     )
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial is told of below, and in its tracking run
     try:
         tuner.fit()
     finally:
