@@ -59,6 +59,10 @@ def prepared(arguments: argparse.Namespace, stages_of: StagesOf) -> tuple[Sweep,
     contents = Contents(sweep.storage / ".contents.json")
     looked = outlook(sweep, trials, stages_of, contents)
     contents.remember()
+    if spec.scheduler == "asha" and len(looked) > 1 and len({one.training for one in looked}) == 1:
+        raise ConfigError(
+            f"{file}: scheduler: asha saves training, but nothing in search changes the training: use scheduler: none"
+        )
     return sweep, looked
 
 

@@ -26,7 +26,7 @@ from orchestration.sweeps.records import FINAL, Record, begun, log_file, read_re
 from orchestration.sweeps.search import optuna_search
 from orchestration.sweeps.spec import SweepSpec
 from orchestration.sweeps.sweep import Sweep, Trial
-from orchestration.sweeps.work import RESOURCE, Task, in_tune, run_trial, trial_of
+from orchestration.sweeps.work import RESOURCE, Task, in_tune, is_replayed, run_trial, trial_of
 
 if TYPE_CHECKING:
     from orchestration.tracking import Tracking
@@ -103,7 +103,7 @@ def _searched(sweep: Sweep, looked: Sequence[Outlook]) -> dict[str, Any]:
     known = [one for one in looked if one.finished and sweep.spec.scheduler == "asha"]
     if not missing:
         return {"count": 0}
-    configs = [in_tune(one.trial, again=not one.finished)["trial"] for one in (*known, *missing)]
+    configs = [in_tune(one.trial, missing=not one.finished)["trial"] for one in (*known, *missing)]
     space = {"trial": tune.grid_search(configs)}
     return {"space": space, "algorithm": None, "samples": 1, "count": len(missing)}
 
@@ -137,6 +137,8 @@ class Progress(tune.Callback):
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Its log is told from here on."""
         one = trial_of(trial.config)
+        if is_replayed(trial.config):
+            return
         file = log_file(self._sweep.folder, one)
         self._running[one.id] = file.stat().st_size if file.exists() else 0
 
@@ -151,6 +153,8 @@ class Progress(tune.Callback):
         """Done, or given up by the scheduler, which ends a trial's process without a word."""
         one = trial_of(trial.config)
         record = self._record(one)
+        if is_replayed(trial.config):
+            return
         if record.state == "running":
             record = record.with_state("stopped")
             record.write(self._sweep.folder)

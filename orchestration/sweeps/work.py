@@ -14,7 +14,7 @@ from orchestration.chain.execution import LAST_CHARACTERS, reason
 from orchestration.cluster import PASSED_ON
 from orchestration.contents import Contents
 from orchestration.pipeline import StagesOf, tags
-from orchestration.sweeps.records import FINAL, Record, begun, log_file, read_record
+from orchestration.sweeps.records import Record, begun, log_file, read_record
 from orchestration.sweeps.spec import SweepSpec
 from orchestration.sweeps.sweep import Sweep, Trial
 from orchestration.tracking import Run, connect_tracking
@@ -57,14 +57,11 @@ def judged_stages(stages: Sequence[ChainStage]) -> tuple[ChainStage, ...]:
 
 
 def run_trial(config: Mapping[str, Any], task: Task) -> None:
-    """Ray Tune's function: one trial. Raises TrialFailed; SystemExit when the scheduler gives it up.
-
-    What is finished is not run again, but told to the scheduler, which judges the others by it.
-    """
+    """Ray Tune's function: one trial. Raises TrialFailed; SystemExit when the scheduler gives it up."""
     _settle_in(task)
     trial = trial_of(config)
     record = read_record(task.sweep.folder, trial) or begun(trial)
-    if record.state not in FINAL or is_asked_for(config):
+    if not is_replayed(config):
         _Work(task, record).run()
         return
     for share in task.sweep.spec.shares:
@@ -72,12 +69,12 @@ def run_trial(config: Mapping[str, Any], task: Task) -> None:
             _report(task, share, metrics)
 
 
-def in_tune(trial: Trial, again: bool) -> dict[str, Any]:
-    """What Ray Tune calls the configuration of a trial. again: whether to run it whatever its record says.
+def in_tune(trial: Trial, missing: bool) -> dict[str, Any]:
+    """What Ray Tune calls the configuration of a trial. missing: whether it is to run, whatever its record says.
 
     As the one value of a key: Tune would take a mapping's own keys for something to be searched.
     """
-    return {"trial": [dict(trial.values), again]}
+    return {"trial": [dict(trial.values), missing]}
 
 
 def trial_of(config: Mapping[str, Any]) -> Trial:
@@ -85,9 +82,9 @@ def trial_of(config: Mapping[str, Any]) -> Trial:
     return Trial(dict(config["trial"][0] if "trial" in config else config["values"]))
 
 
-def is_asked_for(config: Mapping[str, Any]) -> bool:
-    """Whether the trial is to run whatever its record says."""
-    return bool(config["trial"][1]) if "trial" in config else False
+def is_replayed(config: Mapping[str, Any]) -> bool:
+    """Whether the trial is finished, and only told to the scheduler, which judges the others by it."""
+    return "trial" in config and not config["trial"][1]
 
 
 class _Work:

@@ -216,7 +216,7 @@ def test_a_trial_whose_process_is_lost_is_marked_and_the_others_go_on(cluster: N
     command = [sys.executable, str(TOY), str(file), "--quiet"]
     with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as driver:
         wait_for(tmp_path / REACHED, driver)
-        _trial_process(driver).kill()
+        trial_process(driver).kill()
         (tmp_path / WAITS).unlink()
         _, said = driver.communicate(timeout=300)
     assert driver.returncode == 1 and "1 of 2 trials failed, such as ω=1: its process was lost" in said
@@ -235,9 +235,9 @@ def test_after_a_killed_driver_only_what_is_missing_runs(cluster: None, tmp_path
     (tmp_path / WAITS).write_text("2")
     with subprocess.Popen([sys.executable, str(TOY), str(file), "--quiet"], env=environment()) as driver:
         wait_until(lambda: len(read_all(tmp_path)) == 2, driver)
-        relatives = psutil.Process(driver.pid).children(recursive=True)
+        trial = trial_process(driver)
         driver.kill()
-    assert not psutil.wait_procs(relatives, timeout=60)[1], "its cluster outlived it"
+    assert not psutil.wait_procs([trial], timeout=60)[1], "the trial outlived its driver"
     assert states(tmp_path) == {1.0: "done", 2.0: "running"}
     (tmp_path / WAITS).unlink()
     assert sweep(file) == 0
@@ -282,17 +282,23 @@ def test_asha_trains_in_rungs_and_gives_up_those_that_are_worse(
     cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fixed = {"budget": {STEPS: 9}, "scheduler": "asha", "rungs": 3, "reduction": 3, "concurrent": 1}
-    file = write_sweep(tmp_path, search={OMEGA: [2.0, 3.0, 4.0, 5.0]}, **fixed)
+    file = write_sweep(tmp_path, search={"seed": [0, 1, 2, 3]}, **fixed)
     assert sweep(file) == 0
-    assert states(tmp_path) == {2.0: "done", 3.0: "stopped", 4.0: "stopped", 5.0: "stopped"}
+    found = {record.values["seed"]: record.state for record in read_all(tmp_path)}
+    assert found == {0: "done", 1: "stopped", 2: "stopped", 3: "stopped"}
     assert "given up after 0.111 of the training" in capsys.readouterr().out
-    assert ran(tmp_path).count("steps") == 3 and ran(tmp_path).count("evaluate") == 6
-    trials = {run.data.tags["omega"]: run for run in of_kind(tmp_path, "trial")}
+    assert ran(tmp_path).count("steps") == ran(tmp_path).count("evaluate") == 6
+    trials = {run.data.params["seed"]: run for run in of_kind(tmp_path, "trial")}
     assert {run.info.status for run in trials.values()} == {"FINISHED"}
-    assert "hia.stopped" in trials["5"].data.tags and "hia.stopped" not in trials["2"].data.tags
+    assert "hia.stopped" in trials["3"].data.tags and "hia.stopped" not in trials["0"].data.tags
     before = ran(tmp_path)
     assert sweep(file) == 0
     assert ran(tmp_path) == before
+
+
+def test_asha_is_refused_where_it_could_save_no_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sweep(write_sweep(tmp_path, search={OMEGA: [1.0, 2.0]}, scheduler="asha")) == 2
+    assert "nothing in search changes the training: use scheduler: none" in capsys.readouterr().err
 
 
 def test_optuna_suggests_as_many_trials_as_are_asked_for_and_goes_on_where_it_was(
@@ -330,7 +336,7 @@ def wait_until(happened, driver: subprocess.Popen) -> None:
         time.sleep(0.05)
 
 
-def _trial_process(driver: subprocess.Popen) -> psutil.Process:
+def trial_process(driver: subprocess.Popen) -> psutil.Process:
     (found,) = [
         process
         for process in psutil.Process(driver.pid).children(recursive=True)
