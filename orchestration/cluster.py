@@ -61,21 +61,32 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> None:
 
 def check_resources(count: int, each: Mapping[str, float], accelerator_type: str | None = None) -> None:
     """Raises ValueError when not all of `count` workers, with the resources `each`, find a place: Ray would wait."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if accelerator_type:
-        nodes = [node for node in nodes if f"accelerator_type:{accelerator_type}" in node]
-    wanted = {name: amount for name, amount in each.items() if amount}
-    room = sum(min(int(node.get(name, 0) / amount) for name, amount in wanted.items()) for node in nodes)
-    if room >= count:
+    found = room(each, accelerator_type)
+    if found >= count:
         return
+    nodes = _machines(accelerator_type)
+    wanted = {name: amount for name, amount in each.items() if amount}
     has = ", ".join(f"{sum(node.get(name, 0) for node in nodes):g} {name}s" for name in wanted)
     needs = " and ".join(f"{amount:g} {name}s" for name, amount in wanted.items())
     kind = f" with {accelerator_type}" if accelerator_type else ""
     raise ValueError(
-        f"the cluster has room for {room} of {count} workers: one needs {needs}, the {len(nodes)} machines{kind} have "
+        f"the cluster has room for {found} of {count} workers: one needs {needs}, the {len(nodes)} machines{kind} have "
         f"{has}. Set training.workers, cpus_per_worker, gpus_per_worker or accelerator_type to what there is, or start "
         "more machines first"
     )
+
+
+def room(each: Mapping[str, float], accelerator_type: str | None = None) -> int:
+    """How many workers, with the resources `each`, find a place when nothing else runs."""
+    wanted = {name: amount for name, amount in each.items() if amount}
+    nodes = _machines(accelerator_type)
+    return sum(min(int(node.get(name, 0) / amount) for name, amount in wanted.items()) for node in nodes)
+
+
+def _machines(accelerator_type: str | None) -> list[Mapping[str, float]]:
+    """The resources of each machine that may be used."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [node for node in nodes if f"accelerator_type:{accelerator_type}" in node] if accelerator_type else nodes
 
 
 def quiet_ray() -> dict[str, Any]:

@@ -24,7 +24,7 @@ ROWS = {
 def plan_table(planned: Plan) -> str:
     """A line for each stage: what would be done, and why."""
     rows = [("stage", "action", "why"), *((one.stage.name, one.action, one.why) for one in planned)]
-    return _table(rows)
+    return table(rows)
 
 
 def end_summary(executed: Sequence[Executed], parent: "Run", storage: Path) -> str:
@@ -49,13 +49,13 @@ def metrics_table(metrics: Mapping[str, float]) -> str:
         for prefix, label in ROWS.items()
         if all(f"{split}{prefix}{name}" in metrics for name in shown)
     ]
-    return _table([(title, *shown), *rows]) if shown else ""
+    return table([(title, *shown), *rows]) if shown else ""
 
 
 def _times(executed: Sequence[Executed]) -> str:
     rows = [("stage", "", "time")]
     rows += [(one.name, "reused" if one.action == "reuse" else "done", in_words(one.seconds)) for one in executed]
-    return _table(rows)
+    return table(rows)
 
 
 def _places(executed: Mapping[str, Executed]) -> list[str]:
@@ -93,7 +93,7 @@ def _commands(executed: Mapping[str, Executed], storage: Path) -> list[str]:
     return lines
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
+def table(rows: Sequence[Sequence[str]]) -> str:
     """Columns as wide as their entries; the last one as it is."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     return "\n".join(

@@ -36,6 +36,7 @@ def in_tasks(
         num_cpus=training.cpus_per_worker,
         num_gpus=training.gpus_per_worker,
         accelerator_type=training.accelerator_type,
+        scheduling_strategy="DEFAULT",  # wherever there is room: in a sweep, not in the corner that its trial was given
         max_retries=0,  # Ray would try what ran out of memory again for ever
         runtime_env=worker_environment(),
     )

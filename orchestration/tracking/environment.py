@@ -16,6 +16,8 @@ import psutil
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("hia", "orchestration")
+# Set where a process works for another one: the command that the user gave.
+COMMAND = "HIA_COMMAND"
 # Clocks are set right now and then, and with them the time at which a process is said to have started.
 SAME_START_SECONDS = 10.0
 
@@ -42,8 +44,8 @@ def environment() -> dict[str, Any]:
 
 
 def command() -> str:
-    """This process' command line, to be pasted into a shell."""
-    return shlex.join(["python", *sys.orig_argv[1:]])
+    """The command line that this process works for, to be pasted into a shell."""
+    return os.environ.get(COMMAND) or shlex.join(["python", *sys.orig_argv[1:]])
 
 
 def driver_tags() -> dict[str, str]:

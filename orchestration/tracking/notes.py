@@ -7,8 +7,8 @@ STAGES = "\n\n## Stages\n\n"
 LONGEST_CELL = 1500
 
 
-def description(title: str, tags: Mapping[str, str], environment: Mapping[str, Any]) -> str:
-    """What a run is, and how to repeat it; Markdown."""
+def description(title: str, tags: Mapping[str, str], environment: Mapping[str, Any], again: str) -> str:
+    """What a run is, and how to repeat it; Markdown. again: the script that does, with its arguments."""
     commit = environment["commit"] or f"unknown; SHA-256 of the source files {environment['source_sha256']}"
     changes = ", with changes that were not committed" if environment["uncommitted_changes"] else ""
     known = [("preset", "preset"), ("gamma", "γ"), ("omega", "ω"), ("fingerprint", "fingerprint")]
@@ -17,7 +17,7 @@ def description(title: str, tags: Mapping[str, str], environment: Mapping[str, A
     return (
         f"**{title}**\n\n{table(('', ''), rows)}\n\n"
         "To run it again, check out the commit, download `config.yaml` from the artifacts of this run, and\n\n"
-        "    python orchestration/run_all.py --preset config.yaml\n\n"
+        f"    python orchestration/{again}\n\n"
         "`environment.json` has the versions of all packages."
     )
 

@@ -13,7 +13,7 @@ import yaml
 
 from orchestration.tracking.environment import driver_tags, environment, is_alive
 from orchestration.tracking.notes import description
-from orchestration.tracking.runs import NOTE, PARENT, Run
+from orchestration.tracking.runs import NOTE, PARENT, Run, Status
 from orchestration.tracking.server import Server
 
 KIND, STORAGE, TOKEN, ERROR = "hia.kind", "hia.storage", "hia.token", "hia.error"
@@ -53,6 +53,41 @@ class Tracking:
             dict(tags) | {PARENT: parent.id},
         )
 
+    def start_sweep(self, name: str, fingerprint: str, spec: Mapping[str, Any], tags: Mapping[str, str]) -> Run:
+        """The run of a sweep, taken up as a pipeline's is. spec: the content of its file."""
+        marks = {KIND: "sweep", "fingerprint": fingerprint}
+        title = f"Sweep `{name}`: the runs of its trials are below this one"
+        return self._start(f"sweep {name} {fingerprint[:8]}", title, marks, "", spec, tags, "sweep.py config.yaml")
+
+    def start_trial(
+        self,
+        sweep_run: str,
+        name: str,
+        sweep: str,
+        trial: str,
+        config: Mapping[str, Any],
+        tags: Mapping[str, str],
+    ) -> Run:
+        """The run of a trial of a sweep, in the place of a pipeline's. sweep_run: an id; sweep: its fingerprint."""
+        marks = {KIND: "trial", "sweep_fingerprint": sweep, "trial": trial}
+        title = f"Trial {name} of a sweep: the runs of the stages that it made are below this one"
+        return self._start(name, title, marks, "", config, dict(tags) | {PARENT: sweep_run})
+
+    def close(self, run_id: str, status: Status, why: Mapping[str, str]) -> None:
+        """End a run, if it goes on, whose process has ended without a word. why: tags for it and those below it."""
+        self.close_below(run_id, why)
+        found = self.server.ask("reading a run", partial(self.server.client.get_run, run_id))
+        if found.info.status == "RUNNING":
+            run = self._run(found.info)
+            run.set_tags(why)
+            run.finish(status)
+
+    def close_below(self, run_id: str, why: Mapping[str, str]) -> None:
+        """The runs below one, at any depth, that go on become KILLED."""
+        wanted = _filter({PARENT: run_id}, "attributes.status = 'RUNNING'")
+        for found in self._search("looking for runs of ended processes", wanted, ORPHANS_PER_PAGE):
+            self.close(found.info.run_id, "KILLED", why)
+
     def find_finished(self, name: str, fingerprint: str) -> str | None:
         """The id of the latest finished run of a stage with this fingerprint, from any storage."""
         wanted = _filter({KIND: "stage", "stage": name, "fingerprint": fingerprint}, "attributes.status = 'FINISHED'")
@@ -76,9 +111,10 @@ class Tracking:
         condition: str,
         config: Mapping[str, Any],
         tags: Mapping[str, str],
+        again: str = "run_all.py --preset config.yaml",
     ) -> Run:
         known = dict(tags) | dict(marks)
-        all_tags = known | driver_tags() | _source_tags() | {NOTE: description(title, known, environment())}
+        all_tags = known | driver_tags() | _source_tags() | {NOTE: description(title, known, environment(), again)}
         run = self._resumed(name, _filter(dict(marks) | {STORAGE: self.storage}, condition), all_tags)
         run = run or self._created(name, all_tags | {STORAGE: self.storage})
         run.log_params(config)

@@ -1,0 +1,172 @@
+"""Running a sweep: which trials are missing, Ray Tune for those, and what is made of all of them at the end."""
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from hia.config_files import ConfigError
+from orchestration.chain.execution import ending
+from orchestration.contents import Contents
+from orchestration.job import check_writable
+from orchestration.pipeline import StagesOf, check
+from orchestration.sweeps.outlook import Outlook, outlook, outlook_table
+from orchestration.sweeps.records import Record, read_records
+from orchestration.sweeps.results import end_summary, write_results
+from orchestration.sweeps.search import check_optuna, known_trials
+from orchestration.sweeps.spec import load_sweep
+from orchestration.sweeps.sweep import Sweep, resolve
+
+if TYPE_CHECKING:
+    from orchestration.tracking import Run, Tracking
+
+
+class SweepIncomplete(RuntimeError):
+    """Some trials failed; the others are done."""
+
+
+def run(arguments: argparse.Namespace, stages_of: StagesOf) -> None:
+    """List the trials, and unless that was all, run those that are missing. Raises what `main` explains."""
+    sweep, looked = prepared(arguments, stages_of)
+    if arguments.dry_run:
+        tqdm.write(outlook_table(sweep, looked))
+        return
+    check_writable(sweep.storage)
+    with _alone(sweep):
+        carry_out(sweep, looked, stages_of, arguments.quiet)
+
+
+def prepared(arguments: argparse.Namespace, stages_of: StagesOf) -> tuple[Sweep, list[Outlook]]:
+    """The sweep, and what is known of its trials before they run; all that can be wrong with them is found here."""
+    file = Path(arguments.config)
+    spec = load_sweep(file, arguments.data, parse_changes(arguments.set))
+    sweep, notes = resolve(file.stem, spec)
+    for note in notes:
+        tqdm.write(note, file=sys.stderr)
+    if spec.algorithm == "optuna":
+        check_optuna()
+    trials = known_trials(spec)
+    for config in [sweep.config(trial) for trial in trials] or [sweep.config()]:
+        check(config)
+    contents = Contents(sweep.storage / ".contents.json")
+    looked = outlook(sweep, trials, stages_of, contents)
+    contents.remember()
+    if spec.scheduler == "asha" and len(looked) > 1 and len({one.training for one in looked}) == 1:
+        raise ConfigError(
+            f"{file}: scheduler: asha saves training, but nothing in search changes the training: use scheduler: none"
+        )
+    return sweep, looked
+
+
+def carry_out(sweep: Sweep, looked: Sequence[Outlook], stages_of: StagesOf, quiet: bool) -> None:
+    """Run what is missing and write what came of it. Raises SweepIncomplete when trials failed."""
+    from orchestration.tracking import connect_tracking
+
+    write_spec(sweep)
+    tracking = connect_tracking(sweep.storage)
+    tracking.close_orphans()
+    parent = tracking.start_sweep(sweep.name, sweep.fingerprint, sweep.spec.plain(), {"sweep": sweep.name})
+    with ending(parent):
+        if any(not one.finished for one in looked) or sweep.spec.algorithm == "optuna":
+            with _closing(tracking, parent), ExitStack() as cluster:
+                tune(sweep, looked, stages_of, tracking, parent, quiet, cluster)
+        records = present_records(sweep, looked)
+        results = write_results(sweep, records)
+        results.log(parent)
+        tqdm.write(end_summary(sweep, results, parent))
+        if results.failed:
+            one = results.failed[0]
+            raise SweepIncomplete(
+                f"{len(results.failed)} of {len(records)} trials failed, such as {one.trial.label}: {one.reason}"
+            )
+
+
+def tune(
+    sweep: Sweep,
+    looked: Sequence[Outlook],
+    stages_of: StagesOf,
+    tracking: "Tracking",
+    parent: "Run",
+    quiet: bool,
+    cluster: ExitStack,
+) -> None:
+    """Ray Tune's part. Raises ValueError when the cluster has no room for the trials."""
+    # Ctrl-C is ours to handle; no files of Tune's own in every trial, and no words of its own.
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    import ray
+
+    from orchestration.cluster import connected
+    from orchestration.sweeps.tuning import fit
+    from orchestration.sweeps.work import Task
+
+    if not ray.is_initialized():
+        cluster.enter_context(connected())
+    fit(Task.here(sweep, stages_of, parent), looked, tracking, quiet)
+
+
+def present_records(sweep: Sweep, looked: Sequence[Outlook]) -> list[Record]:
+    """Of the sweep's trials, in their order; those that have not begun are left out."""
+    records = {record.trial.id: record for record in read_records(sweep.folder)}
+    if sweep.spec.algorithm == "optuna":
+        return list(records.values())
+    return [records[one.trial.id] for one in looked if one.trial.id in records]
+
+
+def write_spec(sweep: Sweep) -> None:
+    """Keep with the results how they were asked for."""
+    sweep.folder.mkdir(parents=True, exist_ok=True)
+    aside = sweep.folder / ".sweep.yaml"
+    aside.write_text(yaml.safe_dump(sweep.spec.plain(), allow_unicode=True, sort_keys=False), encoding="utf-8")
+    os.replace(aside, sweep.folder / "sweep.yaml")
+
+
+def parse_changes(options: Sequence[str]) -> dict[str, Any]:
+    """`key.path=value` from the command line. Raises ConfigError."""
+    changes = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals or not all(key.split(".")):
+            raise ConfigError(f"--set {option!r}: expected key=value, such as training.workers=1")
+        try:
+            changes[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"--set {option!r}: {value!r} is not readable as a YAML value") from None
+    return changes
+
+
+@contextlib.contextmanager
+def _alone(sweep: Sweep) -> Iterator[None]:
+    """Refuse a second driver of the same sweep: the trials of both would be the same."""
+    sweep.folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(sweep.folder.with_name(f".{sweep.folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ConfigError(
+            f"sweep {sweep.name}: another process is at it, in {sweep.folder}; wait until it ends"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _closing(tracking: "Tracking", parent: "Run") -> Iterator[None]:
+    """After the trials' processes are gone, none of their runs stays RUNNING."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(Exception):
+            tracking.close_below(parent.id, {"hia.error": "the sweep was ended while this went on"})
+        raise

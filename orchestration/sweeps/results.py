@@ -1,0 +1,174 @@
+"""What a sweep has found: tables, a picture, the best configuration; in its folder and in its tracking run."""
+
+import csv
+import io
+import json
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from hia.data.storage import Folder
+from orchestration.chain.execution import in_words
+from orchestration.summary import METRICS, table
+from orchestration.sweeps.records import Record
+from orchestration.sweeps.spec import SweepSpec
+from orchestration.sweeps.sweep import Sweep, short, shown
+from orchestration.tracking.notes import table as markdown_table
+
+if TYPE_CHECKING:
+    from orchestration.tracking import Run
+
+CSV, MARKDOWN, PICTURE, BEST, SPEC = "results.csv", "results.md", "results.png", "best.yaml", "sweep.yaml"
+
+
+@dataclass(frozen=True)
+class Results:
+    """The trials of a sweep, and the files that tell of them."""
+
+    sweep: Sweep
+    records: Sequence[Record]
+
+    @property
+    def failed(self) -> list[Record]:
+        """Those that ended with an error."""
+        return [record for record in self.records if record.state == "failed"]
+
+    @property
+    def best(self) -> Record | None:
+        """The best of those that went to their end; of equal ones the first."""
+        spec, best = self.sweep.spec, None
+        for record in self.records:
+            if record.state != "done":
+                continue
+            if best is None or spec.better(record.metrics[spec.metric], best.metrics[spec.metric]):
+                best = record
+        return best
+
+    @property
+    def files(self) -> list[Path]:
+        """What was written."""
+        names = (SPEC, CSV, MARKDOWN, PICTURE, BEST)
+        return [path for name in names if (path := self.sweep.folder / name).is_file()]
+
+    def rows(self) -> list[list[str]]:
+        """A header and a line for each trial, to be read: the values, the metrics, what became of it."""
+        measured = self.shown_metrics()
+        header = [*map(short, self.sweep.spec.search), *measured, "time", "state"]
+        return [header, *(self._row(record, measured) for record in self.records)]
+
+    def shown_metrics(self) -> list[str]:
+        """The metric that counts, and the usual ones, as far as a trial has them."""
+        metric = self.sweep.spec.metric
+        prefix = metric.rpartition("/")[0]
+        known = {name for record in self.records for name in record.metrics}
+        usual = [f"{prefix}/{name}" if prefix else name for name in METRICS]
+        return [metric, *(name for name in usual if name != metric and name in known)]
+
+    def log(self, parent: "Run") -> None:
+        """Keep it all with the sweep's tracking run."""
+        for path in self.files:
+            parent.log_artifact(path)
+        states = [record.state for record in self.records]
+        counts = {f"trials_{state}": float(states.count(state)) for state in ("done", "stopped", "failed")}
+        best = self.best
+        if best is not None:
+            counts |= {f"best/{name}": best.metrics[name] for name in self.shown_metrics() if name in best.metrics}
+            parent.set_tags({"best": best.trial.label, "best_run": best.run_id or ""})
+        parent.log_metrics(counts)
+
+    def _row(self, record: Record, measured: Sequence[str]) -> list[str]:
+        values = [shown(record.values[key]) for key in self.sweep.spec.search]
+        metrics = [f"{record.metrics[name]:.4g}" if name in record.metrics else "–" for name in measured]
+        return [*values, *metrics, in_words(record.seconds), state_in_words(record, record == self.best)]
+
+
+def write_results(sweep: Sweep, records: Sequence[Record]) -> Results:
+    """Write the files, in place of those of an earlier execution. Raises OSError."""
+    from orchestration.sweeps.plots import picture
+
+    results = Results(sweep, tuple(records))
+    files = Folder(sweep.folder)
+    files.write(CSV, _csv(results))
+    files.write(MARKDOWN, _markdown(results).encode())
+    (sweep.folder / BEST).unlink(missing_ok=True)
+    (sweep.folder / PICTURE).unlink(missing_ok=True)
+    if results.best is not None:
+        files.write(BEST, best_configuration(sweep, results.best).encode())
+        files.write(PICTURE, picture(sweep, results.records, results.best))
+    return results
+
+
+def best_configuration(sweep: Sweep, best: Record) -> str:
+    """YAML for `run_all.py --preset`: the base with the best values, at full length, without the sweep's budget."""
+    spec = sweep.spec
+    config = json.loads(json.dumps(asdict(sweep.config(best.trial, budget=False))))
+    budget = f", where trials had {_changes(spec.budget)}" if spec.budget else ""
+    head = (
+        f"# The best of sweep {sweep.name}: {_changes(best.values)}\n"
+        f"# {spec.metric} = {best.metrics[spec.metric]:.6g} ({spec.mode} is best){budget}\n"
+    )
+    return head + yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
+
+
+def end_summary(sweep: Sweep, results: Results, parent: "Run") -> str:
+    """What was found, where it is, and what to do next."""
+    parts = [table([list(map(str, row)) for row in results.rows()])]
+    best = results.best
+    if best is not None:
+        parts.append(f"best: {best.trial.label} ({sweep.spec.metric} {best.metrics[sweep.spec.metric]:.6g})")
+    places = [f"results:    {sweep.folder}", f"MLflow run: {parent.url}"]
+    if best is not None:
+        places.append(f"next:       python orchestration/run_all.py --preset {shlex.quote(str(sweep.folder / BEST))}")
+    if results.failed:
+        places.append(f"failed:     {len(results.failed)} of {len(results.records)}; the same command tries them again")
+    return "\n\n".join([*parts, "\n".join(places)])
+
+
+def state_in_words(record: Record, best: bool) -> str:
+    """What became of a trial, in a few words."""
+    if record.state == "failed":
+        return f"failed: {record.reason.strip().splitlines()[0]}"
+    if record.state == "stopped":
+        return f"given up after {record.share:.3g} of the training"
+    return "best" if best else record.state
+
+
+def _csv(results: Results) -> bytes:
+    spec = results.sweep.spec
+    names = sorted({name for record in results.records for name in record.metrics})
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*spec.search, *names, "state", "share_of_training", "seconds", "mlflow_run_id", "reason"])
+    for record in results.records:
+        values = [record.values[key] for key in spec.search]
+        metrics = [record.metrics.get(name, math.nan) for name in names]
+        ending = [record.state, record.share, record.seconds, record.run_id or "", record.reason]
+        writer.writerow([*values, *metrics, *ending])
+    return text.getvalue().encode()
+
+
+def _markdown(results: Results) -> str:
+    spec, (header, *rows) = results.sweep.spec, results.rows()
+    lines = [
+        f"# Sweep {results.sweep.name}",
+        "",
+        f"Judged by `{spec.metric}` ({spec.mode} is best); preset `{results.sweep.base['preset']}`. {_fixed(spec)}",
+        "",
+        markdown_table(header, [[cell.replace("|", "\\|") for cell in row] for row in rows]),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _fixed(spec: SweepSpec) -> str:
+    parts = [("All trials with", spec.set), ("budget", spec.budget)]
+    return "; ".join(f"{label}: {_changes(values)}" for label, values in parts if values)
+
+
+def _changes(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={shown(value)}" for key, value in values.items())
