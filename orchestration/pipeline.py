@@ -60,7 +60,7 @@ def carry_out(stages: Sequence[ChainStage], config: Config, selection: Selection
             storage,
             tracking,
             tags=tags(config),
-            prepare=lambda: _join(cluster, config),
+            prepare=lambda: join_cluster(cluster, config),
             say=_silent if quiet else tqdm.write,
             show=not quiet,
         )
@@ -100,7 +100,7 @@ def tags(config: Config) -> dict[str, str]:
     }
 
 
-def _join(cluster: ExitStack, config: Config) -> None:
+def join_cluster(cluster: ExitStack, config: Config) -> None:
     """Connect to the cluster, once, and see whether the workers fit in."""
     import ray
 

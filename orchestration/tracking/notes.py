@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-STAGES = "\n\n## Stages\n\n"
+STAGES, RESULT = "\n\n## Stages\n\n", "\n\n## Result\n\n"
 LONGEST_CELL = 1500
 
 
@@ -17,7 +17,7 @@ def description(title: str, tags: Mapping[str, str], environment: Mapping[str, A
     return (
         f"**{title}**\n\n{table(('', ''), rows)}\n\n"
         "To run it again, check out the commit, download `config.yaml` from the artifacts of this run, and\n\n"
-        f"    python orchestration/{again}\n\n"
+        f"    python {again}\n\n"
         "`environment.json` has the versions of all packages."
     )
 
@@ -25,6 +25,11 @@ def description(title: str, tags: Mapping[str, str], environment: Mapping[str, A
 def with_stages(note: str, rows: Iterable[Sequence[str]]) -> str:
     """A description with the table of a pipeline's stages at its end, in place of an earlier one."""
     return note.partition(STAGES)[0] + STAGES + table(("stage", "", "time", "run"), rows)
+
+
+def with_result(note: str, result: str) -> str:
+    """A description with a result at its end, in place of an earlier one."""
+    return note.partition(RESULT)[0] + RESULT + result
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

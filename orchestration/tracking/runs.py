@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-from orchestration.tracking.notes import with_stages
+from orchestration.tracking.notes import with_result, with_stages
 from orchestration.tracking.server import Server
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -126,6 +126,10 @@ class Run:
         rows = [(one.name, self._in_words(one), f"{one.seconds:.0f} s", self._link(one)) for one in outcomes]
         note = self._tags(self.id).get(NOTE, "")
         self.set_tags({NOTE: with_stages(note, rows)})
+
+    def note_result(self, text: str) -> None:
+        """Add to the description what came of it, Markdown, in place of an earlier result."""
+        self.set_tags({NOTE: with_result(self._tags(self.id).get(NOTE, ""), text)})
 
     def _in_words(self, outcome: StageOutcome) -> str:
         if outcome.action != "reuse":

@@ -57,7 +57,16 @@ class Tracking:
         """The run of a sweep, taken up as a pipeline's is. spec: the content of its file."""
         marks = {KIND: "sweep", "fingerprint": fingerprint}
         title = f"Sweep `{name}`: the runs of its trials are below this one"
-        return self._start(f"sweep {name} {fingerprint[:8]}", title, marks, "", spec, tags, "sweep.py config.yaml")
+        return self._start(
+            f"sweep {name} {fingerprint[:8]}", title, marks, "", spec, tags, "orchestration/sweep.py config.yaml"
+        )
+
+    def start_table(self, number: int, fingerprint: str, config: Mapping[str, Any], tags: Mapping[str, str]) -> Run:
+        """The run of one of the paper's tables, taken up as a sweep's is. config: what all of its rows are over."""
+        marks = {KIND: "table", "fingerprint": fingerprint}
+        title = f"Table {number} of the paper: the runs of its rows are below this one"
+        again = f"experiments/tables.py --table {number} --preset config.yaml"
+        return self._start(f"table {number} {fingerprint[:8]}", title, marks, "", config, tags, again)
 
     def start_trial(
         self,
@@ -111,7 +120,7 @@ class Tracking:
         condition: str,
         config: Mapping[str, Any],
         tags: Mapping[str, str],
-        again: str = "run_all.py --preset config.yaml",
+        again: str = "orchestration/run_all.py --preset config.yaml",
     ) -> Run:
         known = dict(tags) | dict(marks)
         all_tags = known | driver_tags() | _source_tags() | {NOTE: description(title, known, environment(), again)}

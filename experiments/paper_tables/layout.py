@@ -1,0 +1,136 @@
+"""A measured table in the paper's layout: for each row what was measured, and below it what the paper says."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from experiments.paper_tables.running import Measured
+from experiments.paper_tables.spec import SMOKE, Dataset
+from hia.config import Config
+from hia.evaluation.report.meanings import MEANINGS
+from orchestration.chain.execution import in_words
+from orchestration.summary import table
+from orchestration.tracking.notes import table as markdown_table
+
+# Columns of the paper: the figures that may stand there, the first that was measured; and how they are written.
+COLUMNS: Sequence[tuple[tuple[str, ...], str]] = (
+    (("l1_disco",), ".2e"),
+    (("psnr",), ".2f"),
+    (("ssim",), ".3f"),
+    (("lpips_vgg_disco", "lpips_vgg", "lpips_alex"), ".4f"),
+    (("fid",), ".2f"),
+    (("fid_vid",), ".2f"),
+    (("fvd",), ".2f"),
+)
+WHY = {
+    "humandance": "its dataset HumanDance is not public",
+    "tiktok": "which 41 videos it was tested on is not public",
+}
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class MeasuredTable:
+    """number: of the paper's table; config: what all rows are over; measured: the rows in order."""
+
+    number: int
+    title: str
+    dataset: Dataset
+    config: Config
+    measured: Sequence[Measured]
+
+    @property
+    def columns(self) -> list[tuple[str, str]]:
+        """For each column of the paper the figure that stands there, and its format."""
+        known = {name for one in self.measured for name in _plain(one.metrics)}
+        return [(next((name for name in names if name in known), names[0]), form) for names, form in COLUMNS]
+
+    def notes(self) -> list[str]:
+        """What must be known to read it."""
+        paper = f"Lines in italics (or after “paper:”) are the paper's, measured on {self.dataset.capitalize()}"
+        lines = [f"{paper}; not comparable: {WHY[self.dataset]}. Its LPIPS network is not stated."]
+        if self.config.preset == SMOKE:
+            lines.insert(0, "SMOKE RESULTS: trained for seconds, to see that it runs; they say nothing of the method.")
+        if any(name.startswith("split_train/") for one in self.measured for name in one.metrics):
+            lines.append("Measured on clips that the model was TRAINED ON: the data have no held-out ones.")
+        missing = [name for name, _ in self.columns if not any(name in _plain(one.metrics) for one in self.measured)]
+        if missing:
+            named = ", ".join(MEANINGS[name].title for name in missing)
+            lines.append(f"Not measured: {named}; their networks' weights were not found (see `hia evaluate --help`).")
+        lines += [f"{one.row.name}: failed: {one.reason}" for one in self.measured if one.reason]
+        return lines
+
+    def as_text(self) -> str:
+        """For a terminal; the best of each column has a star."""
+        rows = [["", *self._header(), "time"]]
+        for one, cells in zip(self.measured, self._cells("*{}"), strict=True):
+            rows.append([one.row.name, *cells, _work(one)])
+            rows.append(["  paper:", *self._paper(one), ""])
+        return "\n".join([f"Table {self.number}: {self.title}", "", table(rows), "", *self.notes()])
+
+    def as_markdown(self) -> str:
+        """For people; the best of each column is bold."""
+        rows = []
+        for one, cells in zip(self.measured, self._cells("**{}**"), strict=True):
+            rows.append([one.row.name, *cells, _work(one)])
+            rows.append(["*paper*", *(f"*{cell}*" if cell else "" for cell in self._paper(one)), ""])
+        notes = "\n".join(f"- {note}" for note in self.notes())
+        body = markdown_table(["", *self._header(), "time"], rows)
+        return f"# Table {self.number}: {self.title}\n\n{body}\n\n{notes}\n"
+
+    def as_csv(self) -> bytes:
+        """For programs: a line for each row, all its metrics, the paper's figures."""
+        names = sorted({name for one in self.measured for name in one.metrics})
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        paper = [
+            f"paper/{names[0].partition('_')[0] if index == 3 else names[0]}"
+            for index, (names, _) in enumerate(COLUMNS)
+        ]
+        writer.writerow(["row", *names, *paper, "ran", "seconds", "mlflow_run_id", "reason"])
+        for one in self.measured:
+            values = [one.metrics.get(name, math.nan) for name in names]
+            said = one.row.paper.get(self.dataset, (math.nan,) * len(COLUMNS))
+            ending = [" ".join(one.ran), round(one.seconds, 1), one.run_id or "", one.reason]
+            writer.writerow([one.row.name, *values, *said, *ending])
+        return text.getvalue().encode()
+
+    def _header(self) -> list[str]:
+        return [f"{MEANINGS[name].title}{MEANINGS[name].arrow}" for name, _ in self.columns]
+
+    def _cells(self, best: str) -> list[list[str]]:
+        rows = [[_plain(one.metrics).get(name) for name, _ in self.columns] for one in self.measured]
+        written = []
+        for row in rows:
+            cells = []
+            for index, (name, form) in enumerate(self.columns):
+                value = row[index]
+                column = [other[index] for other in rows if other[index] is not None]
+                text = MISSING if value is None else format(value, form)
+                cells.append(best.format(text) if value is not None and _is_best(name, value, column) else text)
+            written.append(cells)
+        return written
+
+    def _paper(self, one: Measured) -> list[str]:
+        values = one.row.paper.get(self.dataset)
+        return [format(value, form) for value, (_, form) in zip(values, COLUMNS, strict=True)] if values else [""] * 7
+
+
+def _is_best(name: str, value: float, column: Sequence[float | None]) -> bool:
+    known = [other for other in column if other is not None]
+    if len(known) < 2 or min(known) == max(known):
+        return False
+    return value == (max(known) if MEANINGS[name].better > 0 else min(known))
+
+
+def _plain(metrics: Mapping[str, float]) -> dict[str, float]:
+    """By names without the split; a table has one split throughout, and its notes say which."""
+    return {name.removeprefix("split_train/"): value for name, value in metrics.items()}
+
+
+def _work(one: Measured) -> str:
+    if one.reason:
+        return "failed"
+    return f"{in_words(one.seconds)} ({'ran ' + ', '.join(one.ran) if one.ran else 'all reused'})"

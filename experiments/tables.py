@@ -1,0 +1,129 @@
+"""The paper's tables: what their rows need is run, or reused, and printed beside the paper's figures.
+
+    python experiments/tables.py --table 2 --preset smoke                 # minutes, no GPU: does it run?
+    python experiments/tables.py --table 2 --data videos                  # the paper's recipe; needs its GPUs
+    python experiments/tables.py --table 1 --data videos --dataset tiktok
+
+Rows are configurations over one base (experiments/ablations, experiments/baselines). Stages that rows have in common are
+run once, and what run_all.py has made with the same settings is reused. Ended by whatever, the same command goes on.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what takes seconds to import comes after the options have been read
+    from experiments.paper_tables.layout import MeasuredTable
+    from experiments.paper_tables.spec import Table
+    from hia.config import Config
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status: 0; 1 when rows failed, 2 for input that cannot be used, 130 interrupted."""
+    parsed = _parser().parse_args(arguments)
+    from hia.termination import terminable
+    from orchestration.chain.execution import reason
+
+    try:
+        with terminable():
+            return run(parsed)
+    except KeyboardInterrupt:
+        print("tables: interrupted; the same command goes on from there", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if parsed.traceback:
+            raise
+        print(f"tables: {reason(error)}", file=sys.stderr)
+        return 2 if isinstance(error, (ValueError, OSError)) else 1
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Plan, and unless that was all, run the rows and tell of them. Raises what `main` explains."""
+    from experiments.paper_tables.running import plans
+    from experiments.paper_tables.spec import base_config, configs_of, load_table
+    from orchestration.job import absolute, check_writable
+    from orchestration.pipeline import check
+    from orchestration.summary import plan_table
+
+    table = load_table(parsed.table)
+    found = [absolute(config) for config in configs_of(table, parsed.preset, parsed.set, parsed.data)]
+    configs = [config for config, _ in found]
+    for note in dict.fromkeys(note for _, notes in found for note in notes):
+        print(note, file=sys.stderr)
+    for config in configs:
+        check(config)
+    if parsed.dry_run:
+        for row, planned in zip(table.rows, plans(configs), strict=True):
+            print(f"{row.name}\n{plan_table(planned)}\n")
+        return 0
+    check_writable(Path(configs[0].storage))
+    base, _ = absolute(base_config(parsed.preset, parsed.set, parsed.data))
+    result, place, url = fill(table, base, configs, parsed)
+    print(f"\n{result.as_text()}\n\nresults:    {place}\nMLflow run: {url}")
+    return 1 if any(one.reason for one in result.measured) else 0
+
+
+def fill(
+    table: "Table", base: "Config", configs: "Sequence[Config]", parsed: argparse.Namespace
+) -> tuple["MeasuredTable", Path, str]:
+    """Run the rows; keep the table in the storage and with a tracking run, whose URL is returned last."""
+    from experiments.paper_tables.layout import MeasuredTable
+    from experiments.paper_tables.running import run_rows
+    from hia.data.storage import Folder
+    from orchestration.chain.execution import ending
+    from orchestration.chain.stage import digest
+    from orchestration.tracking import connect_tracking
+
+    storage = Path(base.storage)
+    tracking = connect_tracking(storage)
+    tracking.close_orphans()
+    fingerprint = digest(parsed.table, parsed.dataset, [asdict(config) for config in configs])
+    tags = {"table": str(parsed.table), "preset": base.preset}
+    parent = tracking.start_table(parsed.table, fingerprint, asdict(base), tags)
+    with ending(parent):
+        measured = run_rows(table.rows, configs, tracking, parent, tags, parsed.quiet)
+        result = MeasuredTable(parsed.table, table.title, parsed.dataset, base, measured)
+        folder = storage / "tables" / f"table_{parsed.table}-{fingerprint[:8]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in (("table.md", result.as_markdown().encode()), ("table.csv", result.as_csv())):
+            Folder(folder).write(name, content)
+            parent.log_artifact(folder / name)
+        parent.note_result(result.as_markdown())
+    return result, folder, parent.url
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", type=int, required=True, choices=(1, 2, 3), help="of the paper")
+    parser.add_argument(
+        "--preset",
+        default="paper",
+        metavar="NAME",
+        help="what all rows are over: a preset, smoke, or a file (%(default)s)",
+    )
+    parser.add_argument("--data", metavar="PLACE", help="as of run_all.py (else: generated dancers)")
+    parser.add_argument(
+        "--dataset", default="humandance", choices=("humandance", "tiktok"), help="of the paper's figures (%(default)s)"
+    )
+    parser.add_argument("--set", action="extend", nargs="+", default=[], metavar="KEY=VALUE", help="change all rows")
+    parser.add_argument("--dry-run", action="store_true", help="say what each row would run and reuse; do nothing")
+    parser.add_argument("--quiet", action="store_true", help="no progress: the table and errors only")
+    parser.add_argument("--traceback", action="store_true", help="show where in the program an error arose")
+    return parser
+
+
+def _find_packages() -> None:
+    """Run as a script: the packages are beside its folder, here and in all processes that this one starts."""
+    here = Path(__file__).resolve().parent
+    repository = str(here.parent)
+    sys.path[:] = [repository, *(path for path in sys.path if path != str(here))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [repository, os.environ.get("PYTHONPATH")]))
+
+
+if __name__ == "__main__":
+    _find_packages()
+    sys.exit(main())
