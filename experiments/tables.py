@@ -4,8 +4,8 @@
     python experiments/tables.py --table 2 --data videos                  # the paper's recipe; needs its GPUs
     python experiments/tables.py --table 1 --data videos --dataset tiktok
 
-Rows are configurations over one base (experiments/ablations, experiments/baselines). Stages that rows have in common are
-run once, and what run_all.py has made with the same settings is reused. Ended by whatever, the same command goes on.
+Rows are configurations over one base (experiments/ablations, experiments/baselines). Stages that rows have in common
+are run once, and what run_all.py has made with the same settings is reused. Ended by whatever, the same command goes on.
 """
 
 import argparse

@@ -85,10 +85,7 @@ class MeasuredTable:
         names = sorted({name for one in self.measured for name in one.metrics})
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        paper = [
-            f"paper/{names[0].partition('_')[0] if index == 3 else names[0]}"
-            for index, (names, _) in enumerate(COLUMNS)
-        ]
+        paper = ["paper/lpips" if "lpips_vgg" in names else f"paper/{names[0]}" for names, _ in COLUMNS]
         writer.writerow(["row", *names, *paper, "ran", "seconds", "mlflow_run_id", "reason"])
         for one in self.measured:
             values = [one.metrics.get(name, math.nan) for name in names]
@@ -101,28 +98,23 @@ class MeasuredTable:
         return [f"{MEANINGS[name].title}{MEANINGS[name].arrow}" for name, _ in self.columns]
 
     def _cells(self, best: str) -> list[list[str]]:
-        rows = [[_plain(one.metrics).get(name) for name, _ in self.columns] for one in self.measured]
-        written = []
-        for row in rows:
-            cells = []
-            for index, (name, form) in enumerate(self.columns):
-                value = row[index]
-                column = [other[index] for other in rows if other[index] is not None]
-                text = MISSING if value is None else format(value, form)
-                cells.append(best.format(text) if value is not None and _is_best(name, value, column) else text)
-            written.append(cells)
-        return written
+        """Figures of each row; the best of a column as `best` says."""
+        columns = [self._column(name, form, best) for name, form in self.columns]
+        return [list(row) for row in zip(*columns, strict=True)]
+
+    def _column(self, name: str, form: str, best: str) -> list[str]:
+        values = [_plain(one.metrics).get(name) for one in self.measured]
+        known = {value for value in values if value is not None}
+        first = None if len(known) < 2 else (max if MEANINGS[name].better > 0 else min)(known)
+        texts = [MISSING if value is None else format(value, form) for value in values]
+        return [
+            best.format(text) if first is not None and value == first else text
+            for value, text in zip(values, texts, strict=True)
+        ]
 
     def _paper(self, one: Measured) -> list[str]:
         values = one.row.paper.get(self.dataset)
         return [format(value, form) for value, (_, form) in zip(values, COLUMNS, strict=True)] if values else [""] * 7
-
-
-def _is_best(name: str, value: float, column: Sequence[float | None]) -> bool:
-    known = [other for other in column if other is not None]
-    if len(known) < 2 or min(known) == max(known):
-        return False
-    return value == (max(known) if MEANINGS[name].better > 0 else min(known))
 
 
 def _plain(metrics: Mapping[str, float]) -> dict[str, float]:
