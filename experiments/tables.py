@@ -5,7 +5,7 @@
     python experiments/tables.py --table 1 --data videos --dataset tiktok
 
 Rows are configurations over one base (experiments/ablations, experiments/baselines). Stages that rows have in common
-are run once, and what run_all.py has made with the same settings is reused. Ended by whatever, the same command goes on.
+are run once, and what run_all.py has made with the same settings is reused. If killed, the same command goes on.
 """
 
 import argparse

@@ -58,7 +58,11 @@ def of_preprocess(config: Config, contents: Contents) -> dict[str, Any]:
     values = _picked(config, "preprocess", without=(*UPDATING, "codec", "pretrained", "face_embedder", "stages"))
     if wanted.latents:
         codec = asdict(config.codec) | {"weights": contents.of_codec(config.codec)}
-        values |= {"codec": codec, "latent_sizes": [list(size) for size in latent_sizes(config)]}
+        values |= {
+            "codec": codec,
+            "latent_sizes": [list(size) for size in latent_sizes(config)],
+            "mirrored_latents": config.samples.mirrors,
+        }
     if wanted.image_tokens:
         values["image_encoder"] = contents.of_weights(config.pretrained.image_encoder, "image_encoder")
     if wanted.face_embedding_every:

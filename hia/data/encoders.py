@@ -30,7 +30,8 @@ BATCH = 8
 class Encoders:
     """The networks that a preset asks for, held once per worker; None where it asks for none.
 
-    latent_sizes: (width, height) px at which latents are kept, none without a codec. face_every: frames from one face
+    latent_sizes: (width, height) px at which latents are kept, none without a codec; mirrored_latents: whether those of
+    the mirrored frames are kept too. face_every: frames from one face
     embedding to the next. On a CPU the last bits depend on torch's number of threads; who starts them keeps that fixed.
     """
 
@@ -38,6 +39,7 @@ class Encoders:
     image_encoder: ImageEncoder | None = None
     face_embedder: FaceEmbedder | None = None
     latent_sizes: tuple[tuple[int, int], ...] = ()
+    mirrored_latents: bool = True
     face_every: int = 10
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
@@ -105,7 +107,8 @@ class ClipEncoder:
             sized = to_tensor(np.stack([_area_resized(frame, width, height) for frame in frames]))
             images = sized.to(self._encoders.device)
             self._add(latents_name(width, height, False), codec.encode(images), np.float16)
-            self._add(latents_name(width, height, True), codec.encode(images.flip(-1)), np.float16)
+            if self._encoders.mirrored_latents:
+                self._add(latents_name(width, height, True), codec.encode(images.flip(-1)), np.float16)
 
     def _add_faces(self, embedder: FaceEmbedder, images: Tensor, chosen: Sequence[int]) -> None:
         """Embeddings of the faces and of their mirror images, whose five points are mirrored and exchanged."""
@@ -132,6 +135,7 @@ def load_encoders(config: Config, device: str = "cpu") -> Encoders:
         image_encoder=image_encoder,
         face_embedder=load_face_embedder(name).to(target) if name else None,
         latent_sizes=latent_sizes(config) if wanted.latents else (),
+        mirrored_latents=config.samples.mirrors,
         face_every=max(1, wanted.face_embedding_every),
         device=target,
     )

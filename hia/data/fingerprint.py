@@ -36,6 +36,7 @@ def preprocessing_settings(config: Config, encoders: Encoders) -> dict[str, Any]
                 "preprocess": preprocess | {"pose": kept},
                 "codec": codec and {key: value for key, value in codec.items() if key != "weights"},
                 "latent_sizes": encoders.latent_sizes,
+                "mirrored_latents": encoders.mirrored_latents,
                 "networks": encoders.fingerprint(),
             }
         )

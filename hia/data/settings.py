@@ -46,8 +46,8 @@ class PreprocessConfig:
     enlarged more are rejected; most_padding: so are those where more than this share lies outside the frame.
     jpeg_quality: of the frames in the store.
     face_embedding_every: frames from one face embedding to the next; 0 computes none. image_tokens: of the CLIP image
-    encoder, when the preset has one. latents: also keep latents, and those of the mirrored frames, at the
-    sizes that the training stages need.
+    encoder, when the preset has one. latents: also keep latents at the sizes that
+    the training stages need, and those of the mirrored frames if samples are mirrored.
     maps: further pictures of each frame, such as depth: of `clip.mp4` they are in `clip.depth.mp4` or in images in the
     folder `clip.depth`; those that are there are cropped and kept like the frames.
     test_share: share of videos that are kept for testing, drawn by `split_seed` and the video's name; test_list: a file
@@ -103,3 +103,8 @@ class SamplesConfig:
     reference_distance_seconds: Annotated[float, Field(ge=0)] = 1.0
     samples_per_second: PositiveFloat = 1.0
     workers: Annotated[int, Field(ge=0)] = 2
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether any sample is mirrored: then the latents of mirrored frames are kept too, which doubles that work."""
+        return self.flip_probability > 0

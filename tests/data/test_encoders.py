@@ -52,6 +52,12 @@ def test_latents_are_those_of_each_frame_and_of_its_mirror_image(frames):
     assert difference > 20 * (found - expected).abs().max(), "mirrored latents are not latents of the mirrored frame"
 
 
+def test_mirrored_frames_are_not_encoded_where_no_sample_is_mirrored(frames):
+    arrays = encode(Encoders(codec=PixelCodec(2), latent_sizes=((16, 24),), mirrored_latents=False), frames)
+    assert list(arrays) == ["latents_16x24"]
+    assert not load_encoders(load_config(TINY_CONFIG, ["samples.flip_probability=0"])).mirrored_latents
+
+
 def test_small_latents_are_of_frames_averaged_over_pixels(frames):
     arrays = encode(Encoders(codec=PixelCodec(2), latent_sizes=((16, 24),)), frames)
     averaged = frames.reshape(-1, 24, 2, 16, 2, 3).mean(axis=(2, 4))

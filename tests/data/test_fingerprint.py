@@ -76,6 +76,7 @@ def test_what_changes_no_clip_does_not_count(override):
 def test_latents_count_by_their_sizes():
     assert settings()["latent_sizes"] == [[32, 48], [16, 24]]
     assert settings("preprocess.latents=false")["latent_sizes"] == []
+    assert settings()["mirrored_latents"] and not settings("samples.flip_probability=0")["mirrored_latents"]
 
 
 def test_weights_count_by_content_and_not_by_place(sample_data, monkeypatch, tmp_path):

@@ -134,6 +134,16 @@ def test_a_model_with_image_encoder_gets_the_reference_where_the_store_has_no_to
     assert sample.reference_image.shape == (HEIGHT, WIDTH, 3)
 
 
+def test_plain_samples_are_read_from_latents_though_those_of_mirrored_frames_are_not_kept(
+    tmp_path: Path, tiny_clips: list[TinyClip]
+):
+    folder = write_store(tmp_path / "store", tiny_clips, latent_sizes=[(WIDTH, HEIGHT)], mirrored_latents=False)
+    sample = samples_of(open_store(folder), SPATIAL, "samples.flip_probability=0")[0]
+    assert sample.latents is not None and sample.images is None
+    sample = samples_of(open_store(folder), SPATIAL, "samples.flip_probability=0.5")[0]
+    assert sample.latents is None and sample.images is not None
+
+
 @pytest.mark.parametrize(("scale", "tolerance"), [(0.5, 3.0), (0.25, 3.0), (0.75, 0.0)])
 def test_a_smaller_stage_sees_smaller_pictures_and_drawings(plain: ClipStore, scale: float, tolerance: float):
     samples = samples_of(plain, replace(SPATIAL, resolution_scale=scale), "samples.flip_probability=0")

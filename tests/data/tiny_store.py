@@ -58,6 +58,7 @@ def write_store(
     clips: Sequence[TinyClip],
     *,
     latent_sizes: Sequence[tuple[int, int]] = (),
+    mirrored_latents: bool = True,
     codec_factor: int = 4,
     face_every: int = 0,
     tokens: bool = False,
@@ -75,9 +76,8 @@ def write_store(
     for number, clip in enumerate(clips):
         arrays = measure_keypoints(clip.keypoints, np.zeros(clip.keypoints.scores.shape, bool))
         codec = PixelCodec(codec_factor) if latent_sizes else None
-        encoder = Encoders(codec=codec, latent_sizes=tuple(latent_sizes)).begin(
-            arrays["five_points"], arrays["face_usable"]
-        )
+        encoders = Encoders(codec=codec, latent_sizes=tuple(latent_sizes), mirrored_latents=mirrored_latents)
+        encoder = encoders.begin(arrays["five_points"], arrays["face_usable"])
         arrays |= measure_frames(encoder.watch(clip.frames), arrays["hand_boxes"], jpeg_quality)
         arrays |= encoder.finish() | _made_up(len(clip.frames), arrays["face_usable"], face_every, tokens)
         content = serialise_clip(f"clip{number:03d}", arrays)

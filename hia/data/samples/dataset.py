@@ -108,7 +108,8 @@ class TrainingSamples(Dataset[Sample]):
     def _read_from(self, clip: Clip) -> None:
         """Decide, from what the clips have, which arrays a sample is read from."""
         wants_tokens = self.config.pretrained.image_encoder is not None
-        self.has_latents = all(clip.has(latents_name(*self.size, mirrored)) for mirrored in (False, True))
+        needed = (False, True) if self.config.samples.mirrors else (False,)
+        self.has_latents = all(clip.has(latents_name(*self.size, mirrored)) for mirrored in needed)
         self.has_tokens = wants_tokens and clip.has("image_tokens")
         self.needs_images = not self.has_latents or self.stage.losses.regional
         self.needs_reference = not self.has_latents or (wants_tokens and not self.has_tokens)
