@@ -20,17 +20,22 @@ if TYPE_CHECKING:  # what takes seconds to import comes after the options have b
     from experiments.paper_tables.layout import MeasuredTable
     from experiments.paper_tables.spec import Table
     from hia.config import Config
+    from orchestration.pipeline import StagesOf
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 0; 1 when rows failed, 2 for input that cannot be used, 130 interrupted."""
+def main(arguments: Sequence[str] | None = None, stages_of: "StagesOf | None" = None) -> int:
+    """Returns the exit status: 0; 1 when rows failed, 2 for input that cannot be used, 130 interrupted.
+
+    stages_of: the chain of a configuration, instead of the project's own.
+    """
     parsed = _parser().parse_args(arguments)
     from hia.termination import terminable
     from orchestration.chain.execution import reason
+    from orchestration.stages import chain_stages
 
     try:
         with terminable():
-            return run(parsed)
+            return run(parsed, stages_of or chain_stages)
     except KeyboardInterrupt:
         print("tables: interrupted; the same command goes on from there", file=sys.stderr)
         return 130
@@ -41,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2 if isinstance(error, (ValueError, OSError)) else 1
 
 
-def run(parsed: argparse.Namespace) -> int:
+def run(parsed: argparse.Namespace, stages_of: "StagesOf") -> int:
     """Plan, and unless that was all, run the rows and tell of them. Raises what `main` explains."""
     from experiments.paper_tables.running import plans
     from experiments.paper_tables.spec import base_config, configs_of, load_table
@@ -57,22 +62,22 @@ def run(parsed: argparse.Namespace) -> int:
     for config in configs:
         check(config)
     if parsed.dry_run:
-        for row, planned in zip(table.rows, plans(configs), strict=True):
+        for row, planned in zip(table.rows, plans(configs, stages_of), strict=True):
             print(f"{row.name}\n{plan_table(planned)}\n")
         return 0
     check_writable(Path(configs[0].storage))
     base, _ = absolute(base_config(parsed.preset, parsed.set, parsed.data))
-    result, place, url = fill(table, base, configs, parsed)
+    result, place, url = fill(table, base, configs, stages_of, parsed)
     print(f"\n{result.as_text()}\n\nresults:    {place}\nMLflow run: {url}")
     return 1 if any(one.reason for one in result.measured) else 0
 
 
 def fill(
-    table: "Table", base: "Config", configs: "Sequence[Config]", parsed: argparse.Namespace
+    table: "Table", base: "Config", configs: "Sequence[Config]", stages_of: "StagesOf", parsed: argparse.Namespace
 ) -> tuple["MeasuredTable", Path, str]:
     """Run the rows; keep the table in the storage and with a tracking run, whose URL is returned last."""
     from experiments.paper_tables.layout import MeasuredTable
-    from experiments.paper_tables.running import run_rows
+    from experiments.paper_tables.running import Rows
     from hia.data.storage import Folder
     from orchestration.chain.execution import ending
     from orchestration.chain.stage import digest
@@ -85,7 +90,7 @@ def fill(
     tags = {"table": str(parsed.table), "preset": base.preset}
     parent = tracking.start_table(parsed.table, fingerprint, asdict(base), tags)
     with ending(parent):
-        measured = run_rows(table.rows, configs, tracking, parent, tags, parsed.quiet)
+        measured = Rows(tracking, parent, tags, stages_of, parsed.quiet).run(table.rows, configs)
         result = MeasuredTable(parsed.table, table.title, parsed.dataset, base, measured)
         folder = storage / "tables" / f"table_{parsed.table}-{fingerprint[:8]}"
         folder.mkdir(parents=True, exist_ok=True)

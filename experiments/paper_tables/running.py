@@ -15,8 +15,7 @@ from orchestration.chain import Chain, ChainStage, Plan, plan
 from orchestration.chain.execution import ending, reason
 from orchestration.chain.stage import digest
 from orchestration.contents import Contents
-from orchestration.pipeline import join_cluster, tags
-from orchestration.stages import chain_stages
+from orchestration.pipeline import StagesOf, join_cluster, tags
 from orchestration.sweeps.work import judged_stages
 
 if TYPE_CHECKING:
@@ -35,71 +34,68 @@ class Measured:
     run_id: str | None = None
 
 
-def stages_of_row(config: Config) -> tuple[ChainStage, ...]:
+def row_stages(config: Config, stages_of: StagesOf) -> tuple[ChainStage, ...]:
     """The chain up to the evaluation. Raises MissingWeights."""
-    contents = Contents(Path(config.storage) / ".contents.json")
-    return judged_stages(chain_stages(config, contents))
+    return judged_stages(stages_of(config, Contents(Path(config.storage) / ".contents.json")))
 
 
-def plans(configs: Sequence[Config]) -> list[Plan]:
+def plans(configs: Sequence[Config], stages_of: StagesOf) -> list[Plan]:
     """What each row would run as things are now; an earlier row may leave less to a later one."""
-    return [plan(stages_of_row(config), Path(config.storage), None) for config in configs]
-
-
-def run_rows(
-    rows: Sequence[Row],
-    configs: Sequence[Config],
-    tracking: "Tracking",
-    parent: "Run",
-    marks: Mapping[str, str],
-    quiet: bool,
-) -> list[Measured]:
-    """All rows. One that fails is told of, and the next one is tried. marks: further tags of all rows' runs."""
-    with ExitStack() as cluster:
-        measured = []
-        for number, (row, config) in enumerate(zip(rows, configs, strict=True), start=1):
-            tqdm.write(f"--- row {number} of {len(rows)}: {row.name}")
-            measured.append(_Running(row, config, tracking, parent, cluster, marks, quiet).run())
-        return measured
+    return [plan(row_stages(config, stages_of), Path(config.storage), None) for config in configs]
 
 
 @dataclass(frozen=True)
-class _Running:
-    row: Row
-    config: Config
+class Rows:
+    """How rows are run. parent: the table's tracking run; marks: further tags of the rows' runs."""
+
     tracking: "Tracking"
     parent: "Run"
-    cluster: ExitStack
     marks: Mapping[str, str]
+    stages_of: StagesOf
     quiet: bool
 
-    def run(self) -> Measured:
+    def run(self, rows: Sequence[Row], configs: Sequence[Config]) -> list[Measured]:
+        """All rows. One that fails is told of, and the next one is tried."""
+        measured = []
+        with ExitStack() as cluster:
+            for number, (row, config) in enumerate(zip(rows, configs, strict=True), start=1):
+                if not self.quiet:
+                    tqdm.write(f"--- row {number} of {len(rows)}: {row.name}")
+                measured.append(self._run(row, config, cluster))
+        return measured
+
+    def _run(self, row: Row, config: Config, cluster: ExitStack) -> Measured:
         began = time.monotonic()
-        marks = {**self.marks, **tags(self.config)}
-        name, identity = self.row.name, digest(self.row.name, asdict(self.config))
-        run = self.tracking.start_trial(self.parent.id, name, "", identity, asdict(self.config), marks)
+        values = asdict(config)
+        marks = {**self.marks, **tags(config)}
+        run = self.tracking.start_trial(
+            self.parent.id, row.name, f"table {self.marks['table']}", digest(row.name, values), values, marks
+        )
         try:
             with ending(run):
-                measured = self._measure(run, marks)
+                measured = self._measure(row, config, run, marks, cluster)
         except Exception as error:
-            tqdm.write(f"row {name!r} failed: {reason(error)}")
-            return Measured(self.row, reason=reason(error), run_id=run.id)
+            tqdm.write(f"row {row.name!r} failed: {reason(error)}")
+            measured = Measured(row, reason=reason(error), run_id=run.id)
         return replace(measured, seconds=time.monotonic() - began)
 
-    def _measure(self, run: "Run", marks: Mapping[str, str]) -> Measured:
+    def _measure(self, row: Row, config: Config, run: "Run", marks: Mapping[str, str], cluster: ExitStack) -> Measured:
         chain = Chain(
-            stages_of_row(self.config),
-            self.config,
-            Path(self.config.storage),
+            row_stages(config, self.stages_of),
+            config,
+            Path(config.storage),
             self.tracking,
             tags=marks,
-            prepare=lambda: join_cluster(self.cluster, self.config),
-            say=(lambda line: None) if self.quiet else tqdm.write,
+            prepare=lambda: join_cluster(cluster, config),
+            say=_silent if self.quiet else tqdm.write,
             show=not self.quiet,
         )
         executed = chain.run(chain.plan(), run)
         run.note_stages(executed)
-        metrics = executed[-1].metrics
-        run.log_metrics(metrics)
+        run.log_metrics(executed[-1].metrics)
         ran = tuple(one.name for one in executed if one.action != "reuse")
-        return Measured(self.row, metrics, ran=ran, run_id=run.id)
+        return Measured(row, executed[-1].metrics, ran=ran, run_id=run.id)
+
+
+def _silent(_line: str) -> None:
+    """For --quiet."""
