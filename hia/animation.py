@@ -106,10 +106,12 @@ def animate(
     seed: int = 0,
     progress: bool = False,
     on_preview: Callable[[Preview], None] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
 ) -> Iterator[Frame]:
     """Animate the person of a reference image; yields frames RGB uint8 [H, W, 3] in the driving signal's size.
 
-    reference: RGB uint8, any size, fitted by scaling and centre cropping. sampling: default, the model's own.
+    reference: RGB uint8, any size, fitted by scaling and centre cropping. sampling: default, the model's own. on_step: is
+    told (step, steps) after each denoising step, at no cost; what it raises ends the animation.
     Besides the latents, memory does not grow with the number of frames: they are decoded as they are asked for. The
     same seed gives the same frames, whatever the window batch (to rounding).
     Raises ValueError when width or height is not a multiple of the codec's factor, the window is longer than the motion
@@ -119,7 +121,7 @@ def animate(
     _check(model, driving, sampling)
 
     def frames() -> Iterator[Frame]:
-        latents = _sample(model, reference, driving, sampling, seed, progress, on_preview)
+        latents = _sample(model, reference, driving, sampling, seed, progress, on_preview, on_step)
         for batch in tqdm(latents.split(sampling.decode_batch), desc="decoding", unit="batch", disable=not progress):
             yield from _decode(model, batch)
 
@@ -149,6 +151,7 @@ def _sample(
     seed: int,
     progress: bool,
     on_preview: Callable[[Preview], None] | None,
+    on_step: Callable[[int, int], None] | None,
 ) -> Tensor:
     """Latents of the whole clip, float32 [N, C, h, w]."""
     keypoints = driving.keypoints
@@ -166,16 +169,18 @@ def _sample(
     )
     with tqdm(total=sampling.steps, desc="sampling", unit="step", disable=not progress) as bar:
 
-        def on_step(step: int, steps: int, clean: Tensor) -> None:
+        def after_step(step: int, steps: int, clean: Tensor) -> None:
             bar.total = steps
             bar.update(step - bar.n)
+            if on_step is not None:
+                on_step(step, steps)
             if on_preview is not None:
                 middle = len(clean) // 2
                 on_preview(Preview(step, steps, _decode(model, clean[middle : middle + 1])[0]))
 
         generator = torch.Generator().manual_seed(seed)
         return sample_latents(
-            predictor, reference_latents, len(keypoints), model.schedule, sampling, generator, on_step
+            predictor, reference_latents, len(keypoints), model.schedule, sampling, generator, after_step
         )
 
 

@@ -1,7 +1,9 @@
 """Still images: reading them safely and fitting them to a size without distortion. RGB uint8 [H, W, 3]."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -28,14 +30,20 @@ def load_image(path: str | Path) -> Frame:
         raise FileNotFoundError(f"no such image: {path}")
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: the file is empty")
+    with open(path, "rb") as file:
+        return read_image(file, str(path))
+
+
+def read_image(file: BinaryIO, name: str, formats: Sequence[str] = FORMATS, max_pixels: int = MAX_PIXELS) -> Frame:
+    """The same of an open file; `name` is what messages call it. No pixel is decoded of one that is too large."""
     try:
-        with warnings.catch_warnings(), Image.open(path, formats=FORMATS) as image:
+        with warnings.catch_warnings(), Image.open(file, formats=formats) as image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{path}: {image.width}×{image.height} pixels, more than {MAX_PIXELS:,} are refused")
+            if image.width * image.height > max_pixels:
+                raise ValueError(f"{name}: {image.width}×{image.height} pixels, more than {max_pixels:,} are refused")
             return _as_rgb(ImageOps.exif_transpose(image))
     except (OSError, SyntaxError, RuntimeError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: not a readable image ({error})") from None
+        raise ValueError(f"{name}: not a readable image ({error})") from None
 
 
 def fit_to_size(image: Frame, width: int, height: int) -> Frame:

@@ -31,6 +31,7 @@ from hia.models.reference import AppearanceEncoder
 
 FORMAT_VERSION = 1
 DESCRIPTION = "hia.json"
+SUFFIXES = (".json", ".safetensors")
 
 
 @pydantic_dataclass(config=ConfigDict(extra="forbid"), frozen=True, kw_only=True)
@@ -228,6 +229,8 @@ def _verify_files(directory: Path, expected: dict[str, str]) -> None:
     for name in sorted(found | set(expected)):
         if name not in expected:
             raise ValueError(f"{directory}: {name} was not saved with this model")
+        if Path(name).suffix not in SUFFIXES:
+            raise ValueError(f"{directory}: {name} has no place in a model directory: safetensors and JSON only")
         if name not in found:
             raise ValueError(f"{directory}: {name} is missing")
         if _sha256(directory / name) != expected[name]:

@@ -5,6 +5,7 @@ import uuid
 import zipfile
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +26,20 @@ def load_keypoints(path: str | Path) -> KeypointSequence:
         raise FileNotFoundError(f"keypoint file not found: {path}")
     if path.stat().st_size == 0:
         raise ValueError(f"keypoint file {path} is empty (0 bytes): make it again")
-    arrays = _read_arrays(path)
+    with path.open("rb") as file:
+        return read_keypoints(file, f"keypoint file {path}")
+
+
+def read_keypoints(file: BinaryIO, name: str) -> KeypointSequence:
+    """The same of an open file; `name` is what messages call it."""
+    arrays = _read_arrays(file, name)
     if missing := [key for key in KEYS if key not in arrays]:
-        raise ValueError(f"keypoint file {path} lacks {', '.join(missing)}; it must hold {', '.join(KEYS)}")
+        raise ValueError(f"{name} lacks {', '.join(missing)}; it must hold {', '.join(KEYS)}")
     try:
         width, height, fps = (_number(arrays[key], key) for key in ("width", "height", "fps"))
         return KeypointSequence(arrays["keypoints"], arrays["scores"], width, height, fps)  # type: ignore[arg-type]
     except ValueError as error:
-        raise ValueError(f"keypoint file {path}: {error}") from None
+        raise ValueError(f"{name}: {error}") from None
 
 
 def save_keypoints(sequence: KeypointSequence, path: str | Path) -> None:
@@ -52,10 +59,10 @@ def save_keypoints(sequence: KeypointSequence, path: str | Path) -> None:
         aside.unlink(missing_ok=True)
 
 
-def _read_arrays(path: Path) -> dict[str, NDArray]:
+def _read_arrays(file: BinaryIO, name: str) -> dict[str, NDArray]:
     """The arrays of `KEYS` that the file holds. Nothing is ever unpickled."""
     try:
-        archive = np.load(path, allow_pickle=False)
+        archive = np.load(file, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise ValueError("it holds a single array")
         with archive:
@@ -70,7 +77,7 @@ def _read_arrays(path: Path) -> dict[str, NDArray]:
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
-        raise ValueError(f"keypoint file {path} cannot be read as .npz without pickled objects: {error}") from error
+        raise ValueError(f"{name} cannot be read as .npz without pickled objects: {error}") from error
 
 
 def _number(array: NDArray, name: str) -> float:

@@ -1,7 +1,7 @@
 """Opening video files and decoding their frames, with every way in which that fails told apart."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,19 +50,24 @@ class DecodedPicture:
 def decode_file(path: Path) -> Iterator[DecodedPicture]:
     """All frames of a file in the order of their display. Raises VideoError."""
     with open_video(path) as container:
-        stream = video_stream(container, path)
-        converter = Converter(stream.sample_aspect_ratio)
-        _check_size(converter, stream.codec_context, path)
-        clock, size, end = Clock(1 / (stated_rate(stream) or FALLBACK_FPS)), None, 0.0
-        for number, frame in enumerate(_frames(container, stream, path)):
-            size = size or (frame.width, frame.height)
-            _check_frame(converter, frame, number, size, path)
-            time = clock.time(frame.time)
-            end = time + float((frame.duration or 0) * (frame.time_base or 0))
-            yield DecodedPicture(time, frame, converter)
-        if size is None:
-            raise VideoError("no_frames", f"{path}: the video has no frame that decodes")
-        _check_end(end, _stated_seconds(container, stream), path)
+        yield from decode_container(container, path)
+
+
+def decode_container(container: Any, path: Path, limits: Mapping[str, str] = LIMITS) -> Iterator[DecodedPicture]:
+    """The same of an open container; `path` is for messages. limits: FFmpeg's options for the decoder."""
+    stream = video_stream(container, path)
+    converter = Converter(stream.sample_aspect_ratio)
+    _check_size(converter, stream.codec_context, path)
+    clock, size, end = Clock(1 / (stated_rate(stream) or FALLBACK_FPS)), None, 0.0
+    for number, frame in enumerate(_frames(container, stream, path, limits)):
+        size = size or (frame.width, frame.height)
+        _check_frame(converter, frame, number, size, path)
+        time = clock.time(frame.time)
+        end = time + float((frame.duration or 0) * (frame.time_base or 0))
+        yield DecodedPicture(time, frame, converter)
+    if size is None:
+        raise VideoError("no_frames", f"{path}: the video has no frame that decodes")
+    _check_end(end, _stated_seconds(container, stream), path)
 
 
 def open_video(path: Path) -> Any:
@@ -97,24 +102,24 @@ def stated_rate(stream: Any) -> float:
     return float(stream.average_rate or stream.guessed_rate or 0)
 
 
-def _frames(container: Any, stream: Any, path: Path) -> Iterator[Any]:
+def _frames(container: Any, stream: Any, path: Path, limits: Mapping[str, str]) -> Iterator[Any]:
     try:
-        decoder = _decoder(stream)
+        decoder = _decoder(stream, dict(limits))
         for packet in container.demux(stream):
             yield from decoder.decode(packet)
     except av.FFmpegError as error:
         raise VideoError("decoding_failed", f"{path}: decoding failed ({error.strerror})") from None
 
 
-def _decoder(stream: Any) -> Any:
+def _decoder(stream: Any, limits: dict[str, str]) -> Any:
     own = stream.codec_context
-    own.options = LIMITS
+    own.options = limits
     other = ALPHA_DECODERS.get(own.name)
     tags = {key.lower(): value for key, value in stream.metadata.items()}
     if other is None or tags.get("alpha_mode") != "1":
         return own
     decoder = av.CodecContext.create(other, "r")
-    decoder.extradata, decoder.options = own.extradata, LIMITS
+    decoder.extradata, decoder.options = own.extradata, limits
     return decoder
 
 
