@@ -8,9 +8,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import hia
 from hia.config import Config
@@ -19,6 +19,9 @@ from hia.data.synthetic import write_dancers
 from hia.evaluation.clips import BASELINE, CAP
 from hia.evaluation.settings import ALWAYS
 from hia.models.export import load_model, save_model
+from hia.serving.generate import PHASES, Result
+from hia.serving.limits import Limits
+from hia.serving.schema import COLUMNS, Params
 from hia.video import read_frames
 from orchestration.chain.stage import StageRun
 from orchestration.evaluate import SUMMARY, encoded_png, metric_prefix, trained_model, trained_weights
@@ -35,11 +38,12 @@ MODEL = "model"
 NAME = "hia"
 CHAMPION = "champion"
 ASIDE = ".pyfunc."
+LIMITS = "limits"
 SERVED = Path(hia.__file__).parent / "serving" / "model.py"
 # What the served model imports; it needs neither Ray nor DeepSpeed.
 REQUIREMENTS = (
     *("accelerate", "av", "diffusers", "fsspec", "mlflow", "numpy", "opencv-python", "pandas", "pillow", "pydantic"),
-    *("pyyaml", "safetensors", "torch", "tqdm", "transformers"),
+    *("filelock", "onnxruntime", "pyyaml", "rtmlib", "safetensors", "starlette", "torch", "tqdm", "transformers"),
 )
 
 
@@ -209,6 +213,7 @@ def save_pyfunc(model: Path, path: Path, run_id: str | None = None, model_id: st
         artifacts={MODEL: str(model)},
         code_paths=[str(Path(hia.__file__).parent)],
         signature=signature(),
+        model_config={LIMITS: asdict(Limits())},
         input_example=pandas.DataFrame([example_request()]),
         pip_requirements=requirements(),
         mlflow_model=Model(run_id=run_id, model_id=model_id),
@@ -216,15 +221,40 @@ def save_pyfunc(model: Path, path: Path, run_id: str | None = None, model_id: st
 
 
 def signature() -> "ModelSignature":
-    """What the served model takes and gives, see `hia.serving.model`."""
+    """What the served model takes and gives, see `hia.serving.schema` and `hia.serving.model`."""
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import Object, Property
 
+    params = [
+        ParamSpec(name, _mlflow_type(kind), getattr(Params, name)) for name, kind in get_type_hints(Params).items()
+    ]
+    seconds = Object([Property(name, _mlflow_type(float)) for name in PHASES])
+    gives = {
+        name: _mlflow_type(kind) for name, kind in get_type_hints(Result).items() if name not in ("data", "seconds")
+    }
     return ModelSignature(
-        inputs=Schema([ColSpec(DataType.string, "reference"), ColSpec(DataType.string, "driving")]),
-        outputs=Schema([ColSpec(DataType.string, "video"), ColSpec(DataType.long, "num_frames")]),
-        params=ParamSchema([ParamSpec("seed", DataType.long, 0)]),
+        inputs=Schema([ColSpec(_mlflow_type(str), name, required=name == "reference") for name in COLUMNS]),
+        outputs=Schema(
+            [
+                ColSpec(kind, name)
+                for name, kind in ({"video": _mlflow_type(str)} | gives | {"seconds": seconds}).items()
+            ]
+        ),
+        params=ParamSchema(params),
     )
+
+
+def _mlflow_type(hint: Any) -> Any:
+    """MLflow's name for the type of a value that may be None; choices are texts."""
+    from mlflow.types import DataType
+
+    (kind,) = {type(choice) if isinstance(choice, str) else choice for choice in _members(hint)} - {type(None)}
+    return {int: DataType.long, float: DataType.double, bool: DataType.boolean, str: DataType.string}[kind]
+
+
+def _members(hint: Any) -> list[Any]:
+    return [inner for part in get_args(hint) for inner in _members(part)] or [hint]
 
 
 def example_request() -> dict[str, str]:
@@ -233,7 +263,7 @@ def example_request() -> dict[str, str]:
         (video,) = write_dancers(folder, 1, seconds=2 / 30, width=64, height=112, fps=30, seed=0, workers=1)
         picture = encoded_png(next(iter(read_frames(video))))
         keypoints = video.with_suffix(".npz").read_bytes()
-    return {"reference": base64.b64encode(picture).decode(), "driving": base64.b64encode(keypoints).decode()}
+    return {"reference": base64.b64encode(picture).decode(), "driving_keypoints": base64.b64encode(keypoints).decode()}
 
 
 def requirements() -> list[str]:

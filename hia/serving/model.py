@@ -1,105 +1,141 @@
 """The animator as an MLflow model, made from this very file: `mlflow models serve` runs it, nothing is unpickled.
 
-Beside it lies a model directory (`hia.models.export`) as the artifact `model`. A request is a table with a row for
-each video, with the columns
+Beside it lies a model directory (`hia.models.export`) as the artifact `model`. What a request is, `hia.serving.schema`
+says; the answer has the columns
 
-    reference   the person's picture (PNG, JPEG, WebP, …) in base64
-    driving     a keypoint file (.npz, see `hia.pose.sidecar`) in base64
+    video        mp4, webp or gif, in base64
+    format       which of them
+    num_frames   also width, height (px) and fps
+    seed         that was used
+    seconds      spent on waiting, keypoints, sampling and encoding
+    version      of the model: its name and number in the registry, and the beginning of its directory's SHA-256
 
-and the answer has for each row `video`, an mp4 in base64, and `num_frames`. This is the only file of the package that
-knows MLflow.
+This is the only file of the package that knows MLflow.
 """
 
 import base64
-import binascii
-import tempfile
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import hashlib
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas
 import torch
+import yaml
+from mlflow.environment_variables import MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.protos import databricks_pb2 as codes
 from mlflow.pyfunc import PythonModel
 
-from hia.animation import animate, default_sharpness, driving_signal
-from hia.images import load_image
-from hia.models.export import load_model
-from hia.pose.sidecar import load_keypoints
-from hia.video import write_video
+from hia.models.export import DESCRIPTION, AnimationModel, load_model
+from hia.pose.estimators import PoseEstimator, PoseModels
+from hia.serving.errors import RequestError
+from hia.serving.gate import Gate
+from hia.serving.generate import Generator, Result
+from hia.serving.limits import Limits
+from hia.serving.line import TICKET, Ticket
+from hia.serving.schema import parse_request
 
-INPUTS = ("reference", "driving")
-# More than a picture or a minute of keypoints needs, and little enough for a server's memory.
-MOST_BYTES, MOST_FRAMES, MOST_ROWS = 64 << 20, 2000, 8
+LIMITS = "limits"
+SERVER = "mlflow.pyfunc.scoring_server"
+# MLflow writes it beside a model that came out of a registry.
+REGISTERED = "registered_model_meta"
+CODES = {429: codes.RESOURCE_EXHAUSTED, 504: codes.DEADLINE_EXCEEDED}
+# The server's own timeout answers without a word of explanation: ours comes before it.
+EARLIER = 1.0
+
+logger = logging.getLogger(__name__)
 
 
 class ServedAnimator(PythonModel):
     """Answers one request after the other: MLflow calls `predict` from several threads at once."""
 
     def load_context(self, context: Any) -> None:
-        """Read the model directory, onto the GPU in bf16 where there is one."""
-        model = load_model(context.artifacts["model"])
-        self._model = model.to("cuda", torch.bfloat16) if torch.cuda.is_available() else model
-        self._lock = threading.Lock()
+        """Read the model directory, onto the GPU in bf16 where there is one. Raises what `load_model` does."""
+        directory = Path(context.artifacts["model"])
+        limits = Limits.of((context.model_config or {}).get(LIMITS))
+        model = load_model(directory)
+        if torch.cuda.is_available():
+            model = model.to("cuda", torch.bfloat16)
+        if (server := sys.modules.get(f"{SERVER}.app")) is not None:
+            limits = replace(limits, seconds=_earlier(limits.seconds))
+        self._limits = limits
+        self._generator = Generator(model, limits, version_of(directory), lambda: _pose_estimator(model))
+        if server is not None:
+            _put_gate_before_server(Gate(self._generator.line, limits))
 
     def predict(
         self, context: Any, model_input: pandas.DataFrame, params: dict[str, Any] | None = None
-    ) -> list[dict[str, str | int]]:
-        """A video for each row of a data frame. Raises MlflowException (400) for input that cannot be used."""
-        rows = model_input.to_dict("records")
-        if len(rows) > MOST_ROWS:
-            raise _refused(f"{len(rows)} rows in one request; at most {MOST_ROWS} are taken")
-        seed = int((params or {}).get("seed", 0))
-        if seed < 0:
-            raise _refused(f"seed must be at least 0, not {seed}")
-        with self._lock:
-            return [self._answer(row, f"row {number}", seed) for number, row in enumerate(rows)]
+    ) -> list[dict[str, Any]]:
+        """A video for the row of a data frame. Raises MlflowException: 400 for input that cannot be used, 429, 504."""
+        admitted = TICKET.get()
+        ticket = admitted or Ticket(self._limits.seconds)
+        try:
+            if admitted:
+                return [self._answer(model_input, params or {}, ticket)]
+            with self._generator.line.admitted():
+                return [self._answer(model_input, params or {}, ticket)]
+        except RequestError as error:
+            ticket.error = error
+            code = CODES.get(error.status, codes.INVALID_PARAMETER_VALUE)
+            raise MlflowException(str(error), error_code=code) from None
+        except Exception:
+            logger.exception("a request failed")
+            raise MlflowException("the request failed; the server's log says why", codes.INTERNAL_ERROR) from None
 
-    def _answer(self, row: Mapping[str, Any], where: str, seed: int) -> dict[str, str | int]:
-        with tempfile.TemporaryDirectory() as name, _explained(where, name):
-            folder = Path(name)
-            for key in INPUTS:
-                (folder / key).write_bytes(_decoded(row.get(key), f"{where}, {key}"))
-            count = self._animate(folder, seed)
-            return {"video": base64.b64encode((folder / "result.mp4").read_bytes()).decode(), "num_frames": count}
-
-    def _animate(self, folder: Path, seed: int) -> int:
-        """From the files `reference` and `driving` of a folder to its result.mp4; returns the number of frames."""
-        reference, keypoints = load_image(folder / "reference"), load_keypoints(folder / "driving")
-        if len(keypoints) > MOST_FRAMES:
-            raise ValueError(f"driving has {len(keypoints)} frames; at most {MOST_FRAMES} are animated at once")
-        model, config = self._model, self._model.config
-        driving = driving_signal(keypoints, config.width, config.height, default_sharpness(model), config.conditions)
-        write_video(folder / "result.mp4", animate(model, reference, driving, seed=seed), keypoints.fps)
-        return len(keypoints)
+    def _answer(self, table: pandas.DataFrame, params: Mapping[str, Any], ticket: Ticket) -> dict[str, Any]:
+        if len(table) != 1:
+            raise RequestError(f"{len(table)} rows; one video is made for a request")
+        row = {str(name): _given(value) for name, value in table.iloc[0].items()}
+        return _columns(self._generator.answer(parse_request(row, params, self._limits), ticket))
 
 
-def _decoded(text: Any, where: str) -> bytes:
-    if not isinstance(text, str) or not text:
-        raise _refused(f"{where}: a text in base64 is needed")
-    if len(text) > MOST_BYTES * 4 / 3 + 4:
-        raise _refused(f"{where}: more than {MOST_BYTES >> 20} MiB are not taken")
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise _refused(f"{where}: this is no base64") from None
+def version_of(directory: Path) -> str:
+    """Name and number in the registry where that is known, and the beginning of the SHA-256 of hia.json.
+
+    hia.json has the SHA-256 of all other files.
+    """
+    digest = f"sha256:{hashlib.sha256((directory / DESCRIPTION).read_bytes()).hexdigest()[:16]}"
+    note = directory.parent.parent / REGISTERED
+    if not note.is_file():
+        return digest
+    about = yaml.safe_load(note.read_text(encoding="utf-8"))
+    return f"{about['model_name']}/{about['model_version']} {digest}"
 
 
-@contextmanager
-def _explained(where: str, folder: str) -> Iterator[None]:
-    """Errors of the input as MLflow answers them, without the names of files that the client never saw."""
-    try:
-        yield
-    except (ValueError, FileNotFoundError) as error:
-        raise _refused(f"{where}: {str(error).replace(f'{folder}/', '')}") from None
+def _pose_estimator(model: AnimationModel) -> PoseEstimator:
+    pose = model.config.preprocess.pose
+    return PoseEstimator(PoseModels(pose.detector, pose.pose, pose.feet, pose.mode), pose.device)
 
 
-def _refused(message: str) -> MlflowException:
-    return MlflowException(message, error_code=INVALID_PARAMETER_VALUE)
+def _columns(result: Result) -> dict[str, Any]:
+    values = {name: value for name, value in vars(result).items() if name != "data"}
+    return {"video": base64.b64encode(result.data).decode("ascii")} | values
+
+
+def _given(value: Any) -> Any:
+    """pandas has several words for what is missing."""
+    return None if value is None or value is pandas.NA or (isinstance(value, float) and value != value) else value
+
+
+def _earlier(seconds: float) -> float:
+    allowed = float(os.environ.get(MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT.name) or seconds)
+    return min(seconds, max(allowed - EARLIER, allowed / 2))
+
+
+def _put_gate_before_server(gate: Gate) -> None:
+    """MLflow's server has no hook for limits and queues, but looks this decorator of its endpoint up after loading.
+
+    Raises AttributeError where another version of MLflow does not: rather no server than an open one.
+    """
+    server: Any = sys.modules[SERVER]
+    theirs = server._async_catch_mlflow_exception
+    server._async_catch_mlflow_exception = lambda endpoint: gate.guarded(theirs(endpoint))
 
 
 set_model(ServedAnimator())

@@ -1,0 +1,134 @@
+"""From a checked request to an encoded video: the same bytes for the same request, whoever else is served."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from hia.animation import animate, default_sharpness, driving_signal
+from hia.config import SamplingConfig
+from hia.images import Frame
+from hia.models.export import AnimationModel
+from hia.pose.estimators import PoseEstimator
+from hia.pose.keypoints import KeypointSequence
+from hia.serving.encode import encode
+from hia.serving.errors import RequestError
+from hia.serving.limits import Limits
+from hia.serving.line import Line, Ticket
+from hia.serving.motion import MotionReader, num_frames
+from hia.serving.schema import Params, Request
+
+PHASES = ("waiting", "keypoints", "sampling", "encoding")
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A video and what it is. seconds: spent on each of `PHASES`; decoding belongs to sampling."""
+
+    data: bytes
+    format: str
+    num_frames: int
+    width: int
+    height: int
+    fps: float
+    seed: int
+    version: str
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a request comes to for a model: its settings, and the output's size in px."""
+
+    sampling: SamplingConfig
+    width: int
+    height: int
+
+
+class Generator:
+    """One model on one device, and the line before it.
+
+    version: of the model, as results tell it. make_estimator: loads the pose networks when a request first needs them.
+    """
+
+    def __init__(
+        self, model: AnimationModel, limits: Limits, version: str, make_estimator: Callable[[], PoseEstimator]
+    ) -> None:
+        self.model, self.limits, self.version = model, limits, version
+        self.line = Line(limits.waiting)
+        self._motion = MotionReader(make_estimator, model.config.preprocess.pose.detect_every)
+
+    def answer(self, request: Request, ticket: Ticket) -> Result:
+        """Wait for the turn, and make the video. Raises RequestError for what this model cannot do."""
+        plan, watch = self.plan(request), _Watch()
+        with self.line.turn(ticket):
+            watch.lap("waiting")
+            keypoints = self._motion.keypoints(request, ticket)
+            self._check_work(len(keypoints), plan)
+            watch.lap("keypoints")
+            frames = list(self._frames(request, keypoints, plan, ticket))
+            watch.lap("sampling")
+        data = encode(frames, keypoints.fps, request.params.format)
+        watch.lap("encoding")
+        size, params = (plan.width, plan.height), request.params
+        return Result(data, params.format, len(frames), *size, keypoints.fps, params.seed, self.version, watch.seconds)
+
+    def plan(self, request: Request) -> Plan:
+        """Settings and size; what cannot be is refused before anybody waits for it. Raises RequestError."""
+        params, config = request.params, self.model.config
+        width, height = params.width or config.width, params.height or config.height
+        if params.format == "mp4" and (width % 2 or height % 2):
+            raise RequestError(f"width and height must be even for mp4, not {width}×{height}")
+        if width * height > self.limits.output_pixels:
+            raise RequestError(f"{width}×{height} px; at most {self.limits.output_pixels:,} pixels are made")
+        try:
+            self.model.codec.check_size(width, height)
+        except ValueError as error:
+            raise RequestError(str(error)) from None
+        plan = Plan(_sampling(config.sampling, params), width, height)
+        if plan.sampling.steps > config.schedule.num_train_timesteps:
+            raise RequestError(f"steps: this model has {config.schedule.num_train_timesteps} only")
+        self._check_work(num_frames(request), plan)
+        return plan
+
+    def _check_work(self, frames: int, plan: Plan) -> None:
+        pixels, steps = plan.width * plan.height, plan.sampling.steps
+        if frames > self.limits.frames:
+            raise RequestError(f"{frames} frames at that fps; at most {self.limits.frames} are made")
+        if frames * pixels * steps > self.limits.work:
+            raise RequestError(
+                f"{frames} frames of {pixels:,} pixels in {steps} steps are too much at once, beyond a product of "
+                f"{self.limits.work:g}: ask for fewer"
+            )
+
+    def _frames(self, request: Request, keypoints: KeypointSequence, plan: Plan, ticket: Ticket) -> Iterator[Frame]:
+        model, params = self.model, request.params
+        sharpness = default_sharpness(model) if params.sharpness is None else params.sharpness
+        try:
+            driving = driving_signal(keypoints, plan.width, plan.height, sharpness, model.config.conditions)
+        except ValueError as error:
+            raise RequestError(f"the driving keypoints cannot be used: {error}") from None
+        on_step = _only_while_awaited(ticket)
+        for frame in animate(model, request.reference, driving, plan.sampling, seed=params.seed, on_step=on_step):
+            ticket.check()
+            yield frame
+
+
+class _Watch:
+    """Seconds from one lap to the next, by name."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name], self._last = round(now - self._last, 4), now
+
+
+def _sampling(default: SamplingConfig, params: Params) -> SamplingConfig:
+    chosen = {name: getattr(params, name) for name in ("steps", "guidance", "guidance_scale")}
+    return replace(default, **{name: value for name, value in chosen.items() if value is not None})
+
+
+def _only_while_awaited(ticket: Ticket) -> Callable[[int, int], None]:
+    return lambda step, steps: ticket.check()

@@ -1,0 +1,95 @@
+"""Keypoints that strangers send: .npz in base64, or JSON. What they claim is checked before room is made for it."""
+
+import io
+import zipfile
+import zlib
+from typing import Any
+
+import numpy as np
+
+from hia.pose.keypoints import NUM_KEYPOINTS, KeypointSequence
+from hia.pose.sidecar import KEYS, read_keypoints
+from hia.serving.errors import RequestError, TooLarge
+from hia.serving.limits import Limits
+from hia.serving.media import decoded, strict_json
+
+MEMBERS = 64
+SIDE = 16384
+FARTHEST = 1e6
+RATES = (1.0, 240.0)
+
+
+def parse_keypoints(text: str, name: str, limits: Limits) -> KeypointSequence:
+    """Keypoints as .npz in base64, or as a JSON object with the same arrays."""
+    if text.lstrip()[:1] == "{":
+        sequence = _from_json(text, name, limits)
+    else:
+        sequence = _from_npz(decoded(text, name, limits.keypoint_bytes), name, limits)
+    if len(sequence) > limits.frames:
+        raise RequestError(f"{name} has {len(sequence)} frames; at most {limits.frames} are taken")
+    if max(sequence.width, sequence.height) > SIDE:
+        raise RequestError(f"{name}: {sequence.width}×{sequence.height} px; sides are at most {SIDE} px")
+    if not RATES[0] <= sequence.fps <= RATES[1]:
+        raise RequestError(f"{name}: fps must lie in {RATES[0]:g}..{RATES[1]:g}, not {sequence.fps:g}")
+    if max(np.abs(sequence.keypoints).max(), np.abs(sequence.scores).max()) > FARTHEST:
+        raise RequestError(f"{name} has values beyond any picture (more than {FARTHEST:,.0f})")
+    return sequence
+
+
+def _from_json(text: str, name: str, limits: Limits) -> KeypointSequence:
+    if len(text) > limits.keypoint_bytes:
+        raise TooLarge(f"{name}: more than {limits.keypoint_bytes:,} bytes")
+    values = strict_json(text, name)
+    if set(values) != set(KEYS):
+        raise RequestError(f"{name} as JSON must have {', '.join(KEYS)}, and nothing else")
+    frames = values["keypoints"]
+    if not isinstance(frames, list) or len(frames) > limits.frames:
+        raise RequestError(f"{name}: keypoints must be a list of at most {limits.frames} frames")
+    try:
+        arrays = [_array(values["keypoints"], 3), _array(values["scores"], 2)]
+        numbers = [float(_array(values[key], 0)) for key in ("width", "height", "fps")]
+        return KeypointSequence(*arrays, *numbers)  # type: ignore[arg-type]
+    except (ValueError, OverflowError, TypeError) as error:
+        raise RequestError(f"{name}: {error}") from None
+
+
+def _array(values: Any, dimensions: int) -> np.ndarray:
+    """Numbers nested in so many lists; neither texts nor truth values."""
+    array = np.array(values, dtype=object) if dimensions == 0 else np.array(values)
+    kinds = {type(values)} if dimensions == 0 else set()
+    if array.ndim != dimensions or (array.dtype.kind not in "if" and not kinds <= {int, float}) or bool in kinds:
+        raise ValueError(f"it must be numbers in {dimensions} nested lists of {NUM_KEYPOINTS} points a frame")
+    return array.astype(np.float64)
+
+
+def _from_npz(data: bytes, name: str, limits: Limits) -> KeypointSequence:
+    """Sizes that the archive and the arrays' headers state are checked before anything is unpacked."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.infolist()
+            if len(members) > MEMBERS or sum(member.file_size for member in members) > limits.keypoint_bytes:
+                raise RequestError(f"{name}: more than {MEMBERS} arrays or {limits.keypoint_bytes:,} bytes unpacked")
+            for member in members:
+                if member.filename.removesuffix(".npy") in KEYS:
+                    _check_header(archive, member)
+        return read_keypoints(io.BytesIO(data), name)
+    except RequestError:
+        raise
+    except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        text = str(error)[:300].removeprefix(f"{name}: ")
+        raise RequestError(f"{name} is no keypoint file (.npz without pickled objects): {text}") from None
+
+
+def _check_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    """numpy makes room for what a header claims before it reads: it must be what the archive holds."""
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+        if read is None:
+            raise ValueError(f"{member.filename} is of version {version} of .npy")
+        shape, _, dtype = read(file)
+        claimed = dtype.itemsize
+        for length in shape:
+            claimed *= int(length)
+        if dtype.hasobject or dtype.kind not in "iuf" or claimed + file.tell() != member.file_size:
+            raise ValueError(f"{member.filename} must be an array of numbers, of the size that it states")
