@@ -110,8 +110,8 @@ def animate(
 ) -> Iterator[Frame]:
     """Animate the person of a reference image; yields frames RGB uint8 [H, W, 3] in the driving signal's size.
 
-    reference: RGB uint8, any size, fitted by scaling and centre cropping. sampling: default, the model's own. on_step: is
-    told (step, steps) after each denoising step, at no cost; what it raises ends the animation.
+    reference: RGB uint8, any size, fitted by scaling and centre cropping. sampling: default, the model's own.
+    on_step: is told (step, steps) after each denoising step, at no cost; what it raises ends the animation.
     Besides the latents, memory does not grow with the number of frames: they are decoded as they are asked for. The
     same seed gives the same frames, whatever the window batch (to rounding).
     Raises ValueError when width or height is not a multiple of the codec's factor, the window is longer than the motion

@@ -1,0 +1,96 @@
+"""Have a served model (mlflow models serve) animate a reference image, and write the video that it answers."""
+
+import argparse
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+from hia.serving.client import Answer, ask
+
+VIDEOS = (".mp4", ".webm")
+FORMATS = {".mp4": "mp4", ".webp": "webp", ".gif": "gif"}
+PARAMS = ("seed", "steps", "guidance", "guidance_scale", "sharpness", "width", "height", "fps")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options."""
+    parser.add_argument("url", metavar="URL", help="of the server, such as http://localhost:5000")
+    needed = parser.add_argument_group("input and output")
+    needed.add_argument("--reference", type=Path, required=True, metavar="IMAGE", help="PNG, JPEG or WebP")
+    needed.add_argument(
+        "--driving",
+        type=Path,
+        required=True,
+        metavar="VIDEO_OR_NPZ",
+        help="keypoint file (.npz, .json), or a video (.mp4, .webm) in which the server finds them",
+    )
+    needed.add_argument("--output", type=Path, required=True, metavar="FILE", help=".mp4, .webp or .gif to write")
+
+    params = parser.add_argument_group("parameters (defaults: the model's)")
+    params.add_argument("--seed", type=int, help="same seed, same video (default 0)")
+    params.add_argument("--steps", type=int, help="denoising steps")
+    params.add_argument("--guidance", help="what the null branch lacks: none, reference, animation")
+    params.add_argument("--guidance-scale", type=float, metavar="OMEGA", help="1 is no guidance")
+    params.add_argument("--sharpness", type=float, metavar="0..1", help="how sharp hands are")
+    params.add_argument("--width", type=int, help="of the output, in pixels")
+    params.add_argument("--height", type=int, help="of the output, in pixels")
+    params.add_argument("--fps", type=float, help="of the output (default: the driving motion's)")
+    params.add_argument("--align", action="store_true", help="fit the motion to the reference person's place and limbs")
+    params.add_argument(
+        "--reference-keypoints",
+        type=Path,
+        metavar="NPZ",
+        help="the reference's, for --align; else the server finds them",
+    )
+
+    waiting = parser.add_argument_group("waiting")
+    waiting.add_argument("--timeout", type=float, default=3600, metavar="S", help="for an answer (default 3600)")
+    waiting.add_argument("--patience", type=float, default=60, metavar="S", help="while it is busy (default 60)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Ask and write. Raises ValueError or OSError with a message for the user."""
+    output: Path = arguments.output
+    if output.suffix.lower() not in FORMATS:
+        raise ValueError(f"--output {output} must end in {', '.join(FORMATS)}")
+    if not output.parent.is_dir():
+        raise FileNotFoundError(f"{output}: the folder {output.parent} does not exist; create it first")
+    answer = ask(arguments.url, _files(arguments), _params(arguments), arguments.timeout, arguments.patience)
+    _write(output, answer)
+    about = answer.about
+    print(
+        f"{output}: {about.get('num_frames')} frames of {about.get('width')}×{about.get('height')} at "
+        f"{about.get('fps')} fps; seed {about.get('seed')}, model {about.get('version')}, seconds {_spent(about)}"
+    )
+
+
+def _files(arguments: argparse.Namespace) -> dict[str, Path]:
+    for name in ("reference", "driving", "reference_keypoints"):
+        given = getattr(arguments, name)
+        if given is not None and given.exists() and arguments.output.exists() and given.samefile(arguments.output):
+            raise ValueError(f"--output {arguments.output} is also the --{name.replace('_', '-')}: it would be lost")
+    kind = "driving_video" if arguments.driving.suffix.lower() in VIDEOS else "driving_keypoints"
+    files = {"reference": arguments.reference, kind: arguments.driving}
+    return files | ({"reference_keypoints": arguments.reference_keypoints} if arguments.reference_keypoints else {})
+
+
+def _params(arguments: argparse.Namespace) -> dict[str, Any]:
+    given = {name: value for name in PARAMS if (value := getattr(arguments, name)) is not None}
+    return given | {"align": arguments.align, "format": FORMATS[arguments.output.suffix.lower()]}
+
+
+def _write(output: Path, answer: Answer) -> None:
+    aside = output.with_name(f".hia-{uuid.uuid4().hex}{output.suffix}")
+    try:
+        aside.write_bytes(answer.video)
+        os.replace(aside, output)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _spent(about: dict[str, Any]) -> str:
+    seconds = about.get("seconds")
+    return (
+        ", ".join(f"{name} {value:.2f}" for name, value in seconds.items()) if isinstance(seconds, dict) else "unknown"
+    )
