@@ -16,7 +16,7 @@ from hia.video.decoding import FALLBACK_FPS, DecodedPicture, decode_container, s
 
 # FFmpeg's demuxers by how a file begins. They read the bytes that they are given, and open nothing else.
 CONTAINERS = {"mp4": "mov,mp4,m4a,3gp,3g2,mj2", "webm": "matroska,webm"}
-CODECS = "h264,hevc,mpeg4,vp8,vp9,libvpx,libvpx-vp9,av1,libdav1d"
+CODECS = ("h264", "hevc", "vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d")
 EBML, DOCTYPE_WITHIN = b"\x1a\x45\xdf\xa3", 64
 RATES = (1.0, 240.0)
 
@@ -71,7 +71,7 @@ def _container(data: bytes, name: str) -> str:
 def _opened(data: bytes, container: str, bounds: dict[str, str]) -> Any:
     allowed = {
         "format_whitelist": CONTAINERS[container],
-        "codec_whitelist": CODECS,
+        "codec_whitelist": ",".join(CODECS),
         "protocol_whitelist": "none",
     }
     return av.open(io.BytesIO(data), metadata_errors="replace", options=allowed | bounds)
@@ -83,6 +83,8 @@ def _pictures(data: bytes, container: str, name: str, limits: Limits) -> Iterato
     try:
         with _opened(data, container, bounds) as opened:
             stream = video_stream(opened, Path(name)).codec_context
+            if stream.name not in CODECS:
+                raise RequestError(f"{name}: its codec {stream.name} is not taken; H.264, HEVC, VP8, VP9 and AV1 are")
             if stream.width * stream.height > limits.video_pixels:
                 raise RequestError(f"{name}: {stream.width}×{stream.height} px, more than {limits.video_pixels:,}")
             for number, picture in enumerate(decode_container(opened, Path(name), bounds)):

@@ -17,7 +17,7 @@ def check_body(body: bytes, limits: Limits) -> None:
     MLflow itself would answer deep nesting with 500, print the whole body back, take true for 1, and leave out columns
     and parameters that it does not know.
     """
-    content = strict_json(body, "the body")
+    content = strict_json(body, "the body", limits)
     given = [name for name in LAYOUTS if name in content]
     if len(given) != 1:
         raise RequestError(f"the body needs one of {', '.join(LAYOUTS)}, not {len(given)}")

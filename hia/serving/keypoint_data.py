@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hia.pose.keypoints import NUM_KEYPOINTS, KeypointSequence
+from hia.pose.keypoints import KeypointSequence
 from hia.pose.sidecar import KEYS, read_keypoints
 from hia.serving.errors import RequestError, TooLarge
 from hia.serving.limits import Limits
@@ -39,7 +39,7 @@ def parse_keypoints(text: str, name: str, limits: Limits) -> KeypointSequence:
 def _from_json(text: str, name: str, limits: Limits) -> KeypointSequence:
     if len(text) > limits.keypoint_bytes:
         raise TooLarge(f"{name}: more than {limits.keypoint_bytes:,} bytes")
-    values = strict_json(text, name)
+    values = strict_json(text.encode("utf-8", "surrogatepass"), name, limits)
     if set(values) != set(KEYS):
         raise RequestError(f"{name} as JSON must have {', '.join(KEYS)}, and nothing else")
     frames = values["keypoints"]
@@ -55,10 +55,9 @@ def _from_json(text: str, name: str, limits: Limits) -> KeypointSequence:
 
 def _array(values: Any, dimensions: int) -> np.ndarray:
     """Numbers nested in so many lists; neither texts nor truth values."""
-    array = np.array(values, dtype=object) if dimensions == 0 else np.array(values)
-    kinds = {type(values)} if dimensions == 0 else set()
-    if array.ndim != dimensions or (array.dtype.kind not in "if" and not kinds <= {int, float}) or bool in kinds:
-        raise ValueError(f"it must be numbers in {dimensions} nested lists of {NUM_KEYPOINTS} points a frame")
+    array = np.array(values, dtype=object)
+    if array.ndim != dimensions or not set(map(type, array.flat)) <= {int, float}:
+        raise ValueError("keypoints [frames, 133, 2], scores [frames, 133], width, height and fps must be numbers")
     return array.astype(np.float64)
 
 

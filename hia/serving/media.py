@@ -14,6 +14,8 @@ from hia.serving.errors import RequestError, TooLarge
 from hia.serving.limits import Limits
 
 PICTURES = ("PNG", "JPEG", "WEBP")
+# 133 points are as many lists of two numbers, and a score each.
+JSON_VALUES, JSON_VALUES_PER_FRAME = 1000, 4 * 133 + 10
 
 
 def decoded(text: str, name: str, most_bytes: int) -> bytes:
@@ -39,8 +41,14 @@ def parse_picture(data: bytes, name: str, limits: Limits) -> Frame:
         raise RequestError(f"{text} (PNG, JPEG and WebP are taken)") from None
 
 
-def strict_json(text: str | bytes, name: str) -> dict[str, Any]:
-    """A JSON object without NaN and infinities. Raises RequestError, also for one that is nested too deeply."""
+def strict_json(text: bytes, name: str, limits: Limits) -> dict[str, Any]:
+    """A JSON object without NaN and infinities, and with no more in it than keypoints have.
+
+    Raises RequestError, also for one that is nested too deeply. Millions of empty lists would take seconds to read.
+    """
+    most = JSON_VALUES + JSON_VALUES_PER_FRAME * limits.frames
+    if sum(map(text.count, (b"[", b"{", b","))) > most:
+        raise RequestError(f"{name}: the JSON has more than {most:,} values")
 
     def refuse(constant: str) -> Any:
         raise ValueError(f"{constant} is no JSON number")

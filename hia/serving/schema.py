@@ -10,7 +10,6 @@ The row has the columns
 and every problem is a RequestError that names the column or the parameter.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -139,7 +138,7 @@ def _checks(limits: Limits) -> dict[str, Any]:
 def _number(kind: type, least: float, most: float) -> Any:
     def check(name: str, value: Any) -> Any:
         fits = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
-        if not fits or not math.isfinite(value) or not least <= value <= most:
+        if not fits or not least <= value <= most:  # NaN neither
             raise RequestError(
                 f"{name} must be a {'whole ' if kind is int else ''}number in {least}..{most}, not {_shown(value)}"
             )
@@ -163,6 +162,6 @@ def _truth(name: str, value: Any) -> bool:
 def _shown(value: Any) -> str:
     """A value as a message repeats it: never much of it."""
     if isinstance(value, list | dict):
-        return f"a {'list' if isinstance(value, list) else 'object'} of {len(value)}"
+        return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)}"
     text = repr(value) if not isinstance(value, int) or abs(value) < 10**30 else "a number of more than 30 digits"
     return text if len(text) <= 60 else f"{text[:60]}…"
