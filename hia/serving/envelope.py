@@ -6,7 +6,7 @@ from typing import Any
 from hia.serving.errors import RequestError
 from hia.serving.limits import Limits
 from hia.serving.media import strict_json
-from hia.serving.schema import check_columns, parse_params
+from hia.serving.schema import check_row, parse_params
 
 LAYOUTS = ("dataframe_records", "dataframe_split", "instances", "inputs")
 
@@ -25,7 +25,7 @@ def check_body(body: bytes, limits: Limits) -> None:
         raise RequestError(f"unknown field {min(unknown)[:60]!r} beside {given[0]}; only params is known")
     if content.get("params") is not None:
         parse_params(content["params"], limits)
-    check_columns(one_row(given[0], content[given[0]]))
+    check_row(one_row(given[0], content[given[0]]))
 
 
 def one_row(layout: str, content: Any) -> Mapping[str, Any]:

@@ -39,7 +39,7 @@ def parse_keypoints(text: str, name: str, limits: Limits) -> KeypointSequence:
 def _from_json(text: str, name: str, limits: Limits) -> KeypointSequence:
     if len(text) > limits.keypoint_bytes:
         raise TooLarge(f"{name}: more than {limits.keypoint_bytes:,} bytes")
-    values = strict_json(text.encode("utf-8", "surrogatepass"), name, limits)
+    values = strict_json(text.encode(), name, limits)
     if set(values) != set(KEYS):
         raise RequestError(f"{name} as JSON must have {', '.join(KEYS)}, and nothing else")
     frames = values["keypoints"]

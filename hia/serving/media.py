@@ -4,7 +4,6 @@ Everything that is wrong is a RequestError naming the column.
 """
 
 import base64
-import binascii
 import io
 import json
 from typing import Any
@@ -23,8 +22,8 @@ def decoded(text: str, name: str, most_bytes: int) -> bytes:
     if len(text) > 4 * (-(-most_bytes // 3)):
         raise TooLarge(f"{name}: more than {most_bytes:,} bytes")
     try:
-        data = base64.b64decode(text.encode("ascii"), validate=True)
-    except (binascii.Error, UnicodeEncodeError):
+        data = base64.b64decode(text, validate=True)
+    except ValueError:
         raise RequestError(f"{name}: this is no base64 (no line breaks, no data: prefix)") from None
     if not data:
         raise RequestError(f"{name}: the file is empty")

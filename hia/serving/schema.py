@@ -67,13 +67,7 @@ class Request:
 def parse_request(row: Mapping[str, Any], params: Mapping[str, Any], limits: Limits) -> Request:
     """Check a row (columns that are missing, None or empty are not given) and parameters. Raises RequestError."""
     checked = parse_params(params, limits)
-    check_columns(row)
-    given = {name: value for name, value in row.items() if value not in (None, "")}
-    if "reference" not in given:
-        raise RequestError("reference is missing: a PNG, JPEG or WebP picture in base64")
-    if ("driving_video" in given) == ("driving_keypoints" in given):
-        which = "both are given" if "driving_video" in given else "neither is given"
-        raise RequestError(f"one of driving_video and driving_keypoints is needed; {which}")
+    given = check_row(row)
     picture = parse_picture(decoded(given["reference"], "reference", limits.image_bytes), "reference", limits)
     if "driving_video" in given:
         name = "driving_video"
@@ -95,13 +89,22 @@ def parse_params(params: Mapping[str, Any], limits: Limits) -> Params:
     return Params(**{name: checks[name](name, value) for name, value in params.items() if value is not None})
 
 
-def check_columns(row: Mapping[str, Any]) -> None:
-    """Raises RequestError for a column that there is not, or that is no text."""
+def check_row(row: Mapping[str, Any]) -> dict[str, str]:
+    """The columns that are given, of which nothing has been decoded. Raises RequestError."""
     for name, value in row.items():
         if name not in COLUMNS:
             raise RequestError(f"unknown column {_shown(name)}; known are {', '.join(COLUMNS)}")
         if value is not None and not isinstance(value, str):
             raise RequestError(f"{name} must be a text, not {_shown(value)}")
+        if value and not value.isascii():
+            raise RequestError(f"{name} must be base64 or JSON, in ASCII")
+    given = {name: value for name, value in row.items() if value}
+    if "reference" not in given:
+        raise RequestError("reference is missing: a PNG, JPEG or WebP picture in base64")
+    if ("driving_video" in given) == ("driving_keypoints" in given):
+        which = "both are given" if "driving_video" in given else "neither is given"
+        raise RequestError(f"one of driving_video and driving_keypoints is needed; {which}")
+    return given
 
 
 def _person(text: Any, picture: Frame, params: Params, limits: Limits) -> KeypointSequence | None:

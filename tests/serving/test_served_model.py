@@ -226,13 +226,6 @@ def test_fifty_at_once_are_answered_rightly_or_told_to_come_again(server):
     assert answer(server.ask(seed=0))["video"] == expected[0]
 
 
-def test_a_client_that_leaves_is_not_waited_for(server):
-    row = {"dataframe_records": [good_row()], "params": {"steps": 20, "width": 64, "height": 64}}
-    with pytest.raises(requests.Timeout):
-        requests.post(f"{server.url}/invocations", json=row, timeout=0.05)
-    assert answer(server.ask(seed=0, steps=1))["num_frames"] == 5
-
-
 def test_nothing_is_left_in_the_servers_temporary_folder(server):
     answer(server.ask(steps=1))
     server.ask(malformed.rows()["picture cut off"][0])

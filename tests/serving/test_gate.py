@@ -1,0 +1,185 @@
+"""The gate before an endpoint, in an application with a middleware like that of MLflow's server."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from hia.serving.errors import RequestError
+from hia.serving.gate import Gate
+from hia.serving.line import TICKET, Line, Ticket
+from tests.serving.requests_ import LIMITS, good_row
+
+BODY = json.dumps({"dataframe_records": [good_row()]}).encode()
+JSON = {"content-type": "application/json"}
+
+
+class Exchange:
+    """One request to an application: what it is sent, part by part, and what came back."""
+
+    def __init__(self, application: Any, headers: dict[str, str] = JSON) -> None:
+        self.to_send: asyncio.Queue = asyncio.Queue()
+        self.answered: list[dict[str, Any]] = []
+        self.read = 0
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": raw}
+        self.task = asyncio.create_task(application(scope, self._receive, self._send))
+
+    def bring(self, part: bytes, more: bool = False) -> "Exchange":
+        self.to_send.put_nowait({"type": "http.request", "body": part, "more_body": more})
+        return self
+
+    def leave(self) -> None:
+        self.to_send.put_nowait({"type": "http.disconnect"})
+
+    async def _receive(self) -> dict[str, Any]:
+        part = await self.to_send.get()
+        self.read += len(part.get("body", b""))
+        return part
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        self.answered.append(message)
+
+    async def answer(self) -> tuple[int, dict[str, Any]]:
+        await asyncio.wait_for(self.task, 20)
+        content = b"".join(message.get("body", b"") for message in self.answered)
+        return self.answered[0]["status"], json.loads(content)
+
+
+def application(endpoint: Callable, line: Line | None = None, **limits: Any) -> Starlette:
+    async def passing(request: Request, call_next: Callable) -> Response:
+        return await call_next(request)
+
+    gate = Gate(line or Line(1), replace(LIMITS, **limits))
+    route = Route("/", gate.guarded(endpoint), methods=["POST"])
+    return Starlette(routes=[route], middleware=[Middleware(BaseHTTPMiddleware, dispatch=passing)])
+
+
+def ticket() -> Ticket:
+    found = TICKET.get()
+    assert found is not None
+    return found
+
+
+async def count_bytes(request: Request) -> Response:
+    return JSONResponse({"bytes": len(await request.body())})
+
+
+def until_left(noticed: list[Ticket]) -> Callable:
+    """An endpoint that computes, in a thread, until the ticket says that it need not."""
+
+    def compute() -> None:
+        while True:
+            ticket().check()
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            await asyncio.to_thread(compute)
+        except RequestError:
+            noticed.append(ticket())
+            raise
+        raise AssertionError("nobody left")
+
+    return endpoint
+
+
+def test_the_endpoint_reads_the_body_that_the_gate_has_read():
+    async def scenario() -> None:
+        exchange = Exchange(application(count_bytes)).bring(BODY[:100], more=True).bring(BODY[100:])
+        assert await exchange.answer() == (200, {"bytes": len(BODY)})
+
+    asyncio.run(scenario())
+
+
+def test_what_the_endpoint_left_on_the_ticket_is_the_answer():
+    async def endpoint(request: Request) -> Response:
+        ticket().error = RequestError("no such thing")
+        return JSONResponse({"message": "Failed to predict data '<table>'"}, 400)
+
+    async def scenario() -> None:
+        status, content = await Exchange(application(endpoint)).bring(BODY).answer()
+        assert (status, content) == (400, {"error_code": "INVALID_PARAMETER_VALUE", "message": "no such thing"})
+
+    asyncio.run(scenario())
+
+
+def test_work_ends_when_the_client_leaves():
+    async def scenario() -> None:
+        line, noticed = Line(0), []
+        exchange = Exchange(application(until_left(noticed), line)).bring(BODY)
+        while not line.full:
+            await asyncio.sleep(0.01)
+        exchange.leave()
+        assert (await exchange.answer())[0] == 504 and len(noticed) == 1
+        assert not line.full
+
+    asyncio.run(scenario())
+
+
+def test_work_ends_when_the_time_is_up():
+    async def scenario() -> None:
+        noticed: list[Ticket] = []
+        status, content = await Exchange(application(until_left(noticed), seconds=1)).bring(BODY).answer()
+        assert status == 504 and "no answer within 1 s" in content["message"] and len(noticed) == 1
+
+    asyncio.run(scenario())
+
+
+def test_who_finds_the_line_full_is_sent_away_before_bringing_anything():
+    async def scenario() -> None:
+        line = Line(1)
+        with line.admitted(), line.admitted():
+            exchange = Exchange(application(count_bytes, line))
+            status, content = await exchange.answer()
+        assert (status, content["error_code"], exchange.read) == (429, "RESOURCE_EXHAUSTED", 0)
+        assert (b"retry-after", b"5") in exchange.answered[0]["headers"]
+        assert (await Exchange(application(count_bytes, line)).bring(BODY).answer())[0] == 200
+
+    asyncio.run(scenario())
+
+
+def test_a_body_that_does_not_arrive_gives_its_place_free():
+    async def scenario() -> None:
+        line = Line(0)
+        status, content = (
+            await Exchange(application(count_bytes, line, upload_seconds=1)).bring(b"{", more=True).answer()
+        )
+        assert (status, content["message"]) == (408, "the body did not arrive within 1 s") and not line.full
+
+    asyncio.run(scenario())
+
+
+def test_no_more_of_a_body_is_read_than_is_taken():
+    async def scenario() -> None:
+        exchange = Exchange(application(count_bytes, request_bytes=1000))
+        for _ in range(50):
+            exchange.bring(b" " * 300, more=True)
+        assert (await exchange.answer())[0] == 413 and exchange.read == 1200
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 415),
+        ({"content-type": "text/csv"}, 415),
+        (JSON | {"content-length": "1001"}, 413),
+        (JSON | {"content-length": "9" * 5000}, 413),
+    ],
+)
+def test_headers_alone_are_enough_to_refuse(headers, status):
+    async def scenario() -> None:
+        exchange = Exchange(application(count_bytes, request_bytes=1000), headers)
+        assert (await exchange.answer())[0] == status and exchange.read == 0
+
+    asyncio.run(scenario())
