@@ -57,7 +57,10 @@ class Gate:
             await loop.run_in_executor(self._checkers, check_body, body, self.limits)
             watching = asyncio.create_task(_leave_with_the_client(request, ticket))
             try:
-                return await endpoint(request=request)
+                return await asyncio.wait_for(endpoint(request=request), ticket.remaining())
+            except (asyncio.TimeoutError, TimeoutError):
+                ticket.leave()  # the thread ends after its present step
+                raise ticket.too_late() from None
             finally:
                 watching.cancel()
 

@@ -32,8 +32,16 @@ class Ticket:
         """Raises OutOfTime when the answer would come too late, or to nobody."""
         if self._left.is_set():
             raise OutOfTime("the client has gone")
-        if time.monotonic() - self.arrived > self.seconds:
-            raise OutOfTime(f"no answer within {self.seconds:g} s, waiting included: ask for less, or later")
+        if self.remaining() <= 0:
+            raise self.too_late()
+
+    def remaining(self) -> float:
+        """Seconds to the latest answer."""
+        return self.arrived + self.seconds - time.monotonic()
+
+    def too_late(self) -> OutOfTime:
+        """What the client is told then."""
+        return OutOfTime(f"no answer within {self.seconds:g} s, waiting included: ask for less, or later")
 
 
 TICKET: ContextVar[Ticket | None] = ContextVar("hia.serving.ticket", default=None)

@@ -21,6 +21,7 @@ from hia.images import load_image
 from hia.models.export import load_model
 from hia.models.parts import part_parameters
 from hia.pose.sidecar import load_keypoints
+from hia.serving.schema import COLUMNS, PARAMS
 from hia.video import read_frames, write_video
 from orchestration.chain.records import write_json
 from orchestration.register import CHAMPION, NAME, better, example_request, export, register, requirements, tags_of
@@ -148,26 +149,27 @@ def test_a_registered_model_animates_what_it_is_sent(ready, exported, registered
     request = example_request()
     served = mlflow.pyfunc.load_model(f"models:/{NAME}/1")
     (answer,) = served.predict(pandas.DataFrame([request]), params={"seed": 3})
-    for name in ("reference", "driving"):
+    for name in ("reference", "driving_keypoints"):
         (tmp_path / name).write_bytes(base64.b64decode(request[name]))
     (tmp_path / "answer.mp4").write_bytes(base64.b64decode(answer["video"]))
     model = load_model(exported[0].folder / "model")
-    keypoints = load_keypoints(tmp_path / "driving")
+    keypoints = load_keypoints(tmp_path / "driving_keypoints")
     driving = driving_signal(keypoints, model.config.width, model.config.height, default_sharpness(model))
     frames = animate(model, load_image(tmp_path / "reference"), driving, seed=3)
     write_video(tmp_path / "expected.mp4", frames, keypoints.fps)
     answered, expected = (np.stack(list(read_frames(tmp_path / f"{name}.mp4"))) for name in ("answer", "expected"))
     np.testing.assert_array_equal(answered, expected)
     assert answer["num_frames"] == len(keypoints) == len(answered)
+    assert answer["version"].startswith(f"{NAME}/1 sha256:") and answer["seed"] == 3
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"reference": "no base64!"}, "row 0, reference: this is no base64"),
-        ({"reference": base64.b64encode(b"no picture").decode()}, "row 0: reference: not a readable image"),
-        ({"driving": base64.b64encode(b"no archive").decode()}, "row 0: keypoint file driving cannot be read"),
-        ({"driving": ""}, "row 0, driving: a text in base64 is needed"),
+        ({"reference": "no base64!"}, "reference: this is no base64"),
+        ({"reference": base64.b64encode(b"no picture").decode()}, "reference: not a readable image"),
+        ({"driving_keypoints": base64.b64encode(b"no archive").decode()}, "driving_keypoints is no keypoint file"),
+        ({"driving_keypoints": ""}, "one of driving_video and driving_keypoints is needed"),
     ],
 )
 def test_a_request_that_cannot_be_used_is_refused_as_the_clients_mistake(registered, change, message):
@@ -186,11 +188,12 @@ def test_the_mlflow_model_holds_no_pickles(registered, tmp_path):
 
 def test_signature_and_example_say_what_is_taken_and_given(registered):
     info = mlflow.models.get_model_info(f"models:/{NAME}/1")
-    assert info.signature.inputs.input_names() == ["reference", "driving"]
-    assert info.signature.outputs.input_names() == ["video", "num_frames"]
-    assert [param.name for param in info.signature.params] == ["seed"]
+    assert tuple(info.signature.inputs.input_names()) == COLUMNS
+    assert info.signature.inputs.required_input_names() == ["reference"]
+    assert {"video", "num_frames", "seed", "version", "seconds"} <= set(info.signature.outputs.input_names())
+    assert tuple(param.name for param in info.signature.params) == PARAMS
     example = mlflow.pyfunc.load_model(f"models:/{NAME}/1").input_example
-    assert set(example.columns) == {"reference", "driving"} and len(example) == 1
+    assert set(example.columns) == {"reference", "driving_keypoints"} and len(example) == 1
 
 
 def test_the_requirements_are_the_versions_that_are_installed():

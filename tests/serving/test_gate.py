@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -78,15 +79,15 @@ def until_left(noticed: list[Ticket]) -> Callable:
     """An endpoint that computes, in a thread, until the ticket says that it need not."""
 
     def compute() -> None:
-        while True:
-            ticket().check()
-
-    async def endpoint(request: Request) -> Response:
         try:
-            await asyncio.to_thread(compute)
+            while True:
+                ticket().check()
         except RequestError:
             noticed.append(ticket())
             raise
+
+    async def endpoint(request: Request) -> Response:
+        await asyncio.to_thread(compute)
         raise AssertionError("nobody left")
 
     return endpoint
@@ -125,11 +126,28 @@ def test_work_ends_when_the_client_leaves():
     asyncio.run(scenario())
 
 
-def test_work_ends_when_the_time_is_up():
+def test_when_the_time_is_up_the_client_is_told_and_the_work_ends():
     async def scenario() -> None:
         noticed: list[Ticket] = []
         status, content = await Exchange(application(until_left(noticed), seconds=1)).bring(BODY).answer()
-        assert status == 504 and "no answer within 1 s" in content["message"] and len(noticed) == 1
+        assert status == 504 and "no answer within 1 s" in content["message"]
+        while not noticed:
+            await asyncio.sleep(0.01)
+
+
+def test_a_step_that_takes_too_long_does_not_keep_the_client_waiting():
+    async def scenario() -> None:
+        over = threading.Event()
+
+        async def endpoint(request: Request) -> Response:
+            await asyncio.to_thread(over.wait, 20)
+            return JSONResponse({})
+
+        try:
+            assert (await Exchange(application(endpoint, seconds=1)).bring(BODY).answer())[0] == 504
+            assert not over.is_set()
+        finally:
+            over.set()
 
     asyncio.run(scenario())
 
