@@ -5,13 +5,14 @@ import sys
 from collections.abc import Sequence
 
 from hia import __version__
-from hia.commands import animate, build, client, dancers, evaluate, inspect, preprocess
+from hia.commands import animate, build, client, dancers, evaluate, inspect, preprocess, verify
 from hia.termination import terminable
 
 VERBS = {
     "animate": (animate, "animate a reference image by a driving motion"),
     "client": (client, "the same by a server: a registered model behind an address"),
     "evaluate": (evaluate, "measure animations against the truth: a model's, or anybody's"),
+    "verify": (verify, "tell whether a video was made with hia"),
     "preprocess": (preprocess, "make a clip store of raw videos"),
     "inspect": (inspect, "look at a clip store: statistics, rejections, contact sheets"),
     "dancers": (dancers, "draw videos of dancing people, with exact keypoints, to try things on"),

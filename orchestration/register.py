@@ -38,12 +38,24 @@ MODEL = "model"
 NAME = "hia"
 CHAMPION = "champion"
 ASIDE = ".pyfunc."
-LIMITS = "limits"
+LIMITS, WATERMARK = "limits", "watermark"
 SERVED = Path(hia.__file__).parent / "serving" / "model.py"
 # What the served model imports; it needs neither Ray nor DeepSpeed.
 REQUIREMENTS = (
     *("accelerate", "av", "diffusers", "fsspec", "mlflow", "numpy", "opencv-python", "pandas", "pillow", "pydantic"),
-    *("filelock", "onnxruntime", "pyyaml", "rtmlib", "safetensors", "starlette", "torch", "tqdm", "transformers"),
+    *(
+        "filelock",
+        "invisible-watermark",
+        "onnxruntime",
+        "pywavelets",
+        "pyyaml",
+        "rtmlib",
+        "safetensors",
+        "starlette",
+        "torch",
+        "tqdm",
+        "transformers",
+    ),
 )
 
 
@@ -213,7 +225,7 @@ def save_pyfunc(model: Path, path: Path, run_id: str | None = None, model_id: st
         artifacts={MODEL: str(model)},
         code_paths=[str(Path(hia.__file__).parent)],
         signature=signature(),
-        model_config={LIMITS: asdict(Limits())},
+        model_config={LIMITS: asdict(Limits()), WATERMARK: True},
         input_example=pandas.DataFrame([example_request()]),
         pip_requirements=requirements(),
         mlflow_model=Model(run_id=run_id, model_id=model_id),

@@ -15,9 +15,11 @@ from hia.serving.errors import RequestError
 from hia.serving.limits import Limits
 from hia.serving.line import Line, Ticket
 from hia.serving.motion import MotionReader, num_frames
+from hia.serving.provenance import statement
 from hia.serving.schema import Params, Request
+from hia.serving.watermark import Watermark
 
-PHASES = ("waiting", "keypoints", "sampling", "encoding")
+PHASES = ("waiting", "keypoints", "sampling", "marking", "encoding")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +50,20 @@ class Generator:
     """One model on one device, and the line before it.
 
     version: of the model, as results tell it. make_estimator: loads the pose networks when a request first needs them.
+    watermark: None leaves frames as they are.
     """
 
     def __init__(
-        self, model: AnimationModel, limits: Limits, version: str, make_estimator: Callable[[], PoseEstimator]
+        self,
+        model: AnimationModel,
+        limits: Limits,
+        version: str,
+        make_estimator: Callable[[], PoseEstimator],
+        watermark: Watermark | None = None,
     ) -> None:
         self.model, self.limits, self.version = model, limits, version
         self.line = Line(limits.waiting)
+        self._watermark = watermark
         self._motion = MotionReader(make_estimator, model.config.preprocess.pose.detect_every)
 
     def answer(self, request: Request, ticket: Ticket) -> Result:
@@ -67,10 +76,17 @@ class Generator:
             watch.lap("keypoints")
             frames = list(self._frames(request, keypoints, plan, ticket))
             watch.lap("sampling")
-        data = encode(frames, keypoints.fps, request.params.format)
+            frames = [self._marked(frame, ticket) for frame in frames]
+            watch.lap("marking")
+        said = statement(self.version, request.params.seed)
+        data = encode(frames, keypoints.fps, request.params.format, said)
         watch.lap("encoding")
         size, params = (plan.width, plan.height), request.params
         return Result(data, params.format, len(frames), *size, keypoints.fps, params.seed, self.version, watch.seconds)
+
+    def _marked(self, frame: Frame, ticket: Ticket) -> Frame:
+        ticket.check()
+        return frame if self._watermark is None else self._watermark.written(frame)
 
     def plan(self, request: Request) -> Plan:
         """Settings and size; what cannot be is refused before anybody waits for it. Raises RequestError."""

@@ -7,7 +7,7 @@ says; the answer has the columns
     format       which of them
     num_frames   also width, height (px) and fps
     seed         that was used
-    seconds      spent on waiting, keypoints, sampling and encoding
+    seconds      spent on waiting, keypoints, sampling, marking and encoding
     version      of the model: its name and number in the registry, and the beginning of its directory's SHA-256
 
 This is the only file of the package that knows MLflow.
@@ -40,8 +40,9 @@ from hia.serving.generate import Generator, Result
 from hia.serving.limits import Limits
 from hia.serving.line import TICKET, Ticket
 from hia.serving.schema import parse_request
+from hia.serving.watermark import Watermark
 
-LIMITS = "limits"
+LIMITS, WATERMARK = "limits", "watermark"
 SERVER = "mlflow.pyfunc.scoring_server"
 # MLflow writes it beside a model that came out of a registry.
 REGISTERED = "registered_model_meta"
@@ -58,14 +59,16 @@ class ServedAnimator(PythonModel):
     def load_context(self, context: Any) -> None:
         """Read the model directory, onto the GPU in bf16 where there is one. Raises what `load_model` does."""
         directory = Path(context.artifacts["model"])
-        limits = Limits.of((context.model_config or {}).get(LIMITS))
+        settings = context.model_config or {}
+        limits = Limits.of(settings.get(LIMITS))
+        watermark = Watermark() if settings.get(WATERMARK, True) else None
         model = load_model(directory)
         if torch.cuda.is_available():
             model = model.to("cuda", torch.bfloat16)
         if (server := sys.modules.get(f"{SERVER}.app")) is not None:
             limits = replace(limits, seconds=_earlier(limits.seconds))
         self._limits = limits
-        self._generator = Generator(model, limits, version_of(directory), lambda: _pose_estimator(model))
+        self._generator = Generator(model, limits, version_of(directory), lambda: _pose_estimator(model), watermark)
         if server is not None:
             _put_gate_before_server(Gate(self._generator.line, limits))
 

@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -18,11 +18,12 @@ class VideoWriter:
     """Writes an mp4 (H.264, yuv420p, BT.709) beside its final name and renames it once it is complete.
 
     Use it as a context manager: leaving it by an exception removes what was written and keeps any older file.
-    Raises FileNotFoundError at once for a folder that does not exist, ValueError for odd or changing sizes.
+    metadata: of the container, such as `comment`. Raises FileNotFoundError at once for a folder that does not exist,
+    ValueError for odd or changing sizes.
     """
 
-    def __init__(self, path: str | Path, fps: float, crf: int = 18) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, fps: float, crf: int = 18, metadata: Mapping[str, str] | None = None) -> None:
+        self.path, self.metadata = Path(path), dict(metadata or {})
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"{self.path}: the folder {self.path.parent} does not exist; create it first")
         if "\0" in str(path) or self.path.is_dir():
@@ -50,6 +51,7 @@ class VideoWriter:
         except OSError as error:
             raise OSError(f"{self.path}: cannot be written ({error.strerror})") from None
         self._container = av.open(str(self._aside), "w", format="mp4", options={"movflags": "faststart"})
+        self._container.metadata.update(self.metadata)
         return self
 
     def write(self, frame: Frame) -> None:
@@ -93,8 +95,10 @@ class VideoWriter:
         return stream
 
 
-def write_video(path: str | Path, frames: Iterable[Frame], fps: float) -> None:
+def write_video(
+    path: str | Path, frames: Iterable[Frame], fps: float, metadata: Mapping[str, str] | None = None
+) -> None:
     """Write all frames to an mp4; see VideoWriter."""
-    with VideoWriter(path, fps) as writer:
+    with VideoWriter(path, fps, metadata=metadata) as writer:
         for frame in frames:
             writer.write(frame)

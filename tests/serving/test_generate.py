@@ -82,7 +82,7 @@ def test_the_video_is_that_of_the_library_call(generator, model):
     result = generator.answer(request, Ticket(60))
     driving = driving_signal(request.driving, 32, 48, default_sharpness(model), model.config.conditions)
     frames = list(animate(model, request.reference, driving, seed=3))
-    assert result.data == encode(frames, 10.0, "mp4")
+    assert result.data == encode(frames, 10.0, "mp4", "AI-generated video, made with hia; model tiny/1; seed 3")
     about = (result.num_frames, result.width, result.height, result.fps, result.seed, result.version)
     assert about == (5, 32, 48, 10.0, 3, "tiny/1")
     assert tuple(result.seconds) == PHASES and result.seconds["sampling"] > 0
@@ -133,6 +133,18 @@ def test_webp_and_gif_move_for_as_long(generator, kind):
             durations.append(image.info["duration"])
     assert sum(durations) == 500
     assert result.data == ask(generator, format=kind, steps=1).data
+
+
+def test_frames_are_marked_before_they_are_encoded(model):
+    class Inverting:
+        def written(self, frame):
+            return 255 - frame
+
+    plain, inverted = (
+        ask(Generator(model, LIMITS, "tiny/1", no_networks, mark), format="webp") for mark in (None, Inverting())
+    )
+    one, other = (np.asarray(Image.open(io.BytesIO(result.data)).convert("RGB"), int) for result in (plain, inverted))
+    assert np.abs(one + other - 255).mean() < 10
 
 
 def test_nothing_stays_in_the_temporary_folder(generator, tmp_path, monkeypatch):

@@ -1,0 +1,98 @@
+"""Outputs say what they are: in their container, and by a mark in their frames that survives being compressed again."""
+
+import re
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from hia.cli import main
+from hia.images import fit_to_size
+from hia.serving.encode import encode
+from hia.serving.provenance import SOURCE_TYPE, read_statement, statement, xmp
+from hia.serving.watermark import ENOUGH, NUM_BITS, Watermark
+from hia.video import VideoWriter, read_frames, write_video
+
+SAID = statement("hia/3 sha256:0123", 7)
+
+
+@pytest.fixture(scope="module")
+def watermark() -> Watermark:
+    return Watermark()
+
+
+@pytest.fixture(scope="module")
+def clip(sample_data) -> list[np.ndarray]:
+    """Six real frames, 128×224."""
+    every = read_frames(sample_data / "clips" / "sign_woman_home.mp4")
+    return [fit_to_size(frame, 128, 224) for frame in islice(every, 0, 60, 10)]
+
+
+@pytest.fixture
+def frames() -> list[np.ndarray]:
+    return list(np.random.default_rng(0).integers(0, 255, (3, 48, 32, 3), np.uint8))
+
+
+@pytest.mark.parametrize("kind", ["mp4", "webp", "gif"])
+def test_every_format_says_that_it_was_generated_and_by_which_model(kind, frames, tmp_path):
+    file = tmp_path / f"video.{kind}"
+    file.write_bytes(encode(frames, 10.0, kind, SAID))
+    assert read_statement(file) == SAID == "AI-generated video, made with hia; model hia/3 sha256:0123; seed 7"
+
+
+def test_webp_has_iptcs_word_for_generated_media():
+    assert SOURCE_TYPE.encode() in xmp(SAID) and b"a &lt; b" in xmp("a < b")
+
+
+def test_a_video_of_others_says_nothing(frames, tmp_path):
+    write_video(tmp_path / "plain.mp4", frames, 10)
+    write_video(tmp_path / "other.mp4", frames, 10, {"comment": "our holidays"})
+    assert read_statement(tmp_path / "plain.mp4") is None and read_statement(tmp_path / "other.mp4") is None
+
+
+@pytest.mark.parametrize("name", ["broken.mp4", "broken.gif"])
+def test_a_file_that_cannot_be_read_is_named(name, tmp_path):
+    (tmp_path / name).write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=re.escape(name)):
+        read_statement(tmp_path / name)
+
+
+def test_the_mark_cannot_be_seen_and_is_the_same_each_time(watermark, clip):
+    for frame in clip[:2]:
+        marked = watermark.written(frame)
+        error = np.square(marked.astype(float) - frame).mean()
+        assert 10 * np.log10(255**2 / error) > 40
+        np.testing.assert_array_equal(marked, watermark.written(frame))
+
+
+def test_the_mark_is_found_after_compression(watermark, clip, tmp_path):
+    with VideoWriter(tmp_path / "again.mp4", 25, crf=23) as writer:
+        for frame in clip:
+            writer.write(watermark.written(frame))
+    assert watermark.agreement(read_frames(tmp_path / "again.mp4")) >= ENOUGH
+
+
+def test_a_real_clip_has_no_mark(watermark, clip):
+    assert watermark.agreement(clip) < ENOUGH - 4
+
+
+@pytest.mark.parametrize(("width", "height"), [(32, 48), (36, 44), (100, 36)])
+def test_frames_of_any_size_are_marked(watermark, width, height):
+    frame = np.full((height, width, 3), 128, np.uint8)
+    assert watermark.written(frame).shape == frame.shape and watermark.agreement([frame]) <= NUM_BITS
+
+
+def test_verify_tells_generated_videos_from_others(watermark, clip, tmp_path, capsys):
+    generated, real = tmp_path / "generated.mp4", tmp_path / "real.mp4"
+    generated.write_bytes(encode([watermark.written(frame) for frame in clip[:3]], 25.0, "mp4", SAID))
+    write_video(real, clip[:3], 25)
+    for file in (generated, real):
+        assert main(["verify", str(file)]) == 0
+    one, other = capsys.readouterr().out.split(f"{real}: ")
+    assert "made with hia" in one and SAID in one and "watermark: found" in one
+    assert "no sign of hia" in other and "says nothing" in other and "watermark: not found" in other
+
+
+def test_verify_names_a_file_that_is_missing(tmp_path, capsys):
+    assert main(["verify", str(tmp_path / "none.mp4")]) == 2
+    assert "no such file" in capsys.readouterr().err
