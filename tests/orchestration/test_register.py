@@ -22,6 +22,7 @@ from hia.models.export import load_model
 from hia.models.parts import part_parameters
 from hia.pose.sidecar import load_keypoints
 from hia.serving.schema import COLUMNS, PARAMS
+from hia.serving.watermark import Watermark
 from hia.video import read_frames, write_video
 from orchestration.chain.records import write_json
 from orchestration.register import CHAMPION, NAME, better, example_request, export, register, requirements, tags_of
@@ -155,8 +156,8 @@ def test_a_registered_model_animates_what_it_is_sent(ready, exported, registered
     model = load_model(exported[0].folder / "model")
     keypoints = load_keypoints(tmp_path / "driving_keypoints")
     driving = driving_signal(keypoints, model.config.width, model.config.height, default_sharpness(model))
-    frames = animate(model, load_image(tmp_path / "reference"), driving, seed=3)
-    write_video(tmp_path / "expected.mp4", frames, keypoints.fps)
+    marked = map(Watermark().written, animate(model, load_image(tmp_path / "reference"), driving, seed=3))
+    write_video(tmp_path / "expected.mp4", marked, keypoints.fps)
     answered, expected = (np.stack(list(read_frames(tmp_path / f"{name}.mp4"))) for name in ("answer", "expected"))
     np.testing.assert_array_equal(answered, expected)
     assert answer["num_frames"] == len(keypoints) == len(answered)

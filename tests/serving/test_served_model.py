@@ -1,6 +1,7 @@
 """A model behind `mlflow models serve`, in a process of its own: it answers, refuses, and stays healthy."""
 
 import base64
+import hashlib
 import json
 import os
 import shutil
@@ -30,6 +31,7 @@ from hia.serving.generate import Generator
 from hia.serving.limits import PREFIX
 from hia.serving.line import Ticket
 from hia.serving.schema import parse_request
+from hia.serving.watermark import Watermark
 from hia.video import probe
 from orchestration.register import example_request, save_pyfunc
 from tests.serving import malformed
@@ -122,14 +124,18 @@ def answer(response: requests.Response) -> dict[str, Any]:
     return only
 
 
+def version_of(model: Path) -> str:
+    return f"sha256:{hashlib.sha256((model / 'hia.json').read_bytes()).hexdigest()[:16]}"
+
+
 def test_the_answer_is_what_the_model_makes_in_this_process(server):
     found = answer(server.ask(seed=5))
-    generator = Generator(load_model(server.model), LIMITS, "", None)
+    generator = Generator(load_model(server.model), LIMITS, version_of(server.model), None, Watermark())
     expected = generator.answer(parse_request(good_row(), {"seed": 5}, LIMITS), Ticket(60))
     assert base64.b64decode(found["video"]) == expected.data
     about = {name: found[name] for name in ("format", "num_frames", "width", "height", "fps", "seed")}
     assert about == {"format": "mp4", "num_frames": 5, "width": 32, "height": 48, "fps": 10.0, "seed": 5}
-    assert found["version"].startswith("sha256:") and set(found["seconds"]) == set(expected.seconds)
+    assert found["version"] == expected.version and set(found["seconds"]) == set(expected.seconds)
 
 
 def test_the_input_example_of_the_model_is_answered(server, saved):
