@@ -1,7 +1,6 @@
 """Still images: reading them safely and fitting them to a size without distortion. RGB uint8 [H, W, 3]."""
 
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,7 +33,7 @@ def load_image(path: str | Path) -> Frame:
         return read_image(file, str(path))
 
 
-def read_image(file: BinaryIO, name: str, formats: Sequence[str] = FORMATS, max_pixels: int = MAX_PIXELS) -> Frame:
+def read_image(file: BinaryIO, name: str, formats: tuple[str, ...] = FORMATS, max_pixels: int = MAX_PIXELS) -> Frame:
     """The same of an open file; `name` is what messages call it. No pixel is decoded of one that is too large."""
     try:
         with warnings.catch_warnings(), Image.open(file, formats=formats) as image:
