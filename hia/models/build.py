@@ -94,8 +94,8 @@ def _start_from(animator: Animator, source: str, config: Config, report: LoadRep
         if ours != theirs and not config.pretrained.other_latents:
             raise ValueError(
                 f"pretrained.model {source} was trained on latents of another codec (codec.{key} is {theirs}, "
-                f"configured {ours}): use its codec, set pretrained.model=null, or pretrained.other_latents=true to have "
-                "it learn these"
+                f"configured {ours}): use its codec, set pretrained.model=null, or pretrained.other_latents=true "
+                "to have it learn these"
             )
     if trained.schedule.prediction_type != config.schedule.prediction_type:
         raise ValueError(
