@@ -145,7 +145,7 @@ def test_the_same_command_again_runs_nothing(swept: tuple[Path, Path, int], caps
     assert capsys.readouterr().out.count("nothing: it is finished") == 4
     assert sweep(file) == 0
     assert (ran(place), len(runs(place))) == before
-    assert "best: ω=2" in capsys.readouterr().out
+    assert "best: stages.spatial.iterations=8 ω=2" in capsys.readouterr().out
 
 
 def test_another_sweep_over_the_same_trainings_trains_nothing(swept: tuple[Path, Path, int], tmp_path: Path) -> None:
@@ -206,8 +206,8 @@ def test_a_trial_that_fits_into_no_cluster_is_refused(
     cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = write_sweep(tmp_path, search={OMEGA: [1.0, 2.0]}, concurrent=None)
-    assert sweep(file, "--set", "training.workers=5") == 2
-    assert "the cluster has room for 4 of 5 workers" in capsys.readouterr().err
+    assert sweep(file, "--set", "training.workers=2", "training.cpus_per_worker=3") == 2
+    assert "the cluster has room for 1 of 2 workers" in capsys.readouterr().err
 
 
 def test_a_trial_whose_process_is_lost_is_marked_and_the_others_go_on(cluster: None, tmp_path: Path) -> None:
@@ -253,6 +253,7 @@ def test_an_interrupted_sweep_leaves_no_process_and_no_run_running(tmp_path: Pat
     command = [sys.executable, str(TOY), str(file), "--quiet"]
     with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as driver:
         wait_until(lambda: any(one.state == "done" for one in read_all(tmp_path)), driver)
+        wait_until(lambda: "evaluate" in running_stages(tmp_path), driver)
         relatives = psutil.Process(driver.pid).children(recursive=True)
         driver.send_signal(number)
         _, said = driver.communicate(timeout=120)
@@ -334,6 +335,10 @@ def wait_until(happened, driver: subprocess.Popen) -> None:
     while not happened():
         assert time.monotonic() < deadline and driver.poll() is None, "it did not come to that"
         time.sleep(0.05)
+
+
+def running_stages(place: Path) -> list[str]:
+    return [run.data.tags["stage"] for run in of_kind(place, "stage") if run.info.status == "RUNNING"]
 
 
 def trial_process(driver: subprocess.Popen) -> psutil.Process:
