@@ -305,7 +305,6 @@ def test_asha_is_refused_where_it_could_save_no_training(tmp_path: Path, capsys:
 def test_optuna_suggests_as_many_trials_as_are_asked_for_and_goes_on_where_it_was(
     cluster: None, tmp_path: Path
 ) -> None:
-    pytest.importorskip("optuna", reason="the extra `sweeps` is not installed")
     search = {OMEGA: {"low": 0.0, "high": 8.0}, STEPS: [4, 8]}
     file = write_sweep(tmp_path, search=search, algorithm="optuna", trials=4)
     assert sweep(file) == 0
