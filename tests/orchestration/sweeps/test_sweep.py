@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -251,7 +252,8 @@ def test_an_interrupted_sweep_leaves_no_process_and_no_run_running(tmp_path: Pat
     file = write_sweep(tmp_path, search={OMEGA: [1.0, 2.0]}, concurrent=2)
     (tmp_path / WAITS).write_text("2")
     command = [sys.executable, str(TOY), str(file), "--quiet"]
-    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as driver:
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which shells' background jobs are made to ignore
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True, preexec_fn=heard) as driver:
         wait_until(lambda: any(one.state == "done" for one in read_all(tmp_path)), driver)
         wait_until(lambda: "evaluate" in running_stages(tmp_path), driver)
         relatives = psutil.Process(driver.pid).children(recursive=True)
