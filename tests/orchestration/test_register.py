@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import py_compile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
 
+import hia
 from hia.animation import animate, default_sharpness, driving_signal
 from hia.data.store import open_store
 from hia.images import load_image
@@ -63,6 +65,7 @@ def evaluation(folder: Path, psnr: float, truth: str = "truth A", split: str = "
 @pytest.fixture(scope="module")
 def registered(ready, exported):
     """Two versions of the model, registered in this order, and a function that registers further ones."""
+    py_compile.compile(hia.__file__)  # as Python does beside its sources, unless it is told not to
     tracking = connect_tracking(ready.storage)
     parent = tracking.start_pipeline("chain", {}, {})
 
