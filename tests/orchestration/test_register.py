@@ -25,7 +25,17 @@ from hia.models.parts import part_parameters
 from hia.pose.sidecar import load_keypoints
 from hia.video import read_frames, write_video
 from orchestration.chain.records import write_json
-from orchestration.register import CHAMPION, NAME, better, example_request, export, register, requirements, tags_of
+from orchestration.register import (
+    CHAMPION,
+    NAME,
+    better,
+    example_request,
+    export,
+    register,
+    requirements,
+    save_pyfunc,
+    tags_of,
+)
 from orchestration.tracking import connect_tracking
 from tests.evaluation.dancer_store import dancer_store
 from tests.orchestration.trained_run import Trained, artifacts, random_animator, tiny_config, trained
@@ -65,7 +75,6 @@ def evaluation(folder: Path, psnr: float, truth: str = "truth A", split: str = "
 @pytest.fixture(scope="module")
 def registered(ready, exported):
     """Two versions of the model, registered in this order, and a function that registers further ones."""
-    py_compile.compile(hia.__file__)  # as Python does beside its sources, unless it is told not to
     tracking = connect_tracking(ready.storage)
     parent = tracking.start_pipeline("chain", {}, {})
 
@@ -180,8 +189,10 @@ def test_a_request_that_cannot_be_used_is_refused_as_the_clients_mistake(registe
     assert refused.value.error_code == "INVALID_PARAMETER_VALUE" and "/tmp" not in str(refused.value)
 
 
-def test_the_mlflow_model_holds_no_pickles(registered, tmp_path):
-    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{NAME}/1", dst_path=str(tmp_path)))
+def test_the_mlflow_model_holds_no_pickles_and_nothing_compiled(exported, tmp_path):
+    py_compile.compile(hia.__file__)  # as Python does beside its sources, unless it is told not to
+    folder = tmp_path / "pyfunc"
+    save_pyfunc(exported[0].folder / "model", folder)
     suffixes = {file.suffix for file in folder.rglob("*") if file.is_file()}
     assert suffixes <= {".py", ".json", ".safetensors", ".yaml", ".txt", ".css", ".js", ""}, suffixes
     assert not [file for file in folder.rglob("*") if file.is_file() and file.read_bytes()[:2] == b"\x80\x04"]
