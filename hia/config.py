@@ -100,7 +100,9 @@ class PretrainedConfig:
     `unet` is a Stable Diffusion 1.5 shaped folder (its UNet initialises the denoiser, the appearance encoder and,
     without `controlnet`, the ControlNet), `controlnet` one for skeletons (of which a pose guider takes the convolutions
     on the image), `motion` an AnimateDiff motion adapter. `model` is a model directory of ours, in place of the first
-    two: its networks are trained further. `shipped:NAME` is a folder that comes with the presets.
+    two: its networks are trained further. `shipped:NAME` is a folder that comes with the presets. other_latents: take a
+    `model` that was trained on another codec's latents, too: what it knows of people and poses is of use, and what
+    latents mean is learnt anew in some hundred steps.
     """
 
     model: str | None = None
@@ -108,6 +110,7 @@ class PretrainedConfig:
     controlnet: str | None = None
     motion: str | None = None
     image_encoder: str | None = None
+    other_latents: bool = False
 
     def __post_init__(self) -> None:
         if self.model and (self.unet or self.controlnet):

@@ -63,8 +63,14 @@ def check_writable(storage: Path) -> None:
 def _absolute_weights(config: Config) -> Config:
     """Files and folders beside the working folder under names that workers understand too."""
     pretrained, pose = config.pretrained, config.preprocess.pose
-    names = ("model", "unet", "controlnet", "motion", "image_encoder")
-    pretrained = replace(pretrained, **{name: _found(getattr(pretrained, name)) for name in names})
+    pretrained = replace(
+        pretrained,
+        model=_found(pretrained.model),
+        unet=_found(pretrained.unet),
+        controlnet=_found(pretrained.controlnet),
+        motion=_found(pretrained.motion),
+        image_encoder=_found(pretrained.image_encoder),
+    )
     pose = replace(pose, detector=_found(pose.detector), pose=_found(pose.pose), feet=_found(pose.feet))
     return replace(
         config,

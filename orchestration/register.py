@@ -219,17 +219,21 @@ def save_pyfunc(model: Path, path: Path, run_id: str | None = None, model_id: st
     from mlflow import pyfunc
     from mlflow.models import Model
 
-    pyfunc.save_model(
-        path=str(path),
-        python_model=str(SERVED),
-        artifacts={MODEL: str(model)},
-        code_paths=[str(Path(hia.__file__).parent)],
-        signature=signature(),
-        model_config={LIMITS: asdict(Limits()), WATERMARK: True},
-        input_example=pandas.DataFrame([example_request()]),
-        pip_requirements=requirements(),
-        mlflow_model=Model(run_id=run_id, model_id=model_id),
-    )
+    package = Path(hia.__file__).parent
+    with tempfile.TemporaryDirectory() as aside:
+        # What Python has compiled beside the sources is no source: nobody can read it.
+        shutil.copytree(package, Path(aside) / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+        pyfunc.save_model(
+            path=str(path),
+            python_model=str(SERVED),
+            artifacts={MODEL: str(model)},
+            code_paths=[str(Path(aside) / package.name)],
+            signature=signature(),
+            model_config={LIMITS: asdict(Limits()), WATERMARK: True},
+            input_example=pandas.DataFrame([example_request()]),
+            pip_requirements=requirements(),
+            mlflow_model=Model(run_id=run_id, model_id=model_id),
+        )
 
 
 def signature() -> "ModelSignature":

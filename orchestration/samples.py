@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hia.animation import DrivingSignal, animate, default_sharpness, driving_signal
 from hia.config import SamplingConfig
@@ -29,6 +30,8 @@ VIDEO, SIDE_BY_SIDE, SHEET, NOTE = "sample.mp4", "sample_side_by_side.mp4", "sam
 LONGEST_SECONDS = 2.0
 # Clips of a split that are looked at, of a store of any size.
 CANDIDATES = 16
+# Of the joints that a person shows; with less, their own motion is more to look at.
+LEAST_SUITABLE = 0.5
 LIMBS = slice(JOINTS["left_shoulder"], BODY.stop)
 
 
@@ -99,40 +102,56 @@ def make_sample(job: SampleJob) -> int:
 def choose(model: AnimationModel, store: ClipStore) -> tuple[Choice, DrivingSignal]:
     """The first held-out clip whose person can be animated, by the motion of another video that suits it best.
 
-    That is one of a person who shows as much of the body; among equals, of a held-out clip. A store without held-out
-    clips is sampled from what it has. Where no other motion can be used, the first clip is animated by its own.
+    That is one that shows as much of the body, within the frame once it is fitted to the person; among equals, of a
+    held-out clip. A store without held-out clips is sampled from what it has. Where no other motion can be used, the
+    first clip is animated by its own.
     """
     held_out, trained_on = (spread(store.of_split(split))[:CANDIDATES] for split in ("test", "train"))
     references = held_out or trained_on
+    conditions = model.config.conditions
     for reference in map(store.read, references):
         others = [store.read(info) for info in (*held_out, *trained_on) if info.video != reference.info.video]
-        for driving in sorted(others, key=lambda clip: -suitability(reference, clip)):
-            try:
-                return Choice(reference.info, driving.info), _aligned(model, reference, driving)
-            except ValueError:  # they show no part of the body in common
-                continue
+        person = reference.keypoints.resized(model.config.width, model.config.height)
+        fitted = [(clip, motion) for clip in others if (motion := aligned(person, clip)) is not None]
+        clip, motion = max(fitted, key=lambda one: suitability(person, one[1]), default=(None, None))
+        if clip is None or motion is None or suitability(person, motion) < LEAST_SUITABLE:
+            continue
+        sharpness = default_sharpness(model)
+        return Choice(reference.info, clip.info), driving_signal(
+            motion, person.width, person.height, sharpness, conditions
+        )
     first = references[0]
     clip = store.read(first)
     return Choice(first, first), own_signal(model, clip, _num_frames(clip))
 
 
-def suitability(reference: Clip, driving: Clip) -> float:
-    """Share of the limbs' joints in the reference's first frame that the motion mostly shows, in whole quarters."""
-    wanted = reference.keypoints.scores[0, LIMBS] >= SCORE_THRESHOLD
-    shown = (driving.keypoints.scores[: _num_frames(driving), LIMBS] >= SCORE_THRESHOLD).mean(axis=0) >= 0.5
+def suitability(person: KeypointSequence, motion: KeypointSequence) -> float:
+    """Share of the limbs' joints in the person's first frame that the motion mostly shows there, in whole quarters."""
+    wanted = _limbs_in_sight(person)[0]
+    shown = _limbs_in_sight(motion).mean(axis=0) >= 0.5
     return math.floor(4 * (wanted & shown).sum() / max(wanted.sum(), 1)) / 4
 
 
-def _aligned(model: AnimationModel, reference: Clip, driving: Clip) -> DrivingSignal:
-    """The driving clip's motion in the place and proportions of the reference's person."""
-    width, height = model.config.width, model.config.height
-    person = reference.keypoints.resized(width, height)
-    frames = _num_frames(driving)
+def aligned(person: KeypointSequence, driving: Clip) -> KeypointSequence | None:
+    """The driving clip's motion in the place and proportions of the person in their first frame.
+
+    None when they show no part of the body in common.
+    """
+    width, height, frames = person.width, person.height, _num_frames(driving)
     motion: KeypointSequence = replace(
         driving.keypoints, keypoints=driving.keypoints.keypoints[:frames], scores=driving.keypoints.scores[:frames]
     )
-    aligned = align_to_reference(motion.resized(width, height), person.keypoints[0], person.scores[0], width, height)
-    return driving_signal(aligned, width, height, default_sharpness(model), model.config.conditions)
+    try:
+        return align_to_reference(motion.resized(width, height), person.keypoints[0], person.scores[0], width, height)
+    except ValueError:
+        return None
+
+
+def _limbs_in_sight(motion: KeypointSequence) -> NDArray[np.bool_]:
+    """[N, limbs]: which are seen, and within the frame."""
+    points, scores = motion.keypoints[:, LIMBS], motion.scores[:, LIMBS]
+    inside = (points >= 0).all(axis=-1) & (points[..., 0] < motion.width) & (points[..., 1] < motion.height)
+    return inside & (scores >= SCORE_THRESHOLD)
 
 
 def _num_frames(clip: Clip) -> int:

@@ -43,8 +43,6 @@ Measure = Callable[[str], AbstractContextManager[None]]
 
 # Asked for, from the most blurred hand of the training set to the sharpest.
 KNOB = (0.0, 0.25, 0.5, 0.75, 1.0)
-# Share of the spatial stage's iterations that the pair needs: one person before one background.
-PAIR_SHARE = 0.5
 
 
 def learn_clips(videos: Sequence[str], folder: Path, config: Config, measure: Measure) -> dict[str, list[Learned]]:
@@ -71,9 +69,7 @@ def learn_knob(pair: Sequence[Path], keypoints: Path, folder: Path, config: Conf
     """Train a spatial model on two videos, the sharp one and the blurred one, and turn its knob; in `folder`/pair."""
     folder = folder / "pair"
     (folder / "videos").mkdir(parents=True)
-    iterations = max(1, round(config.stages.spatial.iterations * PAIR_SHARE))
-    stage = replace(config.stages.spatial, iterations=iterations)
-    config = replace(config, stages=replace(config.stages, spatial=stage))
+    stage = config.stages.spatial
     with measure("preprocessing the pair"):
         videos = [around_hands(video, keypoints, config, folder / "videos") for video in pair]
         material = prepare([str(video) for video in videos], folder, config)

@@ -134,7 +134,9 @@ def main() -> None:
     parser.add_argument("--stages", nargs="+", default=list(STAGES), help="(%(default)s)")
     parser.add_argument("--ours-only", action="store_true", help="leave the plain loop out")
     parser.add_argument("--profile", type=Path, metavar="FILE", help="write a trace of ours for chrome://tracing")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting")
+    parser.add_argument(
+        "--set", action="extend", nargs="+", default=[], metavar="KEY=VALUE", help="change settings; may be repeated"
+    )
     arguments = parser.parse_args()
     workers = int(os.environ.get("WORLD_SIZE", 1))
     gpu = arguments.device == "cuda"

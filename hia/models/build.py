@@ -85,16 +85,17 @@ def _unet(config: Config, report: LoadReport) -> UNet2DConditionModel:
 def _start_from(animator: Animator, source: str, config: Config, report: LoadReport) -> None:
     """Copy what a model directory has of the animator's parts into it.
 
-    Raises ValueError when it speaks of other latents, or its networks have another shape.
+    Raises ValueError when it speaks of other latents (unless that is wanted), or its networks have another shape.
     """
     directory = find_weights(source, hint="a model directory, as training exports it or `hia build` makes it")
     start, trained = load_animator(directory)
     for key in ("kind", "factor", "latents_mean", "latents_std"):
         ours, theirs = getattr(config.codec, key), getattr(trained.codec, key)
-        if ours != theirs:
+        if ours != theirs and not config.pretrained.other_latents:
             raise ValueError(
                 f"pretrained.model {source} was trained on latents of another codec (codec.{key} is {theirs}, "
-                f"configured {ours}): use its codec, or set pretrained.model=null"
+                f"configured {ours}): use its codec, set pretrained.model=null, or pretrained.other_latents=true "
+                "to have it learn these"
             )
     if trained.schedule.prediction_type != config.schedule.prediction_type:
         raise ValueError(

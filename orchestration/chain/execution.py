@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 FOR_USERS = (ValueError, OSError, TrainingFailed)
 LAST_CHARACTERS = 4000
 MOST_SHOWN = 4
+FIRST_SHOWN = ("psnr", "ssim", "l1")
 
 
 @dataclass(frozen=True)
@@ -207,7 +208,7 @@ def in_words(seconds: float) -> str:
 
 def _ending(folder: StageFolder) -> str:
     result = folder.result or {}
-    metrics = sorted(result["metrics"].items(), key=lambda item: item[0].count("/"))
+    metrics = sorted(result["metrics"].items(), key=lambda item: (item[0].count("/"), item[0] not in FIRST_SHOWN))
     shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics[:MOST_SHOWN])
     return f"done in {in_words(result['seconds'])}" + (f" ({shown})" if shown else "")
 

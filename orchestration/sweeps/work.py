@@ -163,6 +163,13 @@ class _Work:
 
 def check_metric(name: str, metrics: Mapping[str, float]) -> None:
     """Raises ValueError when a metric was not measured, or is not a number."""
+    from orchestration.evaluate import TRAIN_PREFIX
+
+    if (trained := f"{TRAIN_PREFIX}{name}") in metrics:
+        raise ValueError(
+            f"metric: {name} was not measured: the data have no clips that are kept out of training. Set "
+            f"preprocess.test_share, or judge by the clips that were trained on: metric: {trained}"
+        )
     if name not in metrics:
         raise ValueError(f"metric: {name} was not measured; the evaluation has {', '.join(sorted(metrics))}")
     if not math.isfinite(metrics[name]):

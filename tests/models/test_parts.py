@@ -65,6 +65,15 @@ def test_training_starts_from_a_model_directory(tiny_config, tmp_path, motion):
     assert {parameter.dtype for parameter in animator.parameters()} == {torch.float32}
 
 
+def test_a_model_of_another_codec_is_a_start_where_that_is_wanted(tiny_config, tmp_path):
+    start = saved(tiny_config("seed=5"), tmp_path / "start", False).animator
+    latents = ("codec.latents_mean=[0.5,0.5,0.5]", "codec.latents_std=[2,2,2]")
+    config = tiny_config(f"pretrained.model={tmp_path / 'start'}", "pretrained.other_latents=true", *latents)
+    animator, _ = build_animator(config, motion=True)
+    ours, theirs = part_parameters(animator, "unet"), part_parameters(start, "unet")
+    assert all(torch.equal(ours[name], theirs[name].float()) for name in ours)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

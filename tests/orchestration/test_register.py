@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import py_compile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
 
+import hia
 from hia.animation import animate, default_sharpness, driving_signal
 from hia.data.store import open_store
 from hia.images import load_image
@@ -25,7 +27,17 @@ from hia.serving.schema import COLUMNS, PARAMS
 from hia.serving.watermark import Watermark
 from hia.video import read_frames, write_video
 from orchestration.chain.records import write_json
-from orchestration.register import CHAMPION, NAME, better, example_request, export, register, requirements, tags_of
+from orchestration.register import (
+    CHAMPION,
+    NAME,
+    better,
+    example_request,
+    export,
+    register,
+    requirements,
+    save_pyfunc,
+    tags_of,
+)
 from orchestration.tracking import connect_tracking
 from tests.evaluation.dancer_store import dancer_store
 from tests.orchestration.trained_run import Trained, artifacts, random_animator, tiny_config, trained
@@ -180,8 +192,10 @@ def test_a_request_that_cannot_be_used_is_refused_as_the_clients_mistake(registe
     assert refused.value.error_code == "INVALID_PARAMETER_VALUE" and "/tmp" not in str(refused.value)
 
 
-def test_the_mlflow_model_holds_no_pickles(registered, tmp_path):
-    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{NAME}/1", dst_path=str(tmp_path)))
+def test_the_mlflow_model_holds_no_pickles_and_nothing_compiled(exported, tmp_path):
+    py_compile.compile(hia.__file__)  # as Python does beside its sources, unless it is told not to
+    folder = tmp_path / "pyfunc"
+    save_pyfunc(exported[0].folder / "model", folder)
     suffixes = {file.suffix for file in folder.rglob("*") if file.is_file()}
     assert suffixes <= {".py", ".json", ".safetensors", ".yaml", ".txt", ".css", ".js", ""}, suffixes
     assert not [file for file in folder.rglob("*") if file.is_file() and file.read_bytes()[:2] == b"\x80\x04"]

@@ -17,7 +17,7 @@ from hia.pose.keypoints import SCORE_THRESHOLD
 from hia.video import probe, read_frames
 from orchestration.chain.stage import StageFailed
 from orchestration.register import export
-from orchestration.samples import LONGEST_SECONDS, choose, sample, suitability
+from orchestration.samples import LONGEST_SECONDS, aligned, choose, sample, suitability
 from tests.data.tiny_store import TinyClip, write_store
 from tests.evaluation.dancer_store import dancer_store
 from tests.orchestration.trained_run import Trained, artifacts, tiny_config, trained
@@ -113,12 +113,15 @@ def test_the_motion_is_fitted_to_the_person(ready, model):
 def test_a_motion_that_shows_more_of_the_body_is_preferred_even_if_it_was_trained_on(ready, model, tmp_path):
     clips = tiny_clips(ready)
     scores = clips[3].keypoints.scores.copy()
-    scores[:, 11:23] = 0  # of this dancer, nothing is seen below the waist
+    scores[:, 9:23] = 0  # of this dancer, nothing is seen below the elbows
     clips[3] = replace(clips[3], keypoints=replace(clips[3].keypoints, scores=scores))
     store = open_store(write_store(tmp_path / "store", clips))
-    reference, trained_on, waist_up = (store.read(store.clips[number]) for number in (2, 1, 3))
-    assert suitability(reference, trained_on) > suitability(reference, waist_up) > 0.4
-    assert videos_of(store, model) == ("dancer_002.mp4", "dancer_001.mp4")
+    reference, trained_on, elbows_up = (store.read(store.clips[number]) for number in (2, 1, 3))
+    person = reference.keypoints.resized(model.config.width, model.config.height)
+    of_all, of_elbows_up = (suitability(person, aligned(person, clip)) for clip in (trained_on, elbows_up))
+    assert of_all > of_elbows_up > 0.4
+    choice, _ = choose(model, store)
+    assert (choice.reference.video, choice.driving.split) == ("dancer_002.mp4", "train")
 
 
 def test_a_motion_that_cannot_be_fitted_is_passed_over_for_one_that_can(ready, model, tmp_path):
@@ -127,6 +130,14 @@ def test_a_motion_that_cannot_be_fitted_is_passed_over_for_one_that_can(ready, m
     clips[3] = replace(clips[3], keypoints=unseen)
     store = open_store(write_store(tmp_path / "store", [clips[0], *clips[2:]]))
     assert videos_of(store, model) == ("dancer_002.mp4", "dancer_000.mp4")
+
+
+def test_a_motion_that_leaves_the_frame_is_passed_over_for_the_persons_own(ready, model, tmp_path):
+    clips = tiny_clips(ready)
+    away = clips[0].keypoints.keypoints + np.linspace(0, 3 * 192, len(clips[0].keypoints.keypoints))[:, None, None]
+    clips[0] = replace(clips[0], keypoints=replace(clips[0].keypoints, keypoints=away.astype(np.float32)))
+    store = open_store(write_store(tmp_path / "store", [clips[0], clips[2]]))
+    assert videos_of(store, model) == ("dancer_002.mp4", "dancer_002.mp4")
 
 
 def test_alone_a_person_is_animated_by_their_own_motion(ready, model, tmp_path):

@@ -15,6 +15,7 @@ from orchestration.sweeps.results import Results, end_summary, write_results
 from orchestration.sweeps.search import known_trials
 from orchestration.sweeps.spec import SweepSpec
 from orchestration.sweeps.sweep import Sweep, Trial, resolve
+from orchestration.sweeps.work import check_metric
 from tests.conftest import TINY_CONFIG
 from tests.orchestration.test_chain_summary import Parent
 
@@ -169,3 +170,9 @@ def test_the_specification_kept_with_the_results_is_yaml(tmp_path: Path) -> None
     sweep = sweep_of(tmp_path)
     write_spec(sweep)
     assert SweepSpec(**yaml.safe_load((sweep.folder / "sweep.yaml").read_text())) == sweep.spec
+
+
+def test_a_metric_of_held_out_clips_where_there_are_none_says_what_to_do():
+    with pytest.raises(ValueError, match=r"preprocess.test_share.*metric: split_train/psnr"):
+        check_metric("psnr", {"split_train/psnr": 20.0})
+    check_metric("split_train/psnr", {"split_train/psnr": 20.0})

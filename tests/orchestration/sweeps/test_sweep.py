@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -145,7 +146,7 @@ def test_the_same_command_again_runs_nothing(swept: tuple[Path, Path, int], caps
     assert capsys.readouterr().out.count("nothing: it is finished") == 4
     assert sweep(file) == 0
     assert (ran(place), len(runs(place))) == before
-    assert "best: ω=2" in capsys.readouterr().out
+    assert "best: stages.spatial.iterations=8 ω=2" in capsys.readouterr().out
 
 
 def test_another_sweep_over_the_same_trainings_trains_nothing(swept: tuple[Path, Path, int], tmp_path: Path) -> None:
@@ -206,8 +207,8 @@ def test_a_trial_that_fits_into_no_cluster_is_refused(
     cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = write_sweep(tmp_path, search={OMEGA: [1.0, 2.0]}, concurrent=None)
-    assert sweep(file, "--set", "training.workers=5") == 2
-    assert "the cluster has room for 4 of 5 workers" in capsys.readouterr().err
+    assert sweep(file, "--set", "training.workers=2", "training.cpus_per_worker=3") == 2
+    assert "the cluster has room for 1 of 2 workers" in capsys.readouterr().err
 
 
 def test_a_trial_whose_process_is_lost_is_marked_and_the_others_go_on(cluster: None, tmp_path: Path) -> None:
@@ -251,8 +252,10 @@ def test_an_interrupted_sweep_leaves_no_process_and_no_run_running(tmp_path: Pat
     file = write_sweep(tmp_path, search={OMEGA: [1.0, 2.0]}, concurrent=2)
     (tmp_path / WAITS).write_text("2")
     command = [sys.executable, str(TOY), str(file), "--quiet"]
-    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as driver:
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which shells' background jobs are made to ignore
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True, preexec_fn=heard) as driver:
         wait_until(lambda: any(one.state == "done" for one in read_all(tmp_path)), driver)
+        wait_until(lambda: "evaluate" in running_stages(tmp_path), driver)
         relatives = psutil.Process(driver.pid).children(recursive=True)
         driver.send_signal(number)
         _, said = driver.communicate(timeout=120)
@@ -304,7 +307,6 @@ def test_asha_is_refused_where_it_could_save_no_training(tmp_path: Path, capsys:
 def test_optuna_suggests_as_many_trials_as_are_asked_for_and_goes_on_where_it_was(
     cluster: None, tmp_path: Path
 ) -> None:
-    pytest.importorskip("optuna", reason="the extra `sweeps` is not installed")
     search = {OMEGA: {"low": 0.0, "high": 8.0}, STEPS: [4, 8]}
     file = write_sweep(tmp_path, search=search, algorithm="optuna", trials=4)
     assert sweep(file) == 0
@@ -334,6 +336,10 @@ def wait_until(happened, driver: subprocess.Popen) -> None:
     while not happened():
         assert time.monotonic() < deadline and driver.poll() is None, "it did not come to that"
         time.sleep(0.05)
+
+
+def running_stages(place: Path) -> list[str]:
+    return [run.data.tags["stage"] for run in of_kind(place, "stage") if run.info.status == "RUNNING"]
 
 
 def trial_process(driver: subprocess.Popen) -> psutil.Process:

@@ -1,0 +1,102 @@
+"""Clips per minute of the evaluation on Ray, with one worker and with several: how it scales.
+
+    python experiments/benchmarks/evaluation.py [--clips 8] [--workers 2] [--metrics psnr ssim lpips_alex fvd]
+
+Generated dancers are animated by the quickstart's starting weights and measured, one Ray task of one core per clip, as
+the chain's stage does it. A worker's start (imports, networks) is left out: each has evaluated a clip before. The clips
+are the same in both, and so must be what is measured.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import ray
+
+from hia.config import Config
+from hia.config_files import load_config
+from hia.data.building import build_store
+from hia.data.records import ClipInfo
+from hia.data.store import open_store
+from hia.data.synthetic import write_dancers
+from hia.evaluation.results import gather
+from orchestration.evaluate import ClipResult, Evaluation, evaluate_clip, flat_metrics
+from orchestration.tasks import in_tasks
+
+NEEDED_RATIO = 1.6
+CHANGES = (
+    *("preprocess={latents: false, test_share: 1.0, hands_seen: 0.0}", "evaluation.default_sharpness=false"),
+    "training.cpus_per_worker=1",
+)
+
+
+def main() -> None:
+    """Measure both ways and print what comes out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=8, help="(%(default)s)")
+    parser.add_argument("--frames", type=int, default=16, help="of each clip (%(default)s)")
+    parser.add_argument("--workers", type=int, default=2, help="in the second run (%(default)s)")
+    parser.add_argument("--metrics", nargs="+", help="by name (default: those whose weights are found)")
+    arguments = parser.parse_args()
+    config = load_config("quickstart", [*CHANGES, f"training.evaluation_frames={arguments.frames}"])
+    if arguments.metrics:
+        config = replace(config, evaluation=replace(config.evaluation, metrics=tuple(arguments.metrics)))
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        write_dancers(
+            folder / "videos", arguments.clips + arguments.workers, seconds=2.0, width=128, height=224, seed=3
+        )
+        build_store([str(folder / "videos")], str(folder / "store"), config)
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        benchmark(config, folder, arguments)
+
+
+def benchmark(config: Config, folder: Path, arguments: argparse.Namespace) -> None:
+    """One worker, then several, each on a Ray of its own."""
+    store = open_store(folder / "store")
+    clips = [info for info in store.clips if info.split == "test"]
+    rates, figures = [], []
+    for workers in (1, arguments.workers):
+        seconds, found = measure(config, folder, clips, arguments.clips, workers)
+        rates.append(60 * arguments.clips / seconds)
+        figures.append(found)
+        print(f"{workers} worker{'s' * (workers > 1)}: {rates[-1]:.2f} clips a minute", flush=True)
+    print(f"ratio {rates[1] / rates[0]:.2f} (needed {NEEDED_RATIO} for 2)")
+    if figures[0] != figures[1]:
+        raise SystemExit("the two runs have measured different figures")
+
+
+def measure(
+    config: Config, folder: Path, clips: Sequence[ClipInfo], count: int, workers: int
+) -> tuple[float, dict[str, float]]:
+    """Seconds for `count` clips after each worker has had one, and all figures."""
+    training = replace(config.training, workers=workers)
+    job = Evaluation(
+        config=replace(config, training=training),
+        weights=(),
+        store=str(folder / "store"),
+        split="test",
+        folder=str(folder / f"evaluation_{workers}"),
+        fingerprint="benchmark",
+    )
+    ray.init(address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False)
+    try:
+        list(in_tasks(evaluate_clip, [(job, clip) for clip in clips[:workers]], training))
+        began = time.perf_counter()
+        outcomes = list(in_tasks(evaluate_clip, [(job, clip) for clip in clips[-count:]], training))
+        seconds = time.perf_counter() - began
+    finally:
+        ray.shutdown()
+    for outcome in outcomes:
+        if outcome.error is not None:
+            raise outcome.error
+    done: list[ClipResult] = [outcome.value for outcome in sorted(outcomes, key=lambda one: one.index)]
+    return seconds, flat_metrics(gather(Path(job.folder), [one.files for one in done], [], done[0].measured, {}))
+
+
+if __name__ == "__main__":
+    main()
