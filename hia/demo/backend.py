@@ -57,7 +57,7 @@ class Defaults:
 
 
 class Backend(Protocol):
-    """Makes videos. limits: those that uploads must keep. ends_within: s, from nobody waiting to the end of the work."""
+    """Makes videos. limits: of uploads, too. ends_within: s, from nobody waiting for a video to the end of its work."""
 
     limits: Limits
     defaults: Defaults

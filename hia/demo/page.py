@@ -96,7 +96,10 @@ def _sliders(workshop: Workshop) -> list[Any]:
     return [
         gr.Slider(0, 1, defaults.sharpness, step=0.01, label="Sharpness of the hands", info="Less: more motion blur"),
         gr.Slider(
-            *(least, most, defaults.guidance_scale), step=0.1, label="Guidance scale", info="1: no guidance, twice as fast"
+            *(least, most, defaults.guidance_scale),
+            step=0.1,
+            label="Guidance scale",
+            info="1: no guidance, twice as fast",
         ),
     ]
 

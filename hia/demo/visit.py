@@ -33,7 +33,9 @@ class Controls:
         Raises Failed when a file is missing.
         """
         if not self.picture or not self.motion:
-            raise Failed(f"choose a {'motion: a file of yours, or a sample' if self.picture else 'picture of a person'}")
+            raise Failed(
+                f"choose a {'motion: a file of yours, or a sample' if self.picture else 'picture of a person'}"
+            )
         files = {"reference": Path(self.picture), driving_column(Path(self.motion)): Path(self.motion)}
         if self.align and self.person:
             files["reference_keypoints"] = Path(self.person)

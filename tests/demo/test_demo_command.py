@@ -7,12 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from hia.cli import main
-from hia.models.export import save_model
+from hia.models.export import AnimationModel, save_model
 from hia.serving.limits import PREFIX
 from hia.serving.provenance import read_statement
 from hia.video import probe
@@ -42,28 +43,35 @@ def test_without_gradio_it_says_what_to_install(monkeypatch, capsys):
     assert "pip install -e '.[demo]'" in capsys.readouterr().err
 
 
-@pytest.fixture(scope="module")
-def running(model, tmp_path_factory) -> Iterator[tuple[str, Path, subprocess.Popen]]:
-    """Address, folder of temporary files, and process of `hia demo` with a tiny model."""
-    pytest.importorskip("gradio")
-    folder = tmp_path_factory.mktemp("demo")
+@contextmanager
+def started(model: AnimationModel, folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
+    """Address and process of `hia demo` with a tiny model; its temporary files are in `folder / "tmp"`."""
     save_model(model, folder / "model")
     (folder / "tmp").mkdir()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = os.environ | {"TMPDIR": str(folder / "tmp"), "OMP_NUM_THREADS": "1"}
-    environment |= {f"{PREFIX}IMAGE_BYTES": "1000000", f"{PREFIX}VIDEO_BYTES": "1000000"}
-    environment |= {f"{PREFIX}KEYPOINT_BYTES": "1000000", "PYTHONPATH": str(Path(__file__).parents[2])}
+    limits = {f"{PREFIX}{kind}_BYTES": "1000000" for kind in ("IMAGE", "VIDEO", "KEYPOINT")}
+    environment = os.environ | limits | {"TMPDIR": str(folder / "tmp"), "OMP_NUM_THREADS": "1"}
+    environment |= {"PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-m", "hia.cli", "demo", f"--model={folder / 'model'}", f"--port={port}"]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
     try:
         _wait_for(folder / "log", process)
-        yield f"http://127.0.0.1:{port}", folder, process
+        yield f"http://127.0.0.1:{port}", process
     finally:
         process.terminate()
         process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def running(model, tmp_path_factory) -> Iterator[tuple[str, Path]]:
+    """Address and folder of a page for the tests of this file."""
+    pytest.importorskip("gradio")
+    folder = tmp_path_factory.mktemp("demo")
+    with started(model, folder) as (address, _):
+        yield address, folder
 
 
 def _wait_for(log: Path, process: subprocess.Popen) -> None:
@@ -75,9 +83,13 @@ def _wait_for(log: Path, process: subprocess.Popen) -> None:
 
 @pytest.fixture
 def client(running, tmp_path):
+    return connected(running[0], tmp_path)
+
+
+def connected(address, folder):
     from gradio_client import Client
 
-    return Client(running[0], verbose=False, download_files=str(tmp_path / "downloads"), analytics_enabled=False)
+    return Client(address, verbose=False, download_files=str(folder / "downloads"), analytics_enabled=False)
 
 
 def animate(client, person, dance, **changes):
@@ -133,12 +145,15 @@ def test_too_large_a_file_is_refused(client, dance, tmp_path):
 
 
 @pytest.mark.slow
-def test_in_the_end_nothing_is_left(running, client, person, dance):
-    animate(client, person, dance).result(timeout=100)
-    _, folder, process = running
-    assert list((folder / "tmp").iterdir()), "while it runs, there are files"
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+def test_in_the_end_nothing_is_left(model, person, dance, tmp_path):
+    pytest.importorskip("gradio")
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    with started(model, folder) as (address, process):
+        animate(connected(address, tmp_path), person, dance).result(timeout=100)
+        assert list((folder / "tmp").iterdir()), "while it runs, there are files"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
     assert not list((folder / "tmp").iterdir())
     assert sorted(path.name for path in folder.iterdir()) == ["log", "model", "tmp"]
     assert "Traceback" not in (folder / "log").read_text()

@@ -112,7 +112,7 @@ def test_json_that_is_no_text_is_the_visitors_mistake(backend, controls, tmp_pat
 
 def test_of_our_own_mistakes_the_visitor_hears_no_details(backend, controls, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(backend._generator, "answer", lambda *_: {}["secret"])
-    with pytest.raises(Failed, match="^the animation failed; the log of hia demo says why$"):
+    with pytest.raises(Failed, match=r"^the animation failed; the log of hia demo says why$"):
         list(visit(Workshop(backend), controls(), tmp_path))
     assert "secret" in caplog.text
 
