@@ -39,7 +39,7 @@ def build_page(workshop: Workshop, samples: Samples, folder: Path) -> gr.Blocks:
             yield from map(_updates, visit(workshop, controls, folder))
         except Failed as failed:
             message = html.escape(str(failed), quote=False)
-            raise gr.Error(message, duration=ERROR_SECONDS, title="No video", print_exception=False) from None
+            raise gr.Error(message, duration=ERROR_SECONDS, print_exception=False) from None
 
     with gr.Blocks(
         title="Human image animation", analytics_enabled=False, delete_cache=(LOOK_SECONDS, CACHE_SECONDS)
@@ -48,9 +48,9 @@ def build_page(workshop: Workshop, samples: Samples, folder: Path) -> gr.Blocks:
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=320):
                 inputs = [*_files(samples), *_sliders(workshop), *_more(workshop)]
-                with gr.Row():
-                    stop, start = gr.Button("Stop"), gr.Button("Animate", variant="primary")
             with gr.Column(scale=3, min_width=360):
+                with gr.Row():
+                    start, stop = gr.Button("Animate", variant="primary", scale=3), gr.Button("Stop", scale=1)
                 outputs = _outputs()
         made = start.click(animate, inputs, outputs, show_progress="hidden", api_name="animate")
         stop.click(lambda: text_html("Stopped."), None, outputs[0], cancels=[made], queue=False, **QUIETLY)
@@ -59,11 +59,11 @@ def build_page(workshop: Workshop, samples: Samples, folder: Path) -> gr.Blocks:
 
 
 def _files(samples: Samples) -> list[Any]:
-    picture = gr.Image(label="Picture of the person", type="filepath", height=300, sources=["upload", "clipboard"])
+    picture = gr.Image(label="Picture of the person", type="filepath", height=280, sources=["upload", "clipboard"])
     # Gradio would open the picture before its size has been looked at.
     picture.preprocess = _path  # type: ignore[method-assign]
     gr.Examples([[str(file)] for file in samples.pictures], [picture], label="Sample pictures")
-    motion = gr.File(label="Motion: video (mp4, webm) or keypoints (npz, json)", file_types=MOTION_FILES, height=120)
+    motion = gr.File(label="Motion: video (mp4, webm) or keypoints (npz, json)", file_types=MOTION_FILES, height=150)
     _choice_of(samples.motions, motion)
     return [picture, motion]
 
@@ -73,21 +73,18 @@ def _path(payload: Any) -> str | None:
 
 
 def _choice_of(motions: list[Motion], chosen: gr.File) -> None:
-    gallery = gr.Gallery(
-        [(str(motion.thumbnail), motion.name) for motion in motions],
+    """Pictures that a click makes the motion of."""
+    dataset = gr.Dataset(
+        components=[gr.Image(visible=False)],
+        samples=[[str(motion.thumbnail)] for motion in motions],
         label="Sample motions",
-        columns=4,
-        height=200,
-        object_fit="contain",
-        allow_preview=False,
-        interactive=False,
-        buttons=[],
+        type="index",
     )
 
-    def take(event: gr.SelectData) -> str:
-        return str(motions[event.index].file)
+    def take(number: int) -> str:
+        return str(motions[number].file)
 
-    gallery.select(take, None, chosen, **QUIETLY)
+    dataset.click(take, dataset, chosen, **QUIETLY)
 
 
 def _sliders(workshop: Workshop) -> list[Any]:
@@ -112,7 +109,7 @@ def _more(workshop: Workshop) -> list[Any]:
             gr.Number(0, label="Seed", info="The same seed gives the same video", precision=0, minimum=0),
             gr.Slider(1, limits.steps, defaults.steps, step=1, label="Steps", info="More: finer, slower"),
             gr.Checkbox(False, label="Align", info="Fit the motion to the person's place and limbs"),
-            gr.File(label="Keypoints of the picture, for align (else: found)", file_types=KEYPOINT_FILES, height=120),
+            gr.File(label="Keypoints of the picture, for align (else: found)", file_types=KEYPOINT_FILES, height=150),
         ]
 
 

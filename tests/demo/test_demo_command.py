@@ -105,7 +105,7 @@ def test_a_visitor_gets_previews_and_both_videos(client, person, dance):
     job = animate(client, person, dance, steps=20)
     _, _, side_by_side, result = job.result(timeout=100)
     assert any(preview["value"] for _, preview, *_ in job.outputs()), "previews come before"
-    result, side_by_side = (Path(shown["value"]["video"]) for shown in (result, side_by_side))
+    result, side_by_side = (Path(shown["value"]) for shown in (result, side_by_side))
     info, row = probe(result), probe(side_by_side)
     assert (info.num_frames, info.width, info.height, row.num_frames) == (5, 32, 48, 5)
     assert row.width > 3 * info.width
