@@ -2,6 +2,9 @@
 
 import argparse
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,15 +33,33 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--port must lie in 1..65535, not {arguments.port}")
     if arguments.samples is not None and not arguments.samples.is_dir():
         raise FileNotFoundError(f"--samples {arguments.samples}: there is no such folder")
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "0"
-    try:
-        import gradio  # noqa: F401
-    except ImportError:
-        raise ValueError("the page needs Gradio, which is not installed: pip install -e '.[demo]'") from None
+    with _folder() as folder:
+        try:
+            import gradio  # noqa: F401
+        except ImportError:
+            raise ValueError("the page needs Gradio, which is not installed: pip install -e '.[demo]'") from None
 
-    from hia.demo.host import host
+        from hia.demo.host import host
 
-    host(_backend(arguments), arguments.host, arguments.port, arguments.samples)
+        host(_backend(arguments), arguments.host, arguments.port, folder, arguments.samples)
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder for all files of visitors and samples, removed in the end.
+
+    Gradio looks for it in the environment, when it is imported already.
+    """
+    with tempfile.TemporaryDirectory(prefix="hia-demo-", ignore_cleanup_errors=True) as name:
+        ours = {"GRADIO_TEMP_DIR": str(Path(name) / "gradio"), "GRADIO_ANALYTICS_ENABLED": "False"}
+        before = {variable: os.environ.get(variable) for variable in ours}
+        os.environ.update(ours)
+        try:
+            yield Path(name)
+        finally:
+            for variable, value in before.items():
+                del os.environ[variable]
+                os.environ.update({} if value is None else {variable: value})
 
 
 def _backend(arguments: argparse.Namespace) -> "Backend":

@@ -1,10 +1,7 @@
 """The page behind an address of this machine, for as long as the program runs. Needs Gradio."""
 
-import os
-import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import gradio as gr
@@ -16,13 +13,13 @@ from hia.demo.samples import make_samples
 from hia.demo.work import Workshop
 
 
-def host(backend: Backend, address: str, port: int, samples: Path | None) -> None:
-    """Serve the page until the program is interrupted. Nothing stays of what visitors brought and got.
+def host(backend: Backend, address: str, port: int, folder: Path, samples: Path | None) -> None:
+    """Serve the page until the program is interrupted. folder: for samples and results; samples: see `make_samples`.
 
     Raises OSError when the address cannot be had.
     """
     workshop, limits = Workshop(backend), backend.limits
-    with _folder() as folder, suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt):
         page = build_page(workshop, make_samples(folder, samples), folder)
         try:
             page.launch(
@@ -44,17 +41,3 @@ def host(backend: Backend, address: str, port: int, samples: Path | None) -> Non
         finally:
             workshop.close()
             page.close(verbose=False)
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    """A folder for all files of visitors and samples, removed in the end; Gradio copies to there, too."""
-    before = os.environ.get("GRADIO_TEMP_DIR")
-    with tempfile.TemporaryDirectory(prefix="hia-demo-", ignore_cleanup_errors=True) as name:
-        os.environ["GRADIO_TEMP_DIR"] = str(Path(name) / "gradio")
-        try:
-            yield Path(name)
-        finally:
-            del os.environ["GRADIO_TEMP_DIR"]
-            if before is not None:
-                os.environ["GRADIO_TEMP_DIR"] = before

@@ -13,7 +13,12 @@ MONOSPACE = ("ui-monospace", "monospace")
 
 CSS = """
 .hia-status { min-height: 3.2em; }
-.hia-status progress { width: 100%; height: 8px; margin-top: 6px; accent-color: var(--color-accent); }
+.hia-status progress { width: 100%; height: 8px; margin-top: 6px; appearance: none; }
+.hia-status progress, .hia-status ::-webkit-progress-bar { background: var(--border-color-primary); border: none; }
+.hia-status ::-webkit-progress-value { background: var(--color-accent); }
+.hia-status ::-moz-progress-bar { background: var(--color-accent); }
+.hia-status progress:indeterminate { opacity: 0.5; }
+.hia-preview img { width: 100%; height: 100%; object-fit: contain; }
 .hia-status small { color: var(--body-text-color-subdued); overflow-wrap: anywhere; }
 """
 
@@ -21,7 +26,9 @@ CSS = """
 def progress_html(done: int, steps: int, seconds: float) -> str:
     """How many steps are done, and since when."""
     return _status(
-        f"Step {done} of {steps}, {seconds:.0f} s" if done < steps else f"All steps done, finishing, {seconds:.0f} s",
+        f"Step {done} of {steps}, {seconds:.0f} s"
+        if done < steps
+        else f"All steps done, decoding and marking, {seconds:.0f} s",
         f'<progress value="{done}" max="{steps}"></progress>',
     )
 

