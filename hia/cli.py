@@ -5,12 +5,13 @@ import sys
 from collections.abc import Sequence
 
 from hia import __version__
-from hia.commands import animate, build, client, dancers, evaluate, inspect, preprocess, verify
+from hia.commands import animate, build, client, dancers, demo, evaluate, inspect, preprocess, verify
 from hia.termination import terminable
 
 VERBS = {
     "animate": (animate, "animate a reference image by a driving motion"),
     "client": (client, "the same by a server: a registered model behind an address"),
+    "demo": (demo, "the same on a web page, with a model of this machine or of a server"),
     "evaluate": (evaluate, "measure animations against the truth: a model's, or anybody's"),
     "verify": (verify, "tell whether a video was made with hia"),
     "preprocess": (preprocess, "make a clip store of raw videos"),

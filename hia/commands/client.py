@@ -6,9 +6,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from hia.serving.client import Answer, ask
+from hia.serving.client import Answer, ask, driving_column
 
-VIDEOS = (".mp4", ".webm")
 FORMATS = {".mp4": "mp4", ".webp": "webp", ".gif": "gif"}
 PARAMS = ("seed", "steps", "guidance", "guidance_scale", "sharpness", "width", "height", "fps")
 
@@ -70,8 +69,7 @@ def _files(arguments: argparse.Namespace) -> dict[str, Path]:
         given = getattr(arguments, name)
         if given is not None and given.exists() and arguments.output.exists() and given.samefile(arguments.output):
             raise ValueError(f"--output {arguments.output} is also the --{name.replace('_', '-')}: it would be lost")
-    kind = "driving_video" if arguments.driving.suffix.lower() in VIDEOS else "driving_keypoints"
-    files = {"reference": arguments.reference, kind: arguments.driving}
+    files = {"reference": arguments.reference, driving_column(arguments.driving): arguments.driving}
     return files | ({"reference_keypoints": arguments.reference_keypoints} if arguments.reference_keypoints else {})
 
 

@@ -16,6 +16,7 @@ ENDPOINT = "/invocations"
 BUSY = 429
 RETRY_AFTER = 5.0
 MOST_OF_AN_ERROR = 64 << 10
+VIDEOS = (".mp4", ".webm")
 
 
 class ServerError(OSError):
@@ -42,9 +43,9 @@ def ask(
     url: of the server, or of its endpoint. timeout: s without a byte. Raises ValueError for another kind of URL,
     FileNotFoundError, and ServerError with the server's own words.
     """
-    row = {column: _text(file) for column, file in files.items()}
+    row = {column: as_text(file) for column, file in files.items()}
     body = json.dumps({"dataframe_records": [row], "params": dict(params)}).encode()
-    request = urllib.request.Request(_endpoint(url), body, {"Content-Type": "application/json"})
+    request = urllib.request.Request(endpoint(url), body, {"Content-Type": "application/json"})
     latest = time.monotonic() + patience
     while True:
         try:
@@ -55,15 +56,21 @@ def ask(
             time.sleep(error.retry_after)
 
 
-def _endpoint(url: str) -> str:
+def endpoint(url: str) -> str:
+    """The address to ask at, of a server's or its own. Raises ValueError for what is no address."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ValueError(f"{url} is no address of a server, such as http://localhost:5000")
     return url if parts.path.strip("/") else f"{parts.scheme}://{parts.netloc}{ENDPOINT}"
 
 
-def _text(file: Path) -> str:
-    """A file as its column has it: JSON as it is, all else in base64."""
+def driving_column(file: Path) -> str:
+    """The column that a driving motion's file belongs to."""
+    return "driving_video" if file.suffix.lower() in VIDEOS else "driving_keypoints"
+
+
+def as_text(file: Path) -> str:
+    """A file as its column has it: JSON as it is, all else in base64. Raises FileNotFoundError, UnicodeDecodeError."""
     if not file.is_file():
         raise FileNotFoundError(f"no such file: {file}")
     is_json = file.suffix.lower() == ".json"

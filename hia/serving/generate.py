@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from hia.animation import animate, default_sharpness, driving_signal
+from hia.animation import DrivingSignal, Preview, animate, default_sharpness, driving_signal
 from hia.config import SamplingConfig
 from hia.images import Frame
 from hia.models.export import AnimationModel
@@ -46,6 +46,17 @@ class Plan:
     height: int
 
 
+@dataclass(frozen=True)
+class Onlooker:
+    """Is told how a video gets on: its motion once that is known, and after each step the middle frame as it is then.
+
+    Previews are marked as results are.
+    """
+
+    on_driving: Callable[[DrivingSignal], None]
+    on_preview: Callable[[Preview], None]
+
+
 class Generator:
     """One model on one device, and the line before it.
 
@@ -66,7 +77,7 @@ class Generator:
         self._watermark = watermark
         self._motion = MotionReader(make_estimator, model.config.preprocess.pose.detect_every)
 
-    def answer(self, request: Request, ticket: Ticket) -> Result:
+    def answer(self, request: Request, ticket: Ticket, onlooker: Onlooker | None = None) -> Result:
         """Wait for the turn, and make the video. Raises RequestError for what this model cannot do."""
         plan, watch = self.plan(request), _Watch()
         with self.line.turn(ticket):
@@ -74,7 +85,7 @@ class Generator:
             keypoints = self._motion.keypoints(request, ticket)
             self._check_work(len(keypoints), plan)
             watch.lap("keypoints")
-            frames = list(self._frames(request, keypoints, plan, ticket))
+            frames = list(self._frames(request, keypoints, plan, ticket, onlooker))
             watch.lap("sampling")
             frames = [self._marked(frame, ticket) for frame in frames]
             watch.lap("marking")
@@ -116,17 +127,34 @@ class Generator:
                 f"{self.limits.work:g}: ask for fewer"
             )
 
-    def _frames(self, request: Request, keypoints: KeypointSequence, plan: Plan, ticket: Ticket) -> Iterator[Frame]:
+    def _frames(
+        self, request: Request, keypoints: KeypointSequence, plan: Plan, ticket: Ticket, onlooker: Onlooker | None
+    ) -> Iterator[Frame]:
         model, params = self.model, request.params
         sharpness = default_sharpness(model) if params.sharpness is None else params.sharpness
         try:
             driving = driving_signal(keypoints, plan.width, plan.height, sharpness, model.config.conditions)
         except ValueError as error:
             raise RequestError(f"the driving keypoints cannot be used: {error}") from None
-        on_step = _only_while_awaited(ticket)
-        for frame in animate(model, request.reference, driving, plan.sampling, seed=params.seed, on_step=on_step):
+        on_step, on_preview = _only_while_awaited(ticket), None
+        if onlooker is not None:
+            onlooker.on_driving(driving)
+            on_preview = self._previews(onlooker, ticket)
+        frames = animate(
+            model,
+            request.reference,
+            driving,
+            plan.sampling,
+            seed=params.seed,
+            on_preview=on_preview,
+            on_step=on_step,
+        )
+        for frame in frames:
             ticket.check()
             yield frame
+
+    def _previews(self, onlooker: Onlooker, ticket: Ticket) -> Callable[[Preview], None]:
+        return lambda preview: onlooker.on_preview(replace(preview, frame=self._marked(preview.frame, ticket)))
 
 
 class _Watch:

@@ -17,7 +17,7 @@ from hia.models.export import AnimationModel
 from hia.pose.estimators import PoseEstimator, PoseModels
 from hia.serving.encode import encode
 from hia.serving.errors import Busy, OutOfTime, RequestError
-from hia.serving.generate import PHASES, Generator
+from hia.serving.generate import PHASES, Generator, Onlooker
 from hia.serving.line import Line, Ticket
 from hia.serving.motion import at_rate
 from hia.serving.schema import parse_request
@@ -145,6 +145,24 @@ def test_frames_are_marked_before_they_are_encoded(model):
     )
     one, other = (np.asarray(Image.open(io.BytesIO(result.data)).convert("RGB"), int) for result in (plain, inverted))
     assert np.abs(one + other - 255).mean() < 10
+
+
+def test_an_onlooker_sees_the_motion_and_each_step_as_marked_and_changes_nothing(model):
+    class Inverting:
+        def written(self, frame):
+            return 255 - frame
+
+    seen, previews, steps = [], {}, []
+    request = parse_request(good_row(), {}, LIMITS)
+    for mark in (None, Inverting()):
+        generator = Generator(model, LIMITS, "tiny/1", no_networks, mark)
+        previews[mark] = []
+        result = generator.answer(request, Ticket(60), Onlooker(seen.append, previews[mark].append))
+        assert result.data == generator.answer(request, Ticket(60)).data
+        steps.append([(preview.step, preview.steps) for preview in previews[mark]])
+    assert steps == [[(1, 3), (2, 3), (3, 3)]] * 2 and len(seen[0].keypoints) == 5
+    for plain, inverted in zip(*previews.values(), strict=True):
+        np.testing.assert_array_equal(plain.frame, 255 - inverted.frame)
 
 
 def test_nothing_stays_in_the_temporary_folder(generator, tmp_path, monkeypatch):

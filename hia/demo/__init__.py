@@ -1,0 +1,1 @@
+"""The animator on a web page."""

@@ -1,0 +1,83 @@
+"""What visitors can try the page with: generated dancers, and a folder of the host's."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from hia.animation import UNTRAINED_SHARPNESS, driving_signal
+from hia.data.synthetic import write_dancers
+from hia.images import Frame
+from hia.pose.sidecar import load_keypoints
+from hia.serving.client import VIDEOS
+from hia.video import natural_key, read_frames
+from hia.visualise import skeleton_picture
+
+NUM_DANCERS, SECONDS, FPS, WIDTH, HEIGHT, SEED = 2, 2.0, 15.0, 256, 448, 4
+KEYPOINTS, PICTURES = ".npz", (".png", ".jpg", ".jpeg", ".webp")
+THUMBNAIL_HEIGHT = 240
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A driving motion. file: keypoints or video; thumbnail: a picture file of it."""
+
+    name: str
+    file: Path
+    thumbnail: Path
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Pictures and motions, all files in one folder."""
+
+    pictures: list[Path]
+    motions: list[Motion]
+
+
+def make_samples(folder: Path, others: Path | None = None) -> Samples:
+    """Draw dancers into `folder` and copy there what `others` has: pictures, keypoint files, videos of .mp4 and .webm.
+
+    A video with its keypoint file beside it needs no pose networks: its keypoints are taken. Files that cannot be read
+    are named on stderr and left out.
+    """
+    dancers = folder / "dancers"
+    videos = write_dancers(dancers, NUM_DANCERS, seconds=SECONDS, width=WIDTH, height=HEIGHT, fps=FPS, seed=SEED)
+    pictures = [_saved(next(read_frames(video)), folder / f"{video.stem}.png") for video in videos]
+    if others is None:
+        return Samples(pictures, list(_motions(dancers, folder)))
+    found = [file for file in _files(others) if file.suffix.lower() in PICTURES]
+    pictures += [Path(shutil.copy2(file, folder / f"sample_{file.name}")) for file in found]
+    return Samples(pictures, [*_motions(dancers, folder), *_motions(others, folder)])
+
+
+def _motions(source: Path, folder: Path) -> Iterator[Motion]:
+    files = {file.stem: file for file in _files(source) if file.suffix.lower() in VIDEOS}
+    videos = dict(files)
+    files |= {file.stem: file for file in _files(source) if file.suffix.lower() == KEYPOINTS}
+    for name, file in sorted(files.items(), key=lambda one: natural_key(one[0])):
+        try:
+            picture = next(read_frames(videos[name])) if name in videos else _skeleton(file)
+            thumbnail = _saved(picture, folder / f"motion_{name}.png")
+        except (ValueError, OSError) as error:
+            print(f"sample left out: {error}", file=sys.stderr)
+            continue
+        yield Motion(name.replace("_", " "), Path(shutil.copy2(file, folder / file.name)), thumbnail)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted((file for file in folder.iterdir() if file.is_file()), key=lambda file: natural_key(file.name))
+
+
+def _skeleton(file: Path) -> Frame:
+    keypoints = load_keypoints(file)
+    width, height = round(THUMBNAIL_HEIGHT * keypoints.width / keypoints.height), THUMBNAIL_HEIGHT
+    return skeleton_picture(driving_signal(keypoints, width, height, UNTRAINED_SHARPNESS).control_image(0))
+
+
+def _saved(picture: Frame, file: Path) -> Path:
+    Image.fromarray(picture).save(file)
+    return file
