@@ -13,8 +13,6 @@ says; the answer has the columns
 This is the only file of the package that knows MLflow.
 """
 
-import base64
-import hashlib
 import logging
 import os
 import sys
@@ -24,28 +22,21 @@ from pathlib import Path
 from typing import Any
 
 import pandas
-import torch
-import yaml
 from mlflow.environment_variables import MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT
 from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.protos import databricks_pb2 as codes
 from mlflow.pyfunc import PythonModel
 
-from hia.models.export import DESCRIPTION, AnimationModel, load_model
-from hia.pose.estimators import PoseEstimator, PoseModels
 from hia.serving.errors import RequestError
 from hia.serving.gate import Gate
-from hia.serving.generate import Generator, Result
 from hia.serving.limits import Limits
 from hia.serving.line import TICKET, Ticket
+from hia.serving.loading import columns, load_generator
 from hia.serving.schema import parse_request
-from hia.serving.watermark import Watermark
 
 LIMITS, WATERMARK = "limits", "watermark"
 SERVER = "mlflow.pyfunc.scoring_server"
-# MLflow writes it beside a model that came out of a registry.
-REGISTERED = "registered_model_meta"
 CODES = {429: codes.RESOURCE_EXHAUSTED, 504: codes.DEADLINE_EXCEEDED}
 # The server's own timeout answers without a word of explanation: ours comes before it.
 EARLIER = 1.0
@@ -58,17 +49,12 @@ class ServedAnimator(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Read the model directory, onto the GPU in bf16 where there is one. Raises what `load_model` does."""
-        directory = Path(context.artifacts["model"])
         settings = context.model_config or {}
         limits = Limits.of(settings.get(LIMITS))
-        watermark = Watermark() if settings.get(WATERMARK, True) else None
-        model = load_model(directory)
-        if torch.cuda.is_available():
-            model = model.to("cuda", torch.bfloat16)
         if (server := sys.modules.get(f"{SERVER}.app")) is not None:
             limits = replace(limits, seconds=_earlier(limits.seconds))
         self._limits = limits
-        self._generator = Generator(model, limits, version_of(directory), lambda: _pose_estimator(model), watermark)
+        self._generator = load_generator(Path(context.artifacts["model"]), limits, settings.get(WATERMARK, True))
         if server is not None:
             _put_gate_before_server(Gate(self._generator.line, limits))
 
@@ -95,30 +81,7 @@ class ServedAnimator(PythonModel):
         if len(table) != 1:
             raise RequestError(f"{len(table)} rows; one video is made for a request")
         row = {str(name): _given(value) for name, value in table.iloc[0].items()}
-        return _columns(self._generator.answer(parse_request(row, params, self._limits), ticket))
-
-
-def version_of(directory: Path) -> str:
-    """Name and number in the registry where that is known, and the beginning of the SHA-256 of hia.json.
-
-    hia.json has the SHA-256 of all other files.
-    """
-    digest = f"sha256:{hashlib.sha256((directory / DESCRIPTION).read_bytes()).hexdigest()[:16]}"
-    note = directory.parent.parent / REGISTERED
-    if not note.is_file():
-        return digest
-    about = yaml.safe_load(note.read_text(encoding="utf-8"))
-    return f"{about['model_name']}/{about['model_version']} {digest}"
-
-
-def _pose_estimator(model: AnimationModel) -> PoseEstimator:
-    pose = model.config.preprocess.pose
-    return PoseEstimator(PoseModels(pose.detector, pose.pose, pose.feet, pose.mode), pose.device)
-
-
-def _columns(result: Result) -> dict[str, Any]:
-    values = {name: value for name, value in vars(result).items() if name != "data"}
-    return {"video": base64.b64encode(result.data).decode("ascii")} | values
+        return columns(self._generator.answer(parse_request(row, params, self._limits), ticket))
 
 
 def _given(value: Any) -> Any:
