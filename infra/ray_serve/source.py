@@ -24,7 +24,7 @@ def pinned(model: str) -> str:
     from mlflow import MlflowClient
     from mlflow.store.artifact.utils.models import get_model_name_and_version
 
-    return REGISTRY + "/".join(get_model_name_and_version(MlflowClient(), model))
+    return REGISTRY + "/".join(map(str, get_model_name_and_version(MlflowClient(), model)))
 
 
 def recorded_settings(model: str) -> Mapping[str, Any]:
