@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,13 @@ import ray
 import requests
 import yaml
 from ray.serve.schema import ServeDeploySchema
-from ray.util.state import list_actors
+from ray.util import list_named_actors
 
 from hia.cli import main
 from hia.models.build import build_animator
 from hia.models.codec import build_codec
 from hia.models.export import AnimationModel, load_model, save_model
+from hia.serving.envelope import check_body
 from hia.serving.errors import RequestError
 from hia.serving.generate import Generator
 from hia.serving.line import Ticket
@@ -36,17 +37,15 @@ from hia.serving.watermark import Watermark
 from infra.ray_serve.source import pinned, recorded_settings
 from orchestration.register import save_pyfunc
 from tests.serving import malformed
-from tests.serving.requests_ import LIMITS as SMALL
-from tests.serving.requests_ import good_row, motion, npz, picture
+from tests.serving.requests_ import LIMITS, good_row, motion, npz, picture, with_keypoints
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = REPOSITORY / "infra" / "ray_serve" / "serve.yaml"
 STARTS_WITHIN = 120
-# A request of so many steps takes long enough for others to arrive meanwhile.
-MANY_STEPS = 200
-LIMITS = replace(SMALL, steps=MANY_STEPS, work=1e8)
+# As much as is allowed: it takes long enough for others to arrive meanwhile.
+LARGE = {"steps": LIMITS.steps, "width": 64, "height": 64}
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +155,7 @@ def expected(registry):
     """What the model makes in this process: a function of the request's parameters."""
     digest = hashlib.sha256((registry / "model" / "hia.json").read_bytes()).hexdigest()[:16]
     generator = Generator(load_model(registry / "model"), LIMITS, f"hia/1 sha256:{digest}", None, Watermark())
-    return lambda **params: generator.answer(parse_request(good_row(), params, LIMITS), Ticket(60))
+    return lambda row=None, **params: generator.answer(parse_request(row or good_row(), params, LIMITS), Ticket(60))
 
 
 def answer(response: requests.Response) -> dict[str, Any]:
@@ -188,6 +187,7 @@ def test_malformed_rows_are_refused_in_the_words_of_the_schema(server):
     kinds = {}
     for case, (row, message) in malformed.rows().items():
         with pytest.raises(RequestError) as refused:
+            check_body(json.dumps({"dataframe_records": [row]}).encode(), LIMITS)
             parse_request(row, {}, LIMITS)
         response = server.ask(row)
         kinds[response.status_code] = response.json()["error_code"]
@@ -234,19 +234,19 @@ def test_the_client_writes_the_video(server, expected, tmp_path, capsys):
 
 def test_who_comes_when_the_queue_is_full_is_sent_away_at_once(server, expected):
     with ThreadPoolExecutor(2) as threads:
-        computed = threads.submit(server.ask, seed=1, steps=MANY_STEPS)
-        time.sleep(1)
+        computed = threads.submit(server.ask, large_row(), seed=1, **LARGE)
+        time.sleep(0.7)
         waiting = threads.submit(server.ask, seed=2)
-        time.sleep(0.5)
+        time.sleep(0.4)
         for _ in range(3):
             began = time.monotonic()
             refused = server.ask(seed=3)
-            assert time.monotonic() - began < 1 and refused.status_code == 429
+            assert time.monotonic() - began < 2 and refused.status_code == 429
             assert refused.json()["error_code"] == "RESOURCE_EXHAUSTED"
             assert "come again later" in refused.json()["message"] and int(refused.headers["Retry-After"]) > 0
         assert requests.get(f"{server.url}/ping", timeout=5).ok
         assert not computed.done() and not waiting.done()
-    assert video(computed.result()) == expected(seed=1, steps=MANY_STEPS).data
+    assert video(computed.result()) == expected(large_row(), seed=1, **LARGE).data
     assert video(waiting.result()) == expected(seed=2).data
 
 
@@ -259,33 +259,34 @@ def test_twenty_at_once_are_answered_rightly_or_told_to_come_again(server, expec
 
 
 def test_work_ends_when_the_client_leaves(server, expected):
+    content = {"dataframe_records": [large_row()], "params": LARGE}
     began = time.monotonic()
-    answer(server.ask(steps=MANY_STEPS))
+    answer(server.post(content))
     whole = time.monotonic() - began
     with pytest.raises(requests.Timeout):
-        server.post({"dataframe_records": [good_row()], "params": {"steps": MANY_STEPS}}, timeout=whole / 8)
+        server.post(content, timeout=whole / 8)
     began = time.monotonic()
     assert video(server.ask(seed=1)) == expected(seed=1).data
     assert time.monotonic() - began < whole / 2
 
 
-def test_ctrl_c_leaves_nothing_behind(server, cluster):
+def test_ctrl_c_leaves_nothing_behind(server):
     """The last of those that ask the server."""
-    assert {actor.class_name for actor in alive(cluster)} > {"ServeController"}
+    assert len(list_named_actors(all_namespaces=True)) >= 4  # Serve's controller and proxy, the door, the animator
     server.process.send_signal(signal.SIGINT)
     assert server.process.wait(60) == 0
-    assert not alive(cluster)
+    assert list_named_actors(all_namespaces=True) == []
     with pytest.raises(requests.ConnectionError):
         requests.get(f"{server.url}/ping", timeout=5)
     names = [process.name() for process in psutil.Process().children(recursive=True)]
     assert not [name for name in names if "Serve" in name or "Animator" in name]
 
 
-def alive(cluster: str) -> list[Any]:
-    return [actor for actor in list_actors(address=cluster) if actor.state == "ALIVE"]
+def large_row() -> dict[str, Any]:
+    return with_keypoints(npz(motion(frames=LIMITS.frames)))
 
 
-# --------------------------------------------------------------------------------------------------- without a server
+# ------------------------------------------------------------------------------------------------- without a server
 
 
 def test_the_configuration_is_one_that_serve_takes():
