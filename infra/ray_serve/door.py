@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from typing import Any
 
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
@@ -20,7 +19,7 @@ logger = logging.getLogger(__name__)
 class Door:
     """Refuses what is no request, and what finds no place; the rest waits here for a replica that is free."""
 
-    def __init__(self, animator: DeploymentHandle[Any], limits: Limits, places: int) -> None:
+    def __init__(self, animator: DeploymentHandle, limits: Limits, places: int) -> None:
         self._animator = animator
         guarded = Gate(Line(places - 1), limits).guarded(self._answered)
         self._endpoints = {("GET", "/ping"): self._ping, ("POST", "/invocations"): guarded}
@@ -39,8 +38,8 @@ class Door:
         response = self._animator.answer.remote(await request.body(), ticket.remaining())
         try:
             answer = await response
-        except BackPressureError as error:
-            raise Busy(f"all replicas are at work and {error.args[0]} requests wait: come again later") from None
+        except BackPressureError:
+            raise Busy("all replicas are at work and the queue is full: come again later") from None
         except asyncio.CancelledError:
             response.cancel()  # out of the queue, or out of the replica
             raise
