@@ -67,13 +67,11 @@ def _backend(arguments: argparse.Namespace) -> "Backend":
     from hia.serving.client import endpoint
     from hia.serving.limits import Limits
     from hia.serving.loading import load_generator
-    from hia.serving.watermark import Watermark
 
     if arguments.url is not None:
         endpoint(arguments.url)
         return RemoteBackend(arguments.url, Limits.of())
     try:
-        watermark = Watermark()
-    except ImportError:
-        raise ValueError("results are watermarked, which needs a package: pip install invisible-watermark") from None
-    return LocalBackend(load_generator(arguments.model, Limits.of(), watermark))
+        return LocalBackend(load_generator(arguments.model, Limits.of()))
+    except ImportError as error:
+        raise ValueError(str(error)) from None

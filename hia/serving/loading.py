@@ -1,14 +1,16 @@
-"""From a model directory to a generator, the same for every way in which a model is served."""
+"""From a model directory to what answers requests, and from results to the columns that servers send."""
 
+import base64
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
 
 from hia.models.export import DESCRIPTION, AnimationModel, load_model
 from hia.pose.estimators import PoseEstimator, PoseModels
-from hia.serving.generate import Generator
+from hia.serving.generate import Generator, Result
 from hia.serving.limits import Limits
 from hia.serving.watermark import Watermark
 
@@ -16,12 +18,13 @@ from hia.serving.watermark import Watermark
 REGISTERED = "registered_model_meta"
 
 
-def load_generator(directory: Path, limits: Limits, watermark: Watermark | None) -> Generator:
+def load_generator(directory: Path, limits: Limits, watermark: bool = True) -> Generator:
     """Read a model directory, onto the GPU in bf16 where there is one. Raises what `load_model` does."""
+    mark = Watermark() if watermark else None
     model = load_model(directory)
     if torch.cuda.is_available():
         model = model.to("cuda", torch.bfloat16)
-    return Generator(model, limits, version_of(directory), lambda: _pose_estimator(model), watermark)
+    return Generator(model, limits, version_of(directory), lambda: _pose_estimator(model), mark)
 
 
 def version_of(directory: Path) -> str:
@@ -35,6 +38,12 @@ def version_of(directory: Path) -> str:
         return digest
     about = yaml.safe_load(note.read_text(encoding="utf-8"))
     return f"{about['model_name']}/{about['model_version']} {digest}"
+
+
+def columns(result: Result) -> dict[str, Any]:
+    """A result as servers send it, see `hia.serving.model`."""
+    values = {name: value for name, value in vars(result).items() if name != "data"}
+    return {"video": base64.b64encode(result.data).decode("ascii")} | values
 
 
 def _pose_estimator(model: AnimationModel) -> PoseEstimator:

@@ -13,7 +13,6 @@ says; the answer has the columns
 This is the only file of the package that knows MLflow.
 """
 
-import base64
 import logging
 import os
 import sys
@@ -31,12 +30,10 @@ from mlflow.pyfunc import PythonModel
 
 from hia.serving.errors import RequestError
 from hia.serving.gate import Gate
-from hia.serving.generate import Result
 from hia.serving.limits import Limits
 from hia.serving.line import TICKET, Ticket
-from hia.serving.loading import load_generator
+from hia.serving.loading import columns, load_generator
 from hia.serving.schema import parse_request
-from hia.serving.watermark import Watermark
 
 LIMITS, WATERMARK = "limits", "watermark"
 SERVER = "mlflow.pyfunc.scoring_server"
@@ -52,14 +49,12 @@ class ServedAnimator(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Read the model directory, onto the GPU in bf16 where there is one. Raises what `load_model` does."""
-        directory = Path(context.artifacts["model"])
         settings = context.model_config or {}
         limits = Limits.of(settings.get(LIMITS))
-        watermark = Watermark() if settings.get(WATERMARK, True) else None
         if (server := sys.modules.get(f"{SERVER}.app")) is not None:
             limits = replace(limits, seconds=_earlier(limits.seconds))
         self._limits = limits
-        self._generator = load_generator(directory, limits, watermark)
+        self._generator = load_generator(Path(context.artifacts["model"]), limits, settings.get(WATERMARK, True))
         if server is not None:
             _put_gate_before_server(Gate(self._generator.line, limits))
 
@@ -86,12 +81,7 @@ class ServedAnimator(PythonModel):
         if len(table) != 1:
             raise RequestError(f"{len(table)} rows; one video is made for a request")
         row = {str(name): _given(value) for name, value in table.iloc[0].items()}
-        return _columns(self._generator.answer(parse_request(row, params, self._limits), ticket))
-
-
-def _columns(result: Result) -> dict[str, Any]:
-    values = {name: value for name, value in vars(result).items() if name != "data"}
-    return {"video": base64.b64encode(result.data).decode("ascii")} | values
+        return columns(self._generator.answer(parse_request(row, params, self._limits), ticket))
 
 
 def _given(value: Any) -> Any:

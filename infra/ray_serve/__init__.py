@@ -1,0 +1,1 @@
+"""The registered model behind Ray Serve."""
