@@ -66,7 +66,7 @@ class Line:
         """A place in the line for as long as the context lasts. Raises Busy, at once, when there is none."""
         with self._count:
             if self.full:
-                raise Busy(f"{self.waiting + 1} requests are being answered or wait: come again later")
+                raise Busy(f"none of {self.waiting + 1} places is free: come again later")
             self._admitted += 1
         try:
             yield

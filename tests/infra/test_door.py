@@ -121,7 +121,7 @@ def test_all_places_taken_are_told_before_the_body_is_read():
 
     refused, ping = asyncio.run(scenario())
     assert (refused.status_code, ping.status_code) == (429, 200)
-    assert b"1 requests are being answered or wait: come again later" in refused.body
+    assert b"none of 1 places is free: come again later" in refused.body
 
 
 def test_what_a_replica_refuses_is_told_in_its_words():

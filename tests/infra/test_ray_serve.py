@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from hia.models.codec import build_codec
 from hia.models.export import AnimationModel, load_model, save_model
 from hia.serving.envelope import check_body
 from hia.serving.errors import RequestError
-from hia.serving.generate import Generator
+from hia.serving.generate import Generator, Result
 from hia.serving.line import Ticket
 from hia.serving.schema import parse_request
 from hia.serving.watermark import Watermark
@@ -45,7 +45,7 @@ REPOSITORY = Path(__file__).parents[2]
 CONFIG = REPOSITORY / "infra" / "ray_serve" / "serve.yaml"
 STARTS_WITHIN = 120
 # As much as is allowed: it takes long enough for others to arrive meanwhile.
-LARGE = {"steps": LIMITS.steps, "width": 64, "height": 64}
+LARGE = {"seed": 1, "steps": LIMITS.steps, "width": 48, "height": 64}
 
 
 @pytest.fixture(scope="module")
@@ -151,11 +151,19 @@ def _wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def expected(registry):
-    """What the model makes in this process: a function of the request's parameters."""
+def expected(registry) -> Callable[..., Result]:
+    """What the model makes in this process: a function of a row and parameters."""
     digest = hashlib.sha256((registry / "model" / "hia.json").read_bytes()).hexdigest()[:16]
     generator = Generator(load_model(registry / "model"), LIMITS, f"hia/1 sha256:{digest}", None, Watermark())
     return lambda row=None, **params: generator.answer(parse_request(row or good_row(), params, LIMITS), Ticket(60))
+
+
+@pytest.fixture(scope="module")
+def large(expected) -> tuple[dict[str, Any], bytes, float]:
+    """A large request, the video that it asks for, and how long that takes, in s."""
+    row, began = with_keypoints(npz(motion(frames=LIMITS.frames))), time.monotonic()
+    made = expected(row, **LARGE).data
+    return {"dataframe_records": [row], "params": LARGE}, made, time.monotonic() - began
 
 
 def answer(response: requests.Response) -> dict[str, Any]:
@@ -232,9 +240,9 @@ def test_the_client_writes_the_video(server, expected, tmp_path, capsys):
     assert "5 frames of 32×48 at 10.0 fps; seed 5, model hia/1 sha256:" in capsys.readouterr().out
 
 
-def test_who_comes_when_the_queue_is_full_is_sent_away_at_once(server, expected):
+def test_who_comes_when_the_queue_is_full_is_sent_away_at_once(server, expected, large):
     with ThreadPoolExecutor(2) as threads:
-        computed = threads.submit(server.ask, large_row(), seed=1, **LARGE)
+        computed = threads.submit(server.post, large[0])
         time.sleep(0.7)
         waiting = threads.submit(server.ask, seed=2)
         time.sleep(0.4)
@@ -246,7 +254,7 @@ def test_who_comes_when_the_queue_is_full_is_sent_away_at_once(server, expected)
             assert "come again later" in refused.json()["message"] and int(refused.headers["Retry-After"]) > 0
         assert requests.get(f"{server.url}/ping", timeout=5).ok
         assert not computed.done() and not waiting.done()
-    assert video(computed.result()) == expected(large_row(), seed=1, **LARGE).data
+    assert video(computed.result()) == large[1]
     assert video(waiting.result()) == expected(seed=2).data
 
 
@@ -258,16 +266,14 @@ def test_twenty_at_once_are_answered_rightly_or_told_to_come_again(server, expec
     assert all(video(each) == videos[number % 3] for number, each in enumerate(responses) if each.ok)
 
 
-def test_work_ends_when_the_client_leaves(server, expected):
-    content = {"dataframe_records": [large_row()], "params": LARGE}
-    began = time.monotonic()
-    answer(server.post(content))
-    whole = time.monotonic() - began
+def test_work_ends_when_the_client_leaves(server, expected, large):
+    content, _, whole = large
     with pytest.raises(requests.Timeout):
         server.post(content, timeout=whole / 8)
     began = time.monotonic()
-    assert video(server.ask(seed=1)) == expected(seed=1).data
+    found = video(server.ask(seed=1))
     assert time.monotonic() - began < whole / 2
+    assert found == expected(seed=1).data
 
 
 def test_ctrl_c_leaves_nothing_behind(server):
@@ -280,10 +286,6 @@ def test_ctrl_c_leaves_nothing_behind(server):
         requests.get(f"{server.url}/ping", timeout=5)
     names = [process.name() for process in psutil.Process().children(recursive=True)]
     assert not [name for name in names if "Serve" in name or "Animator" in name]
-
-
-def large_row() -> dict[str, Any]:
-    return with_keypoints(npz(motion(frames=LIMITS.frames)))
 
 
 # ------------------------------------------------------------------------------------------------- without a server
