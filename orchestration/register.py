@@ -21,6 +21,7 @@ from hia.evaluation.settings import ALWAYS
 from hia.models.export import load_model, save_model
 from hia.serving.generate import PHASES, Result
 from hia.serving.limits import Limits
+from hia.serving.loading import LIMITS, WATERMARK, digest_of
 from hia.serving.schema import COLUMNS, Params
 from hia.video import read_frames
 from orchestration.chain.stage import StageRun
@@ -38,7 +39,6 @@ MODEL = "model"
 NAME = "hia"
 CHAMPION = "champion"
 ASIDE = ".pyfunc."
-LIMITS, WATERMARK = "limits", "watermark"
 SERVED = Path(hia.__file__).parent / "serving" / "model.py"
 # What the served model imports; it needs neither Ray nor DeepSpeed.
 REQUIREMENTS = (
@@ -103,11 +103,14 @@ def better(tags: Mapping[str, str], champions: Mapping[str, str]) -> tuple[bool,
     """Whether a version is better than the champion, told by both versions' tags (see `tags_of`); and why, in words.
 
     PSNRs can be compared when they are of the same frames of the same clips. A model that was evaluated on clips kept
-    out of training is preferred to one that was not.
+    out of training is preferred to one that was not. The champion's own weights, registered anew, take its place: what
+    has changed is the code that comes with them.
     """
     if tags["truth"] == champions.get("truth"):
         name = f"{metric_prefix(tags['split'])}psnr"
         ours, theirs = float(tags[name]), float(champions[name])
+        if ours == theirs and tags.get("model", "") == champions.get("model"):
+            return True, "the champion's weights, with newer code"
         return ours > theirs, f"{name} {ours:.2f} dB, the champion's {theirs:.2f} dB"
     if tags["split"] == "test" and champions.get("split") != "test":
         return True, "the champion was not evaluated on clips kept out of training"
@@ -146,6 +149,7 @@ def _register(server: "Server", run: StageRun, summary: Mapping[str, Any]) -> "M
         save_pyfunc(run.inputs["export"] / MODEL, path, run_id=run_id, model_id=logged.model_id)
         server.ask("uploading the model", lambda: client.log_model_artifacts(logged.model_id, str(path)))
     tags = tags_of(summary) | {"fingerprint": run.fingerprint, "preset": run.config.preset}
+    tags["model"] = digest_of(run.inputs["export"] / MODEL)
     return server.ask("registering the model", lambda: _make_version(client, logged, run_id, tags))
 
 

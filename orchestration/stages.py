@@ -18,7 +18,7 @@ from orchestration.training.checkpoints import CHECKPOINTS
 from orchestration.training.run import RAY_FOLDER, WEIGHTS, TrainingRun
 
 # To be raised whenever the same configuration and inputs would give another result.
-TRAINING_VERSION, EVALUATION_VERSION, EXPORT_VERSION, REGISTER_VERSION, SAMPLE_VERSION = 1, 2, 1, 2, 2
+TRAINING_VERSION, EVALUATION_VERSION, EXPORT_VERSION, REGISTER_VERSION, SAMPLE_VERSION = 1, 2, 1, 3, 2
 
 MODEL_NAME = "hia"
 

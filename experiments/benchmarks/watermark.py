@@ -9,7 +9,6 @@ the outputs before they were marked tell how often the mark is found where it is
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,9 +18,11 @@ from tqdm import tqdm
 
 from hia.animation import animate, default_sharpness, driving_signal
 from hia.data.synthetic import write_dancers
+from hia.evaluation.image import psnr
 from hia.images import Frame
 from hia.models.export import AnimationModel, load_model
 from hia.pose.sidecar import load_keypoints
+from hia.serving.looking import spread_frames
 from hia.serving.watermark import ENOUGH, NUM_BITS, Watermark
 from hia.video import read_frames, write_video
 from hia.video.writing import VideoWriter
@@ -48,14 +49,12 @@ def main() -> None:
         outputs = generated(model, folder, arguments.outputs, arguments.frames)
         for frames in tqdm(outputs, total=arguments.outputs, unit="output"):
             marked = [mark.written(frame) for frame in frames]
-            noise.append(psnr(frames, marked))
+            noise += [float(dB) for dB in psnr(np.stack(frames), np.stack(marked))]
             agreements.setdefault("not marked", []).append(mark.agreement(frames))
             for name, treat in TREATMENTS.items():
                 agreements.setdefault(name, []).append(mark.agreement(treat(marked, folder / "treated.mp4")))
     for video in sorted(arguments.clean.glob("*.mp4")) if arguments.clean else ():
-        count = sum(1 for _ in read_frames(video))
-        frames = list(islice(read_frames(video), 0, None, max(1, -(-count // CLEAN_FRAMES))))
-        agreements.setdefault("real videos", []).append(mark.agreement(frames))
+        agreements.setdefault("real videos", []).append(mark.agreement(spread_frames(video, CLEAN_FRAMES)))
     print(f"| | {FOUND} | bits that agree |\n|---|---|---|")
     for name, bits in agreements.items():
         found = sum(one >= ENOUGH for one in bits)
@@ -108,12 +107,6 @@ def halved(frames: Sequence[Frame], file: Path) -> list[Frame]:
         cv2.resize(frame, (width // 2, height // 2), interpolation=cv2.INTER_AREA).astype(np.uint8)
         for frame in served(frames, file)
     ]
-
-
-def psnr(frames: Sequence[Frame], others: Sequence[Frame]) -> float:
-    """In dB, over all pixels of all frames."""
-    error = np.mean((np.stack(frames).astype(np.float64) - np.stack(others)) ** 2)
-    return float(10 * np.log10(255**2 / error))
 
 
 TREATMENTS: dict[str, Callable[[Sequence[Frame], Path], list[Frame]]] = {

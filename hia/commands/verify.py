@@ -1,13 +1,7 @@
 """Tell whether a video was made with hia: by what its container says, and by the watermark in its frames."""
 
 import argparse
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from hia.images import Frame
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Look and say. Raises ValueError or OSError with a message for the user."""
+    from hia.serving.looking import spread_frames
     from hia.serving.provenance import read_statement
     from hia.serving.watermark import ENOUGH, NUM_BITS, Watermark
 
@@ -28,7 +23,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--frames must be at least 1, not {arguments.frames}")
     statement = read_statement(file)
     try:
-        agreement = Watermark().agreement(_some(file, arguments.frames))
+        agreement = Watermark().agreement(spread_frames(file, arguments.frames))
     except ImportError as error:
         raise ValueError(str(error)) from None
     found = agreement >= ENOUGH
@@ -37,25 +32,3 @@ def run(arguments: argparse.Namespace) -> None:
     print(
         f"  watermark: {'found' if found else 'not found'} ({agreement} of {NUM_BITS} bits agree, {ENOUGH} are enough)"
     )
-
-
-def _some(file: Path, most: int) -> "Iterator[Frame]":
-    """At most so many frames, evenly spread."""
-    count = sum(1 for _ in _frames(file))
-    yield from islice(_frames(file), 0, None, max(1, -(-count // most)))
-
-
-def _frames(file: Path) -> "Iterator[Frame]":
-    from hia.serving.provenance import PICTURES
-    from hia.video import read_frames
-
-    return _frames_of_picture(file) if file.suffix.lower() in PICTURES else read_frames(file)
-
-
-def _frames_of_picture(file: Path) -> "Iterator[Frame]":
-    import numpy as np
-    from PIL import Image, ImageSequence
-
-    with Image.open(file, formats=("WEBP", "GIF")) as image:
-        for frame in ImageSequence.Iterator(image):
-            yield np.asarray(frame.convert("RGB"))

@@ -87,8 +87,7 @@ class LocalBackend:
 
         with self._generator.line.admitted():
             result = self._generator.answer(request, ticket, Onlooker(signals.append, on_preview))
-        about = {name: value for name, value in vars(result).items() if name != "data"}
-        return Made(result.data, about, _fitted(request, about), skeletons(signals[0]))
+        return Made(result.data, result.about, _fitted(request, result.about), skeletons(signals[0]))
 
 
 class RemoteBackend:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from hia.demo.addresses import MIDDLEWARE, only_files
 from hia.demo.backend import Backend
 from hia.demo.looks import CSS, FONT, MONOSPACE
 from hia.demo.page import build_page
@@ -21,6 +22,7 @@ def host(backend: Backend, address: str, port: int, folder: Path, samples: Path 
     workshop, limits = Workshop(backend), backend.limits
     with suppress(KeyboardInterrupt):
         page = build_page(workshop, make_samples(folder, samples), folder)
+        only_files(page)
         try:
             page.launch(
                 server_name=address,
@@ -29,6 +31,7 @@ def host(backend: Backend, address: str, port: int, folder: Path, samples: Path 
                 prevent_thread_lock=True,
                 quiet=True,
                 share=False,
+                app_kwargs={"middleware": MIDDLEWARE},
                 ssr_mode=False,
                 run_history=False,
                 enable_monitoring=False,

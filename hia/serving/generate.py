@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hia.animation import DrivingSignal, Preview, animate, default_sharpness, driving_signal
 from hia.config import SamplingConfig
@@ -35,6 +36,11 @@ class Result:
     seed: int
     version: str
     seconds: dict[str, float]
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """All but the video itself."""
+        return {name: value for name, value in vars(self).items() if name != "data"}
 
 
 @dataclass(frozen=True)

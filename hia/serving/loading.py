@@ -14,6 +14,8 @@ from hia.serving.generate import Generator, Result
 from hia.serving.limits import Limits
 from hia.serving.watermark import Watermark
 
+# What a model records of how it is served, by name.
+LIMITS, WATERMARK = "limits", "watermark"
 # MLflow writes it beside a model that came out of a registry.
 REGISTERED = "registered_model_meta"
 
@@ -28,11 +30,8 @@ def load_generator(directory: Path, limits: Limits, watermark: bool = True) -> G
 
 
 def version_of(directory: Path) -> str:
-    """Name and number in the registry where that is known, and the beginning of the SHA-256 of hia.json.
-
-    hia.json has the SHA-256 of all other files.
-    """
-    digest = f"sha256:{hashlib.sha256((directory / DESCRIPTION).read_bytes()).hexdigest()[:16]}"
+    """Name and number in the registry where that is known, and the digest."""
+    digest = digest_of(directory)
     note = directory.parent.parent / REGISTERED
     if not note.is_file():
         return digest
@@ -40,10 +39,14 @@ def version_of(directory: Path) -> str:
     return f"{about['model_name']}/{about['model_version']} {digest}"
 
 
+def digest_of(directory: Path) -> str:
+    """The beginning of the SHA-256 of a model directory's hia.json, which has the SHA-256 of all its other files."""
+    return f"sha256:{hashlib.sha256((directory / DESCRIPTION).read_bytes()).hexdigest()[:16]}"
+
+
 def columns(result: Result) -> dict[str, Any]:
     """A result as servers send it, see `hia.serving.model`."""
-    values = {name: value for name, value in vars(result).items() if name != "data"}
-    return {"video": base64.b64encode(result.data).decode("ascii")} | values
+    return {"video": base64.b64encode(result.data).decode("ascii")} | result.about
 
 
 def _pose_estimator(model: AnimationModel) -> PoseEstimator:

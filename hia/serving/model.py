@@ -32,10 +32,9 @@ from hia.serving.errors import RequestError
 from hia.serving.gate import Gate
 from hia.serving.limits import Limits
 from hia.serving.line import TICKET, Ticket
-from hia.serving.loading import columns, load_generator
+from hia.serving.loading import LIMITS, WATERMARK, columns, load_generator
 from hia.serving.schema import parse_request
 
-LIMITS, WATERMARK = "limits", "watermark"
 SERVER = "mlflow.pyfunc.scoring_server"
 CODES = {429: codes.RESOURCE_EXHAUSTED, 504: codes.DEADLINE_EXCEEDED}
 # The server's own timeout answers without a word of explanation: ours comes before it.

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
 
 from hia.serving.limits import Limits
+from hia.serving.loading import LIMITS, WATERMARK
 from infra.ray_serve.animator import Animator
 from infra.ray_serve.door import Door
 from infra.ray_serve.source import pinned, recorded_settings
@@ -40,7 +41,7 @@ def build(settings: Settings) -> serve.Application:
     """The application. `$HIA_LIMIT_<FIELD>` counts where this runs. Raises ValueError and what MLflow does."""
     model = pinned(settings.model)
     recorded = recorded_settings(model)
-    limits = Limits.of({**recorded.get("limits", {}), **settings.limits})
-    watermark = recorded.get("watermark", True) if settings.watermark is None else settings.watermark
+    limits = Limits.of({**recorded.get(LIMITS, {}), **settings.limits})
+    watermark = recorded.get(WATERMARK, True) if settings.watermark is None else settings.watermark
     animator = ANIMATOR.options(ray_actor_options={"num_gpus": settings.gpus})
     return DOOR.bind(animator.bind(model, limits, watermark), limits, settings.places)

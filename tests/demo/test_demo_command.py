@@ -137,6 +137,18 @@ def test_files_of_the_machine_are_not_given_away(running, client, dance):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("address", ["https://example.com/person.png", "http://127.0.0.1:9/person.png"])
+def test_addresses_are_not_opened(running, client, dance, address):
+    import httpx
+    from gradio_client.exceptions import AppError
+
+    answer = httpx.get(f"{running[0]}/gradio_api/file={address}")
+    assert (answer.status_code, answer.text) == (403, "addresses are not opened: upload the file")
+    with pytest.raises(AppError, match="addresses are not opened"):
+        animate(client, None, dance, picture={"path": address, "meta": {"_type": "gradio.FileData"}}).result(100)
+
+
+@pytest.mark.slow
 def test_too_large_a_file_is_refused(client, dance, tmp_path):
     large = tmp_path / "large.png"
     large.write_bytes(bytes(2_000_000))

@@ -37,6 +37,7 @@ from hia.serving.watermark import Watermark
 from infra.ray_serve.source import pinned, recorded_settings
 from orchestration.register import save_pyfunc
 from tests.serving import malformed
+from tests.serving.over_http import BODIES, check_body_is_refused, check_params_are_refused
 from tests.serving.requests_ import LIMITS, good_row, motion, npz, picture, with_keypoints
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
@@ -206,29 +207,12 @@ def test_malformed_rows_are_refused_in_the_words_of_the_schema(server):
 
 @pytest.mark.parametrize("case", malformed.params())
 def test_malformed_parameters_are_answered_with_400(server, case):
-    params, message = malformed.params()[case]
-    response = server.post(
-        data=json.dumps({"dataframe_records": [good_row()], "params": params}),
-        headers={"Content-Type": "application/json"},
-    )
-    assert response.status_code == 400
-    text = response.json()["message"]
-    assert message in text or "is no JSON number" in text
+    check_params_are_refused(server.post, case)
 
 
-@pytest.mark.parametrize(
-    ("body", "kind", "status"),
-    [
-        (b"", "application/json", 400),
-        (b"[" * 5000, "application/json", 400),
-        (b"{}", "text/plain", 415),
-        (b"{" + b" " * (5 << 20) + b"}", "application/json", 413),
-    ],
-    ids=["empty", "nested", "no JSON", "large"],
-)
-def test_a_body_that_is_no_request_is_answered_with_4xx(server, body, kind, status):
-    response = server.post(data=body, headers={"Content-Type": kind})
-    assert response.status_code == status and response.json()["message"]
+@pytest.mark.parametrize("case", BODIES)
+def test_a_body_that_is_no_request_is_answered_with_4xx(server, case):
+    check_body_is_refused(server.post, case)
 
 
 def test_the_client_writes_the_video(server, expected, tmp_path, capsys):

@@ -266,6 +266,16 @@ def test_nothing_is_left_of_what_was_written_aside(ready, registered):
     [
         ({"split": "test", "truth": "A", "psnr": "15"}, {"split": "test", "truth": "A", "psnr": "14"}, True),
         ({"split": "test", "truth": "A", "psnr": "14"}, {"split": "test", "truth": "A", "psnr": "14"}, False),
+        (
+            {"split": "test", "truth": "A", "psnr": "14", "model": "sha256:1"},
+            {"split": "test", "truth": "A", "psnr": "14", "model": "sha256:1"},
+            True,
+        ),
+        (
+            {"split": "test", "truth": "A", "psnr": "14", "model": "sha256:1"},
+            {"split": "test", "truth": "A", "psnr": "14", "model": "sha256:2"},
+            False,
+        ),
         ({"split": "test", "truth": "A", "psnr": "1"}, {"split": "train", "truth": "B"}, True),
         ({"split": "train", "truth": "B", "split_train/psnr": "40"}, {"split": "test", "truth": "A"}, False),
         (

@@ -4,9 +4,11 @@ import base64
 import io
 import json
 import struct
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import av
@@ -154,11 +156,14 @@ def npz_that_claims(shape: tuple[int, ...]) -> bytes:
     return file.getvalue()
 
 
+UNPICKLED = Path(tempfile.gettempdir()) / "hia-was-unpickled"
+
+
 class Touch:
-    """Unpickling it makes a file."""
+    """Unpickling it makes the file `UNPICKLED`."""
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return open, ("/tmp/hia-was-unpickled", "w")
+        return open, (str(UNPICKLED), "w")
 
 
 def pickled() -> bytes:

@@ -1,7 +1,6 @@
 """What a served model takes, and what it refuses with a word of explanation."""
 
 import json
-import os
 import random
 import tracemalloc
 
@@ -17,6 +16,7 @@ from hia.serving.schema import Params, parse_params, parse_request
 from tests.serving import malformed
 from tests.serving.requests_ import (
     LIMITS,
+    UNPICKLED,
     as_json,
     base64_of,
     good_row,
@@ -165,7 +165,7 @@ def test_no_bomb_is_unpacked():
 def test_nothing_was_unpickled():
     with pytest.raises(RequestError):
         parse_request(ROWS["pickle"][0], {}, LIMITS)
-    assert not os.path.exists("/tmp/hia-was-unpickled")
+    assert not UNPICKLED.exists()
 
 
 @pytest.mark.parametrize("seed", range(6))

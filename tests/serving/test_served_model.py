@@ -35,12 +35,12 @@ from hia.serving.watermark import Watermark
 from hia.video import probe
 from orchestration.register import example_request, save_pyfunc
 from tests.serving import malformed
+from tests.serving.over_http import BODIES, MEGABYTE, check_body_is_refused, check_params_are_refused
 from tests.serving.requests_ import LIMITS, good_row, motion, npz, picture
 
 pytestmark = pytest.mark.slow
 
 STARTS_WITHIN = 180
-MEGABYTE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -182,34 +182,12 @@ def test_no_malformed_request_does_any_harm(server):
 
 @pytest.mark.parametrize("case", malformed.params())
 def test_malformed_parameters_are_answered_with_400(server, case):
-    params, message = malformed.params()[case]
-    response = server.post(
-        data=json.dumps({"dataframe_records": [good_row()], "params": params}),
-        headers={"Content-Type": "application/json"},
-    )
-    assert response.status_code == 400
-    text = response.json()["message"]
-    assert message in text or "is no JSON number" in text
+    check_params_are_refused(server.post, case)
 
 
-@pytest.mark.parametrize(
-    ("body", "kind", "status"),
-    [
-        (b"", "application/json", 400),
-        (b"[" * 5000, "application/json", 400),
-        (b'{"a":' * 5000, "application/json", 400),
-        (b"\xff\xfe", "application/json", 400),
-        (b"{}", None, 415),
-        (b"{}", "text/plain", 415),
-        (b"reference,driving_keypoints\na,b\n", "text/csv", 415),
-        (b"PAR1", "application/vnd.apache.parquet", 415),
-        (b"{}", "application/json; charset=utf-16", 400),
-        (b"{" + b" " * (5 * MEGABYTE) + b"}", "application/json", 413),
-    ],
-)
-def test_a_body_that_is_no_request_is_answered_with_4xx(server, body, kind, status):
-    response = server.post(data=body, headers={"Content-Type": kind} if kind else {})
-    assert response.status_code == status and response.json()["message"]
+@pytest.mark.parametrize("case", BODIES)
+def test_a_body_that_is_no_request_is_answered_with_4xx(server, case):
+    check_body_is_refused(server.post, case)
 
 
 def test_a_body_without_a_stated_length_is_not_read_without_end(server):
