@@ -16,6 +16,7 @@ from hia.serving.errors import RequestError
 from hia.serving.limits import Limits
 from hia.serving.line import Line, Ticket
 from hia.serving.motion import MotionReader, num_frames
+from hia.serving.one_thread import OneThread
 from hia.serving.provenance import statement
 from hia.serving.schema import Params, Request
 from hia.serving.watermark import Watermark
@@ -67,7 +68,7 @@ class Generator:
     """One model on one device, and the line before it.
 
     version: of the model, as results tell it. make_estimator: loads the pose networks when a request first needs them.
-    watermark: None leaves frames as they are.
+    watermark: None leaves frames as they are. thread: in which the model was loaded, if not in this one.
     """
 
     def __init__(
@@ -77,10 +78,12 @@ class Generator:
         version: str,
         make_estimator: Callable[[], PoseEstimator],
         watermark: Watermark | None = None,
+        thread: OneThread | None = None,
     ) -> None:
         self.model, self.limits, self.version = model, limits, version
         self.line = Line(limits.waiting)
         self._watermark = watermark
+        self._thread = thread or OneThread()
         self._motion = MotionReader(make_estimator, model.config.preprocess.pose.detect_every)
 
     def answer(self, request: Request, ticket: Ticket, onlooker: Onlooker | None = None) -> Result:
@@ -88,18 +91,25 @@ class Generator:
         plan, watch = self.plan(request), _Watch()
         with self.line.turn(ticket):
             watch.lap("waiting")
-            keypoints = self._motion.keypoints(request, ticket)
-            self._check_work(len(keypoints), plan)
-            watch.lap("keypoints")
-            frames = list(self._frames(request, keypoints, plan, ticket, onlooker))
-            watch.lap("sampling")
-            frames = [self._marked(frame, ticket) for frame in frames]
-            watch.lap("marking")
-        said = statement(self.version, request.params.seed)
-        data = encode(frames, keypoints.fps, request.params.format, said)
+            frames, fps = self._thread.run(lambda: self._made(request, plan, ticket, onlooker, watch))
+        params = request.params
+        data = encode(frames, fps, params.format, statement(self.version, params.seed))
         watch.lap("encoding")
-        size, params = (plan.width, plan.height), request.params
-        return Result(data, params.format, len(frames), *size, keypoints.fps, params.seed, self.version, watch.seconds)
+        size = plan.width, plan.height
+        return Result(data, params.format, len(frames), *size, fps, params.seed, self.version, watch.seconds)
+
+    def _made(
+        self, request: Request, plan: Plan, ticket: Ticket, onlooker: Onlooker | None, watch: "_Watch"
+    ) -> tuple[list[Frame], float]:
+        """The marked frames, and how many are shown in a second."""
+        keypoints = self._motion.keypoints(request, ticket)
+        self._check_work(len(keypoints), plan)
+        watch.lap("keypoints")
+        frames = list(self._frames(request, keypoints, plan, ticket, onlooker))
+        watch.lap("sampling")
+        frames = [self._marked(frame, ticket) for frame in frames]
+        watch.lap("marking")
+        return frames, keypoints.fps
 
     def _marked(self, frame: Frame, ticket: Ticket) -> Frame:
         ticket.check()

@@ -12,6 +12,7 @@ from hia.models.export import DESCRIPTION, AnimationModel, load_model
 from hia.pose.estimators import PoseEstimator, PoseModels
 from hia.serving.generate import Generator, Result
 from hia.serving.limits import Limits
+from hia.serving.one_thread import OneThread
 from hia.serving.watermark import Watermark
 
 # What a model records of how it is served, by name.
@@ -23,10 +24,9 @@ REGISTERED = "registered_model_meta"
 def load_generator(directory: Path, limits: Limits, watermark: bool = True) -> Generator:
     """Read a model directory, onto the GPU in bf16 where there is one. Raises what `load_model` does."""
     mark = Watermark() if watermark else None
-    model = load_model(directory)
-    if torch.cuda.is_available():
-        model = model.to("cuda", torch.bfloat16)
-    return Generator(model, limits, version_of(directory), lambda: _pose_estimator(model), mark)
+    thread = OneThread()
+    model = thread.run(lambda: _on_its_device(directory))
+    return Generator(model, limits, version_of(directory), lambda: _pose_estimator(model), mark, thread)
 
 
 def version_of(directory: Path) -> str:
@@ -47,6 +47,11 @@ def digest_of(directory: Path) -> str:
 def columns(result: Result) -> dict[str, Any]:
     """A result as servers send it, see `hia.serving.model`."""
     return {"video": base64.b64encode(result.data).decode("ascii")} | result.about
+
+
+def _on_its_device(directory: Path) -> AnimationModel:
+    model = load_model(directory)
+    return model.to("cuda", torch.bfloat16) if torch.cuda.is_available() else model
 
 
 def _pose_estimator(model: AnimationModel) -> PoseEstimator:

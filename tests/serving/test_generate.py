@@ -1,8 +1,6 @@
 """From a checked request to the bytes of a video: reproducible, one at a time, stopped when nobody waits."""
 
 import io
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -16,9 +14,9 @@ from hia.models.codec import build_codec
 from hia.models.export import AnimationModel
 from hia.pose.estimators import PoseEstimator, PoseModels
 from hia.serving.encode import encode
-from hia.serving.errors import Busy, OutOfTime, RequestError
+from hia.serving.errors import OutOfTime, RequestError
 from hia.serving.generate import PHASES, Generator, Onlooker
-from hia.serving.line import Line, Ticket
+from hia.serving.line import Ticket
 from hia.serving.motion import at_rate
 from hia.serving.schema import parse_request
 from hia.video import probe, read_frames
@@ -256,55 +254,3 @@ def test_keypoints_far_outside_the_picture_give_a_video(generator):
 def test_a_picture_of_one_pixel_gives_a_video(generator):
     row = good_row() | {"reference": base64_of(picture(width=1, height=1))}
     assert ask(generator, row, steps=1).num_frames == 5
-
-
-# ------------------------------------------------------------------------------------------------------------- the line
-
-
-def test_a_line_takes_one_and_those_who_may_wait():
-    line, leave, inside, busy = Line(waiting=4), threading.Event(), [], []
-
-    def come(number: int) -> None:
-        try:
-            with line.admitted():
-                inside.append(number)
-                leave.wait(20)
-        except Busy:
-            busy.append(number)
-
-    threads = [threading.Thread(target=come, args=(number,)) for number in range(50)]
-    for thread in threads:
-        thread.start()
-    while len(inside) + len(busy) < 50:
-        time.sleep(0.01)
-    assert (len(inside), len(busy), line.full) == (5, 45, True)
-    leave.set()
-    for thread in threads:
-        thread.join()
-    assert not line.full
-    with line.admitted():
-        assert not line.full
-
-
-def test_one_at_a_time_has_the_turn():
-    line, present, most = Line(waiting=8), [], []
-
-    def take(number: int) -> None:
-        with line.turn(Ticket(20)):
-            present.append(number)
-            most.append(len(present))
-            time.sleep(0.01)
-            present.remove(number)
-
-    with ThreadPoolExecutor(8) as threads:
-        list(threads.map(take, range(8)))
-    assert most == [1] * 8
-
-
-def test_waiting_ends_when_time_is_up_or_the_client_leaves():
-    line, gone = Line(waiting=4), Ticket(20)
-    gone.leave()
-    with line.turn(Ticket(20)):
-        for ticket in (Ticket(0.2), gone):
-            with pytest.raises(OutOfTime), line.turn(ticket):
-                raise AssertionError("two at once")
