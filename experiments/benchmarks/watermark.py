@@ -1,13 +1,13 @@
 """In how many outputs the watermark is found again: as served, and after what platforms do to videos.
 
-    python experiments/benchmarks/watermark.py --model runs/export/…/model [--outputs 40] [--clean FOLDER_OF_VIDEOS]
+    python experiments/benchmarks/watermark.py --model runs/export/…/model [--outputs 40] [--real FOLDER_OF_VIDEOS]
 
-Outputs are generated dancers, animated by other dancers' motion and marked as the server marks them. `clean` videos and
-the outputs before they were marked tell how often the mark is found where it is not.
+Outputs are generated dancers, animated by other dancers' motion and marked as the server marks them; real videos stand
+for outputs of a larger model. Both tell, before they are marked, how often the mark is found where it is not.
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,7 @@ from tqdm import tqdm
 from hia.animation import animate, default_sharpness, driving_signal
 from hia.data.synthetic import write_dancers
 from hia.evaluation.image import psnr
-from hia.images import Frame
+from hia.images import Frame, fit_to_size
 from hia.models.export import AnimationModel, load_model
 from hia.pose.sidecar import load_keypoints
 from hia.serving.looking import spread_frames
@@ -28,38 +28,50 @@ from hia.video import read_frames, write_video
 from hia.video.writing import VideoWriter
 
 FPS, STEPS = 30, 5
-# Of a clean video, as `hia verify` looks at it.
-CLEAN_FRAMES = 16
-FOUND = f"found, of {NUM_BITS} bits {ENOUGH} must agree"
+# Of a real video, as `hia verify` looks at it; and with the mark, in the size of the preset `paper`.
+CLEAN_FRAMES, LARGE_FRAMES, LARGE = 16, 4, (512, 896)
 
 
 def main() -> None:
-    """Measure, and print a Markdown table."""
+    """Measure, and print a Markdown table for each size of frames."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="a model directory")
     parser.add_argument("--outputs", type=int, default=40, help="(%(default)s)")
     parser.add_argument("--frames", type=int, default=6, help="of each output (%(default)s)")
-    parser.add_argument("--clean", type=Path, metavar="FOLDER", help="real videos, in which no mark may be found")
+    parser.add_argument("--real", type=Path, metavar="FOLDER", help="of real videos: as they are, and as large outputs")
     arguments = parser.parse_args()
     model, mark = load_model(arguments.model), Watermark()
-    agreements: dict[str, list[int]] = {}
-    noise = []
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
         outputs = generated(model, folder, arguments.outputs, arguments.frames)
-        for frames in tqdm(outputs, total=arguments.outputs, unit="output"):
-            marked = [mark.written(frame) for frame in frames]
-            noise += [float(dB) for dB in psnr(np.stack(frames), np.stack(marked))]
-            agreements.setdefault("not marked", []).append(mark.agreement(frames))
-            for name, treat in TREATMENTS.items():
-                agreements.setdefault(name, []).append(mark.agreement(treat(marked, folder / "treated.mp4")))
-    for video in sorted(arguments.clean.glob("*.mp4")) if arguments.clean else ():
-        agreements.setdefault("real videos", []).append(mark.agreement(spread_frames(video, CLEAN_FRAMES)))
-    print(f"| | {FOUND} | bits that agree |\n|---|---|---|")
-    for name, bits in agreements.items():
-        found = sum(one >= ENOUGH for one in bits)
-        print(f"| {name} | {found} of {len(bits)} | {min(bits)}–{max(bits)} |")
+        report(f"outputs, {model.config.width}×{model.config.height}", arguments.outputs, outputs, mark, folder)
+        if arguments.real:
+            videos = sorted(arguments.real.glob("*.mp4"))
+            frames = ([fit_to_size(frame, *LARGE) for frame in spread_frames(video, LARGE_FRAMES)] for video in videos)
+            report(f"real videos, {LARGE[0]}×{LARGE[1]}", len(videos), frames, mark, folder)
+            clean = [mark.agreement(spread_frames(video, CLEAN_FRAMES)) for video in videos]
+            print(f"\nreal videos in their own size, {CLEAN_FRAMES} frames: {row(clean)}")
+
+
+def report(name: str, count: int, videos: Iterable[list[Frame]], mark: Watermark, folder: Path) -> None:
+    """Mark videos, treat them, look for the mark."""
+    agreements: dict[str, list[int]] = {}
+    noise = []
+    for frames in tqdm(videos, total=count, unit="video"):
+        marked = [mark.written(frame) for frame in frames]
+        noise += [float(value) for value in psnr(np.stack(frames), np.stack(marked))]
+        agreements.setdefault("not marked", []).append(mark.agreement(frames))
+        for treatment, treat in TREATMENTS.items():
+            agreements.setdefault(treatment, []).append(mark.agreement(treat(marked, folder / "treated.mp4")))
+    print(f"\n| {name} | found, of {NUM_BITS} bits {ENOUGH} must agree | bits that agree |\n|---|---|---|")
+    for treatment, bits in agreements.items():
+        print(f"| {treatment} | {row(bits)} |")
     print(f"\nPSNR of marked frames against the same without: {min(noise):.1f}–{max(noise):.1f} dB")
+
+
+def row(bits: Sequence[int]) -> str:
+    """Cells of the table."""
+    return f"{sum(one >= ENOUGH for one in bits)} of {len(bits)} | {min(bits)}–{max(bits)}"
 
 
 def generated(model: AnimationModel, folder: Path, count: int, num_frames: int) -> Iterator[list[Frame]]:

@@ -57,10 +57,15 @@ class Defaults:
 
 
 class Backend(Protocol):
-    """Makes videos. limits: of uploads, too. ends_within: s, from nobody waiting for a video to the end of its work."""
+    """Makes videos.
+
+    limits: of uploads, too. marks: whether videos are known to be watermarked. ends_within: s, from nobody waiting for
+    a video to the end of its work.
+    """
 
     limits: Limits
     defaults: Defaults
+    marks: bool
     ends_within: float
 
     def animate(self, order: Order, ticket: Ticket, tell: Callable[[Step], None]) -> Made:
@@ -73,7 +78,7 @@ class LocalBackend:
     ends_within = 20.0  # the present step
 
     def __init__(self, generator: Generator) -> None:
-        self.limits, self._generator = generator.limits, generator
+        self.limits, self.marks, self._generator = generator.limits, generator.marks, generator
         model = generator.model
         sampling = model.config.sampling
         self.defaults = Defaults(round(default_sharpness(model), 2), sampling.guidance_scale, sampling.steps)
@@ -93,6 +98,7 @@ class LocalBackend:
 class RemoteBackend:
     """A server (`mlflow models serve`): it says nothing before the video is done, and finishes what nobody awaits."""
 
+    marks = False  # unless the server was told not to: the page promises nothing
     ends_within = 0.0  # the thread stays behind with its connection
 
     def __init__(self, url: str, limits: Limits) -> None:

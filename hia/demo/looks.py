@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 ABOUT = """# Human image animation
-A picture of a person and a motion make a video. **Results are AI-generated and watermarked. Animate a real person only
-with their consent.**"""
+A picture of a person and a motion make a video. **Results are AI-generated{mark}. Animate a real person only with their
+consent.**"""
+MARK = " and watermarked"
 
 FONT = ("ui-sans-serif", "system-ui", "sans-serif")
 MONOSPACE = ("ui-monospace", "monospace")

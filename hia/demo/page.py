@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from hia.demo.looks import ABOUT, text_html
+from hia.demo.looks import ABOUT, MARK, text_html
 from hia.demo.samples import Motion, Samples
 from hia.demo.visit import Controls, View, visit
 from hia.demo.work import Failed, Workshop
@@ -44,7 +44,7 @@ def build_page(workshop: Workshop, samples: Samples, folder: Path) -> gr.Blocks:
     with gr.Blocks(
         title="Human image animation", analytics_enabled=False, delete_cache=(LOOK_SECONDS, CACHE_SECONDS)
     ) as page:
-        gr.Markdown(ABOUT)
+        gr.Markdown(ABOUT.format(mark=MARK if workshop.backend.marks else ""))
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=320):
                 inputs = [*_files(samples), *_sliders(workshop), *_more(workshop)]

@@ -81,7 +81,7 @@ class Generator:
         thread: OneThread | None = None,
     ) -> None:
         self.model, self.limits, self.version = model, limits, version
-        self.line = Line(limits.waiting)
+        self.line, self.marks = Line(limits.waiting), watermark is not None
         self._watermark = watermark
         self._thread = thread or OneThread()
         self._motion = MotionReader(make_estimator, model.config.preprocess.pose.detect_every)

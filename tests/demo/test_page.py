@@ -21,9 +21,14 @@ def props(page, kind):
     return [component["props"] for component in page.config["components"] if component["type"] == kind]
 
 
-def test_it_says_what_results_are_and_whose_consent_is_needed(page):
+@pytest.mark.parametrize(("marks", "said"), [(True, "AI-generated and watermarked."), (False, "AI-generated.")])
+def test_it_says_what_results_are_and_whose_consent_is_needed(backend, tmp_path, marks, said):
+    from hia.demo.page import build_page
+
+    backend.marks = marks
+    page = build_page(Workshop(backend), Samples([], []), tmp_path)
     text = " ".join(props(page, "markdown")[0]["value"].split())
-    assert "Results are AI-generated and watermarked" in text and "only with their consent" in text
+    assert f"Results are {said}" in text and "only with their consent" in text
 
 
 def test_its_controls_stand_at_the_models_values_and_keep_its_limits(page, backend):
