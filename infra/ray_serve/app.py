@@ -16,22 +16,25 @@ from infra.ray_serve.source import pinned, recorded_settings
 # Serve itself holds back no request from the door, not even when all places are taken: it says so, and answers pings.
 NEVER_FULL = 1000
 
+# The door computes next to nothing: all CPUs of a small machine are left to a replica.
 # Classes of other modules: Serve copies a class with all that its own module names, and some of that cannot be.
 ANIMATOR = serve.deployment(max_ongoing_requests=2, max_queued_requests=8)(Animator)
-DOOR = serve.deployment(max_ongoing_requests=NEVER_FULL, ray_actor_options={"num_cpus": 0.5})(Door)
+DOOR = serve.deployment(max_ongoing_requests=NEVER_FULL, ray_actor_options={"num_cpus": 0})(Door)
 
 
 class Settings(BaseModel):
     """What `serve run` and a Serve configuration's `args` may say.
 
-    model: models:/NAME@ALIAS, models:/NAME/VERSION, or a folder that all machines see. gpus: of a replica. watermark,
-    limits: instead of what is recorded with the model. places: requests that may be on their way at once, in memory.
+    model: models:/NAME@ALIAS, models:/NAME/VERSION, or a folder that all machines see. gpus, cpus: of a replica;
+    without a GPU it computes in so many threads. watermark, limits: instead of what is recorded with the model. places:
+    requests that may be on their way at once, in memory.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str
     gpus: float = Field(1, ge=0)
+    cpus: float = Field(1, ge=1)
     watermark: bool | None = None
     limits: dict[str, int | float] = {}
     places: int = Field(16, ge=1)
@@ -43,5 +46,5 @@ def build(settings: Settings) -> serve.Application:
     recorded = recorded_settings(model)
     limits = Limits.of({**recorded.get(LIMITS, {}), **settings.limits})
     watermark = recorded.get(WATERMARK, True) if settings.watermark is None else settings.watermark
-    animator = ANIMATOR.options(ray_actor_options={"num_gpus": settings.gpus})
+    animator = ANIMATOR.options(ray_actor_options={"num_gpus": settings.gpus, "num_cpus": settings.cpus})
     return DOOR.bind(animator.bind(model, limits, watermark), limits, settings.places)
