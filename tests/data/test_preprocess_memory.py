@@ -16,7 +16,8 @@ pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).parents[2]
 MEBIBYTE = 1 << 20
 
-# One frame decoded is 96·128·3 bytes, so a minute is 63 MiB and five minutes are 316 MiB; JPEGs and latents come on top.
+# One frame decoded is 96·128·3 bytes, so a minute is 63 MiB and five minutes are 316 MiB; JPEGs and latents come on
+# top.
 FRAMES_A_MINUTE = 1800
 ROOM = 60 * MEBIBYTE
 
