@@ -1,15 +1,20 @@
 """Fixtures shared by all tests."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
 from hia.config import Config
 from hia.config_files import load_config
-from hia.models.animator import Animator
+
+if TYPE_CHECKING:
+    from hia.models.animator import Animator  # seconds, which the processes that tests start need not spend
 
 # The networks of the tests are so small that more threads only wait for each other.
 torch.set_num_threads(1)

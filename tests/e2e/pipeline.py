@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def run_and_kill(
 ) -> int:
     """Run it, and SIGKILL the process that `victim` names once it names one; returns the exit status.
 
-    The driver's descendants are gone when this returns, if the driver is.
+    If that was the driver, nothing writes any more when this returns.
     """
     with log.open("w") as file:
         driver = subprocess.Popen(
@@ -95,8 +95,20 @@ def run_and_kill(
             break
         time.sleep(0.02)
     status = driver.wait(timeout=900)
-    psutil.wait_procs(list(relatives), timeout=60)
+    wait_for_writers(relatives)
     return status
+
+
+def wait_for_writers(relatives: Iterable[psutil.Process]) -> None:
+    """Until the descendants of a killed driver are gone, but for Ray's agents, which look for their server a minute."""
+    psutil.wait_procs([process for process in relatives if not _is_agent(process)], timeout=60)
+
+
+def _is_agent(process: psutil.Process) -> bool:
+    try:
+        return "Agent" in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
 
 
 def training_worker(driver: psutil.Process, rank: int = 0) -> psutil.Process | None:

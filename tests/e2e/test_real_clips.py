@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 
 from hia.models.export import load_model
 from hia.video import probe
+from orchestration.run_all import main
 from tests.e2e.pipeline import (
     CLIPS,
     folder_of,
@@ -120,12 +121,22 @@ def test_it_registers_the_model(undisturbed):
     assert client.get_model_version_by_alias("hia", "champion").version
 
 
-def test_a_second_run_reuses_everything(real, undisturbed):
-    folder, config = real
-    ended = run_all("--preset", config, "--data", folder / "videos", "--set", f"storage={undisturbed[0]}", "--dry-run")
-    assert ended.status == 0, ended.err
-    lines = {line.split()[0]: line.split()[1] for line in ended.out.splitlines() if line.split()[:1]}
-    assert all(lines[name] == "reuse" for name in STAGES[1:]), ended.out
+@pytest.fixture
+def planned(real, undisturbed, capsys):
+    """`planned(*changes)`: what the same command, with changed settings, would do with each stage."""
+
+    def plan(*changes: str) -> dict[str, str]:
+        folder, config = real
+        arguments = ["--preset", config, "--data", folder / "videos", "--set", f"storage={undisturbed[0]}", *changes]
+        assert main([*map(str, arguments), "--dry-run"]) == 0, capsys.readouterr().err
+        lines = map(str.split, capsys.readouterr().out.splitlines())
+        return {words[0]: words[1] for words in lines if words and words[0] in STAGES}
+
+    return plan
+
+
+def test_a_second_run_reuses_everything(planned):
+    assert planned() == dict.fromkeys(STAGES, "reuse")
 
 
 @pytest.mark.parametrize(
@@ -137,12 +148,8 @@ def test_a_second_run_reuses_everything(real, undisturbed):
         ("training.workers=1", set()),
     ],
 )
-def test_what_a_change_makes_run_again(real, undisturbed, change, again):
-    folder, config = real
-    storage = f"storage={undisturbed[0]}"
-    ended = run_all("--preset", config, "--data", folder / "videos", "--set", storage, "--set", change, "--dry-run")
-    lines = {line.split()[0]: line.split()[1] for line in ended.out.splitlines() if line.split()[:1]}
-    assert {name for name in STAGES if lines[name] == "run"} - {"preprocess"} == again, ended.out
+def test_what_a_change_makes_run_again(planned, change, again):
+    assert {name for name, action in planned(change).items() if action == "run"} == again
 
 
 def test_killed_twice_it_ends_with_the_same_weights(real, undisturbed, tmp_path):

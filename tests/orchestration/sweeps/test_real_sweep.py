@@ -12,7 +12,7 @@ import yaml
 from mlflow import MlflowClient
 
 from tests.conftest import REPOSITORY
-from tests.e2e.pipeline import environment, training_worker, write_config
+from tests.e2e.pipeline import environment, training_worker, wait_for_writers, write_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
@@ -33,7 +33,7 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         "set": {"storage": str(folder / "storage"), "stages.regional.iterations": 0},
         "budget": {
             **{"stages.spatial.iterations": 4, "stages.temporal_half.iterations": 0},
-            **{"stages.temporal_full.iterations": 2, "training.validate_every": 0},
+            **{"stages.temporal_full.iterations": 2, "training.validate_every": 0, "training.workers": 1},
         },
     }
     file = folder / "both.yaml"
@@ -59,7 +59,7 @@ def kill_while_it_trains(file: Path, log: Path) -> None:
             time.sleep(0.1)
         relatives = process.children(recursive=True)
         driver.kill()
-    psutil.wait_procs(relatives, timeout=30)  # Ray's own processes take their time
+    wait_for_writers(relatives)
 
 
 def finished(storage: Path, stage: str) -> list[dict]:

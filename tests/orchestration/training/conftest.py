@@ -1,6 +1,7 @@
 """A store of tiny generated dancers, and runs over it."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hia.config_files import load_config
 from hia.data.building import build_store
 from hia.data.synthetic import write_dancers
 from orchestration.training.run import TrainingRun
-from tests.orchestration.training.tiny_runs import SMALLEST, TINY
+from tests.orchestration.training.tiny_runs import SMALLEST, TINY, tiny_run
 
 
 @pytest.fixture(scope="session")
@@ -23,12 +24,4 @@ def dancers_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def a_run(dancers_store: Path, tmp_path: Path) -> Callable[..., TrainingRun]:
     """`a_run("key=value", …, stage="spatial", name="folder", weights=())`."""
-
-    def make(
-        *overrides: str, stage: str = "spatial", name: str = "stage", weights: tuple[str, ...] = ()
-    ) -> TrainingRun:
-        (tmp_path / name).mkdir(exist_ok=True)
-        config = load_config(TINY, [*SMALLEST, *overrides])
-        return TrainingRun(config, stage, str(dancers_store), str(tmp_path / name), weights, fingerprint="tests")
-
-    return make
+    return partial(tiny_run, dancers_store, tmp_path)

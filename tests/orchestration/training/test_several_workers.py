@@ -15,24 +15,24 @@ from orchestration.training.checkpoints import newest
 from orchestration.training.local import train_here
 from orchestration.training.run import TrainingRun
 from tests.conftest import REPOSITORY
+from tests.orchestration.training.tiny_runs import tiny_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workers")]
 
 STEPS = ("stages.spatial.iterations=4", "training.log_every=1")
 
 
-def train_with_two(run: TrainingRun) -> list[float]:
-    """The losses of every line of metrics."""
+def train_with_two(run: TrainingRun) -> None:
     file = run.path / "run.json"
     file.write_text(json.dumps(to_json(run)))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command += ["-m", "orchestration.train", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
-    return losses(run)
 
 
 def losses(run: TrainingRun) -> list[float]:
+    """The losses of every line of metrics."""
     entries, _ = read_new(run.path / JOURNAL)
     return [entry.values["loss"] for entry in entries if "loss" in getattr(entry, "values", {})]
 
@@ -53,25 +53,33 @@ def difference(one: TrainingRun, other: TrainingRun) -> float:
     return apart / sum(tensor.numel() for tensor in first.values()) / one.config.optimizer.learning_rate
 
 
-@pytest.fixture
-def two(a_run):
-    return lambda *overrides, name: a_run(*STEPS, "training.workers=2", *overrides, name=name)
+@pytest.fixture(scope="module")
+def by_two(dancers_store, tmp_path_factory):
+    """What two workers trained, by ZeRO stage."""
+    folder = tmp_path_factory.mktemp("by_two")
+    runs = {
+        stage: tiny_run(
+            dancers_store, folder, *STEPS, "training.workers=2", f"training.zero_stage={stage}", name=f"zero_{stage}"
+        )
+        for stage in (0, 1, 2, 3)
+    }
+    for run in runs.values():
+        train_with_two(run)
+    return runs
 
 
-def test_all_zero_stages_and_one_accumulating_worker_give_the_same_losses(a_run, two):
-    alone = a_run(*STEPS, name="alone")
+def test_all_zero_stages_and_one_accumulating_worker_give_the_same_losses(a_run, by_two):
+    alone = a_run(*STEPS)
     assert alone.settings.accumulation(1) == 2
     train_here(alone, JournalWriter(alone.path / JOURNAL))
-    runs = {stage: two(f"training.zero_stage={stage}", name=f"zero_{stage}") for stage in (0, 1, 2, 3)}
-    for stage, run in runs.items():
-        assert train_with_two(run) == pytest.approx(losses(alone), rel=2e-5), f"ZeRO {stage}"
+    for stage, run in by_two.items():
+        assert losses(run) == pytest.approx(losses(alone), rel=2e-5), f"ZeRO {stage}"
         assert difference(run, alone) < 0.01, f"ZeRO {stage}"
 
 
-def test_another_number_of_workers_goes_on_where_two_left_off(a_run, two):
-    whole = two(name="whole")
-    train_with_two(whole)
-    shorter = a_run(*STEPS, name="shorter")
+def test_another_number_of_workers_goes_on_where_two_left_off(a_run, by_two):
+    shorter = a_run(*STEPS)
+    whole = by_two[shorter.config.training.zero_stage]
     shutil.copytree(whole.path / "checkpoints", shorter.path / "checkpoints")
     assert newest(shorter.path, "tests").world_size == 2
     train_here(shorter)

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from hia.config_files import load_config
+from orchestration.training.run import TrainingRun
+
 TINY = Path(__file__).resolve().parents[2] / "tiny.yaml"
 
 SMALLEST = (
@@ -16,6 +19,20 @@ SMALLEST = (
     *("network.block_out_channels=[32,32]", "network.attention_levels=[true,true]", "network.cross_attention_dim=16"),
     *("stages.spatial.iterations=6", "stages.temporal_half.frames=4", "stages.temporal_full.frames=4"),
 )
+
+
+def tiny_run(
+    store: Path,
+    folder: Path,
+    *overrides: str,
+    stage: str = "spatial",
+    name: str = "stage",
+    weights: tuple[str, ...] = (),
+) -> TrainingRun:
+    """A stage over the store, in the folder's subfolder `name`."""
+    (folder / name).mkdir(exist_ok=True)
+    config = load_config(TINY, [*SMALLEST, *overrides])
+    return TrainingRun(config, stage, str(store), str(folder / name), weights, fingerprint="tests")
 
 
 class Notes:
