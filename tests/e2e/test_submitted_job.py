@@ -16,7 +16,7 @@ from hia.models.export import load_model
 from tests.conftest import REPOSITORY
 from tests.e2e.pipeline import environment, folder_of, write_config
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chains")]
 
 RAY = Path(sys.executable).parent / "ray"
 
@@ -36,9 +36,10 @@ def submit(tmp_path_factory):
     token.chmod(0o600)
     env = environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(token), RAY_USAGE_STATS_ENABLED="0")
     env["PATH"] = f"{RAY.parent}{os.pathsep}{env['PATH']}"
-    port, page = free_port(), free_port()
+    port, page, agent = free_port(), free_port(), free_port()
     command = [RAY, "start", "--head", "--block", "--port", port, "--dashboard-port", page, "--num-cpus", 4]
     command += ["--object-store-memory", 200_000_000, "--dashboard-host", "127.0.0.1"]
+    command += ["--dashboard-agent-listen-port", agent]
     with (folder / "head.log").open("w") as log:
         head = subprocess.Popen(list(map(str, command)), env=env, stdout=log, stderr=log, start_new_session=True)
     address = f"http://127.0.0.1:{page}"

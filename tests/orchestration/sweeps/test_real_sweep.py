@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from tests.conftest import REPOSITORY
 from tests.e2e.pipeline import environment, training_worker, wait_for_writers, write_config
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chains")]
 
 SCRIPT = REPOSITORY / "orchestration" / "sweep.py"
 GAMMA, OMEGA = "schedule.gamma", "sampling.guidance_scale"
