@@ -1,6 +1,5 @@
 """The trained model against clips that were kept out of training: metrics, videos, a page and a sheet to look at."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,13 +29,12 @@ from hia.models.export import AnimationModel
 from hia.models.image_encoder import load_image_encoder
 from orchestration.chain.records import write_json
 from orchestration.chain.stage import StageFailed, StageRun, digest
+from orchestration.metric_names import metric_prefix, tracked_name
 from orchestration.tasks import in_tasks
 from orchestration.training.run import WEIGHTS
 from orchestration.training.weights import load_animator
 
 SUMMARY, SHEET = "summary.json", "contact_sheet.png"
-# Metrics of clips that the model was trained on never go by the names of those that it was not.
-TRAIN_PREFIX = "split_train/"
 MEANS = "over all frames of all clips"
 
 
@@ -122,11 +120,6 @@ def flat_metrics(results: Results, prefix: str = "") -> dict[str, float]:
     }
 
 
-def tracked_name(name: str) -> str:
-    """A figure's name as MLflow takes it: `fd[i3d]` is `fd_i3d`."""
-    return re.sub(r"[^\w.\- :/]", "_", re.sub(r"\[(.*)\]", r"_\1", name), flags=re.ASCII)
-
-
 def trained_model(config: Config, weights: Sequence[str], store: ClipStore) -> AnimationModel:
     """The model that training has left in the stages' folders of weights, with the store's sharpness percentiles."""
     motion = any("motion" in stage.trains for stage in config.stages.in_order())
@@ -150,11 +143,6 @@ def to_workers_device(model: AnimationModel) -> AnimationModel:
     """The model on the GPU that this worker was given, in bf16; on the CPU as it is."""
     given = model.config.training.gpus_per_worker
     return model.to("cuda", torch.bfloat16) if given else model
-
-
-def metric_prefix(split: str) -> str:
-    """What the names of a split's metrics begin with: nothing for clips kept out of training."""
-    return "" if split == "test" else TRAIN_PREFIX
 
 
 def encoded_png(picture: Frame) -> bytes:

@@ -25,7 +25,8 @@ from hia.serving.loading import LIMITS, WATERMARK, digest_of
 from hia.serving.schema import COLUMNS, Params
 from hia.video import read_frames
 from orchestration.chain.stage import StageRun
-from orchestration.evaluate import SUMMARY, encoded_png, metric_prefix, trained_model, trained_weights
+from orchestration.evaluate import SUMMARY, encoded_png, trained_model, trained_weights
+from orchestration.metric_names import metric_prefix
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -11,6 +11,7 @@ from experiments.paper_tables.spec import SMOKE, Dataset
 from hia.config import Config
 from hia.evaluation.report.meanings import MEANINGS
 from orchestration.chain.execution import in_words
+from orchestration.metric_names import TRAIN_PREFIX
 from orchestration.summary import table
 from orchestration.tracking.notes import table as markdown_table
 
@@ -53,7 +54,7 @@ class MeasuredTable:
         lines = [f"{paper}; not comparable: {WHY[self.dataset]}. Its LPIPS network is not stated."]
         if self.config.preset == SMOKE:
             lines.insert(0, "SMOKE RESULTS: trained for seconds, to see that it runs; they say nothing of the method.")
-        if any(name.startswith("split_train/") for one in self.measured for name in one.metrics):
+        if any(name.startswith(TRAIN_PREFIX) for one in self.measured for name in one.metrics):
             lines.append("Measured on clips that the model was TRAINED ON: the data have no held-out ones.")
         missing = [name for name, _ in self.columns if not any(name in _plain(one.metrics) for one in self.measured)]
         if missing:
@@ -119,7 +120,7 @@ class MeasuredTable:
 
 def _plain(metrics: Mapping[str, float]) -> dict[str, float]:
     """By names without the split; a table has one split throughout, and its notes say which."""
-    return {name.removeprefix("split_train/"): value for name, value in metrics.items()}
+    return {name.removeprefix(TRAIN_PREFIX): value for name, value in metrics.items()}
 
 
 def _work(one: Measured) -> str:

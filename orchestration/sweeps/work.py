@@ -13,6 +13,7 @@ from orchestration.chain import Chain, ChainStage, Executed
 from orchestration.chain.execution import LAST_CHARACTERS, reason
 from orchestration.cluster import PASSED_ON
 from orchestration.contents import Contents
+from orchestration.metric_names import TRAIN_PREFIX
 from orchestration.pipeline import StagesOf, tags
 from orchestration.sweeps.records import Record, begun, log_file, read_record
 from orchestration.sweeps.spec import SweepSpec
@@ -163,8 +164,6 @@ class _Work:
 
 def check_metric(name: str, metrics: Mapping[str, float]) -> None:
     """Raises ValueError when a metric was not measured, or is not a number."""
-    from orchestration.evaluate import TRAIN_PREFIX
-
     if (trained := f"{TRAIN_PREFIX}{name}") in metrics:
         raise ValueError(
             f"metric: {name} was not measured: the data have no clips that are kept out of training. Set "

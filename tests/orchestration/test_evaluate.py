@@ -20,8 +20,9 @@ from hia.images import load_image
 from hia.models.parts import part_parameters
 from hia.video import probe, read_frames
 from orchestration.chain.stage import StageFailed
-from orchestration.evaluate import TRAIN_PREFIX, evaluate, metric_prefix, tracked_name, trained_model, trained_weights
+from orchestration.evaluate import evaluate, trained_model, trained_weights
 from orchestration.journal import check_name
+from orchestration.metric_names import TRAIN_PREFIX, metric_prefix, tracked_name
 from tests.evaluation.dancer_store import dancer_store
 from tests.orchestration.trained_run import Trained, artifacts, random_animator, tiny_config, trained
 
