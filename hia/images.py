@@ -2,15 +2,16 @@
 
 import warnings
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from torch import Tensor
 
 from hia.pose.keypoints import cover_transform
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Frame = NDArray[np.uint8]
 
@@ -57,15 +58,17 @@ def fit_to_size(image: Frame, width: int, height: int) -> Frame:
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS, box=box))
 
 
-def to_tensor(frames: Frame) -> Tensor:
+def to_tensor(frames: Frame) -> "Tensor":
     """uint8 [..., H, W, 3] → float32 [..., 3, H, W] in [−1, 1]."""
+    import torch  # a second, for which a command's help need not wait
+
     return torch.from_numpy(np.array(frames)).movedim(-1, -3).float() / 127.5 - 1
 
 
-def to_frames(images: Tensor) -> Frame:
+def to_frames(images: "Tensor") -> Frame:
     """float [..., 3, H, W] in [−1, 1] (clipped) → uint8 [..., H, W, 3]."""
     scaled = (images.detach().float().clamp(-1, 1) + 1) * 127.5
-    return scaled.round().to(torch.uint8).movedim(-3, -1).cpu().numpy()
+    return scaled.round().byte().movedim(-3, -1).cpu().numpy()
 
 
 def _as_rgb(image: Image.Image) -> Frame:

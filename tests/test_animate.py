@@ -239,6 +239,11 @@ def test_missing_weights_are_named_with_where_and_how(no_weights, tmp_path, caps
     assert not (tmp_path / "model").exists()
 
 
+def test_the_commands_options_are_known_without_loading_torch():
+    said = "import sys, hia.cli; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", said], check=True)
+
+
 def test_the_installed_command_explains_itself():
     for arguments in (["--help"], ["animate", "--help"], ["build", "--help"]):
         shown = subprocess.run(
