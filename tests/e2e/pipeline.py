@@ -100,17 +100,17 @@ def run_and_kill(
 
 
 def wait_for_writers(relatives: Iterable[psutil.Process]) -> None:
-    """Until the workers of a killed driver are gone: Ray's own processes look for their server up to a minute."""
-    psutil.wait_procs([process for process in relatives if _is_worker(process)], timeout=60)
+    """Until the descendants of a killed driver are gone, but for Ray's own: they look for their server a minute."""
+    psutil.wait_procs([process for process in relatives if not _is_rays_own(process)], timeout=60)
 
 
-def _is_worker(process: psutil.Process) -> bool:
-    """Those that have begun are named for what they do, and so are Ray's agents."""
+def _is_rays_own(process: psutil.Process) -> bool:
+    """Its agents, its servers, and workers that wait for something to do: those at work are named for it."""
     try:
         title = " ".join(process.cmdline())
     except psutil.Error:
-        return False
-    return title.startswith("ray::") and "Agent" not in title
+        return True  # gone
+    return "Agent" in title or f"{os.sep}ray{os.sep}" in title
 
 
 def training_worker(driver: psutil.Process, rank: int = 0) -> psutil.Process | None:
