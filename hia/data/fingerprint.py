@@ -4,13 +4,11 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hia.config import Config
+from hia.data.encoders import Encoders
 from hia.data.storage import file_sha256
-
-if TYPE_CHECKING:
-    from hia.data.encoders import Encoders  # it loads torch, for which a plan need not wait
 
 # To be raised whenever the same input would give other clips.
 PREPROCESSING_VERSION = 1
@@ -19,7 +17,7 @@ PREPROCESSING_VERSION = 1
 WITHOUT_EFFECT = ("layout", "split_seed", "test_share", "test_list")
 
 
-def preprocessing_settings(config: Config, encoders: "Encoders") -> dict[str, Any]:
+def preprocessing_settings(config: Config, encoders: Encoders) -> dict[str, Any]:
     """All that decides what preprocessing makes of given files, as plain values for the manifest.
 
     Networks count by the hash of their weights, not by the names of their files; the pose models count in the key of

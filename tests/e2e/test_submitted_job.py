@@ -65,9 +65,9 @@ def submit(tmp_path_factory):
 
 
 def test_a_submitted_job_trains_and_leaves_its_model_in_the_storage(submit, tmp_path):
-    stages = {name: {"iterations": 0} for name in ("spatial", "regional", "temporal_half")}
-    stages["temporal_full"] = {"iterations": 2, "frames": 4, "frame_stride": [1, 2]}
-    config = write_config(tmp_path, stages=stages, training={"validate_every": 0})
+    short = {"spatial": {"iterations": 2}, "regional": {"iterations": 0}, "temporal_half": {"iterations": 0}}
+    stages = short | {"temporal_full": {"iterations": 2, "frames": 4, "frame_stride": [1, 2]}}
+    config = write_config(tmp_path, stages=stages)
     done = submit("--preset", config, "--set", f"storage={tmp_path / 'storage'}")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     assert load_model(folder_of(tmp_path / "storage", "export") / "model").animator.has_motion

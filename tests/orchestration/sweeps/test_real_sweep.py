@@ -32,8 +32,8 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         "search": {GAMMA: [0.5, 1.0], OMEGA: [1.0, 2.0]},
         "set": {"storage": str(folder / "storage"), "stages.regional.iterations": 0},
         "budget": {
-            **{"stages.spatial.iterations": 4, "training.validate_every": 0, "training.workers": 1},
-            **{"stages.temporal_half.iterations": 0, "stages.temporal_full.iterations": 0},
+            **{"stages.spatial.iterations": 4, "stages.temporal_half.iterations": 0},
+            **{"stages.temporal_full.iterations": 2, "training.validate_every": 0, "training.workers": 1},
         },
     }
     file = folder / "both.yaml"
@@ -68,8 +68,11 @@ def finished(storage: Path, stage: str) -> list[dict]:
 
 def test_each_gamma_is_trained_once_and_sampled_with_every_omega(resumed: tuple[Path, str]) -> None:
     storage, _ = resumed
-    counts = {stage: len(finished(storage, stage)) for stage in ("dancers", "preprocess", "spatial", "evaluate")}
-    assert counts == {"dancers": 1, "preprocess": 1, "spatial": 2, "evaluate": 4}
+    counts = {
+        stage: len(finished(storage, stage))
+        for stage in ("dancers", "preprocess", "spatial", "temporal_full", "evaluate")
+    }
+    assert counts == {"dancers": 1, "preprocess": 1, "spatial": 2, "temporal_full": 2, "evaluate": 4}
     assert len({one["metrics"][TRAINED] for one in finished(storage, "evaluate")}) == 4
 
 
