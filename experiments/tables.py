@@ -29,12 +29,12 @@ def main(arguments: Sequence[str] | None = None, stages_of: "StagesOf | None" = 
     stages_of: the chain of a configuration, instead of the project's own.
     """
     parsed = _parser().parse_args(arguments)
-    from hia.termination import terminable
-    from orchestration.chain.execution import reason
-    from orchestration.stages import chain_stages
+    from hia.console import interrupt_on_sigterm
+    from orchestration.chain.execute import failure_reason
+    from orchestration.stages.chain_stages import chain_stages
 
     try:
-        with terminable():
+        with interrupt_on_sigterm():
             return run(parsed, stages_of or chain_stages)
     except KeyboardInterrupt:
         print("tables: interrupted; the same command goes on from there", file=sys.stderr)
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None, stages_of: "StagesOf | None" = 
     except Exception as error:
         if parsed.traceback:
             raise
-        print(f"tables: {reason(error)}", file=sys.stderr)
+        print(f"tables: {failure_reason(error)}", file=sys.stderr)
         return 2 if isinstance(error, (ValueError, OSError)) else 1
 
 
@@ -50,12 +50,11 @@ def run(parsed: argparse.Namespace, stages_of: "StagesOf") -> int:
     """Plan, and unless that was all, run the rows and tell of them. Raises what `main` explains."""
     from experiments.paper_tables.running import plans
     from experiments.paper_tables.spec import base_config, configs_of, load_table
-    from orchestration.job import absolute, check_writable
-    from orchestration.pipeline import check
-    from orchestration.summary import plan_table
+    from orchestration.job_paths import check_writable, with_absolute_paths
+    from orchestration.pipeline import check, plan_table
 
     table = load_table(parsed.table)
-    found = [absolute(config) for config in configs_of(table, parsed.preset, parsed.set, parsed.data)]
+    found = [with_absolute_paths(config) for config in configs_of(table, parsed.preset, parsed.set, parsed.data)]
     configs = [config for config, _ in found]
     for note in dict.fromkeys(note for _, notes in found for note in notes):
         print(note, file=sys.stderr)
@@ -66,7 +65,7 @@ def run(parsed: argparse.Namespace, stages_of: "StagesOf") -> int:
             print(f"{row.name}\n{plan_table(planned)}\n")
         return 0
     check_writable(Path(configs[0].storage))
-    base, _ = absolute(base_config(parsed.preset, parsed.set, parsed.data))
+    base, _ = with_absolute_paths(base_config(parsed.preset, parsed.set, parsed.data))
     result, place, url = fill(table, base, configs, stages_of, parsed)
     print(f"\n{result.as_text()}\n\nresults:    {place}\nMLflow run: {url}")
     return 1 if any(one.reason for one in result.measured) else 0
@@ -78,8 +77,8 @@ def fill(
     """Run the rows; keep the table in the storage and with a tracking run, whose URL is returned last."""
     from experiments.paper_tables.layout import MeasuredTable
     from experiments.paper_tables.running import Rows
-    from hia.data.storage import Folder
-    from orchestration.chain.execution import ending
+    from hia.io.files import Folder
+    from orchestration.chain.execute import final_status
     from orchestration.chain.stage import digest
     from orchestration.tracking import connect_tracking
 
@@ -89,7 +88,7 @@ def fill(
     fingerprint = digest(parsed.table, parsed.dataset, [asdict(config) for config in configs])
     tags = {"table": str(parsed.table), "preset": base.preset}
     parent = tracking.start_table(parsed.table, fingerprint, asdict(base), tags)
-    with ending(parent):
+    with final_status(parent):
         measured = Rows(tracking, parent, tags, stages_of, parsed.quiet).run(table.rows, configs)
         result = MeasuredTable(parsed.table, table.title, parsed.dataset, base, measured)
         folder = storage / "tables" / f"table_{parsed.table}-{fingerprint[:8]}"

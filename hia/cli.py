@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hia import __version__
 from hia.commands import animate, build, client, dancers, demo, evaluate, inspect, preprocess, verify
-from hia.termination import terminable
+from hia.console import interrupt_on_sigterm
 
 VERBS = {
     "animate": (animate, "animate a reference image by a driving motion"),
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module.add_arguments(verbs.add_parser(name, help=summary, description=module.__doc__))
     parsed = parser.parse_args(arguments)
     try:
-        with terminable():
+        with interrupt_on_sigterm():
             VERBS[parsed.verb][0].run(parsed)
     except (ValueError, OSError) as error:
         if parsed.traceback:

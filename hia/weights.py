@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from hia.config_files import preset_folder
-from hia.quiet import only_errors
+from hia.config.loading import preset_folder
+from hia.console import only_errors_logged
 
 HUB_ID = re.compile(r"\w[\w.-]*/[\w.-]+")
 SHIPPED = "shipped:"
@@ -155,7 +155,7 @@ def load_pretrained(model_class: Any, path_or_hub_id: str, *, subfolder: str, hi
     where = f"{source}/{part}".rstrip("/")
     try:
         # AutoencoderTiny's own configuration has a key that it then warns of.
-        with only_errors("diffusers.configuration_utils"):
+        with only_errors_logged("diffusers.configuration_utils"):
             model, report = model_class.from_pretrained(
                 source, subfolder=part, dtype=torch.float32, output_loading_info=True
             )

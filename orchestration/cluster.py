@@ -1,19 +1,22 @@
 """Joining or starting a Ray cluster, and leaving it in order."""
 
+import contextlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.exceptions import RayError, RayTaskError
 
-from hia.termination import terminable
+from hia.config import TrainingConfig
+from hia.console import interrupt_on_sigterm
 
 # Ray starts with too few logical CPUs to run actors and the tasks around them on a small machine: it waits for ever.
 LEAST_LOGICAL_CPUS = 4
 LOCAL_OBJECT_STORE_BYTES = 200_000_000
-
 # Ray Train looks at its workers five times a second instead of every two, without which short stages wait for it; and
 # keeps no statistics of its own.
 TRAIN_SETTINGS = {
@@ -23,9 +26,8 @@ TRAIN_SETTINGS = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_worker_niceness": "0",
 }
-
 # Where workers look for weights and keep downloads. Credentials are the cluster's affair.
-PASSED_ON = (
+FORWARDED_VARIABLES = (
     *("HIA_WEIGHTS", "XDG_CACHE_HOME", "TORCH_HOME"),
     *("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT"),
 )
@@ -40,7 +42,7 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> None:
     if ray.is_initialized():
         return
     address = address or os.environ.get("RAY_ADDRESS")
-    quiet = quiet_ray()
+    quiet = silence_ray()
     if address and address != "local":
         try:
             ray.init(address=address, **quiet)
@@ -61,7 +63,7 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> None:
 
 def check_resources(count: int, each: Mapping[str, float], accelerator_type: str | None = None) -> None:
     """Raises ValueError when not all of `count` workers, with the resources `each`, find a place: Ray would wait."""
-    found = room(each, accelerator_type)
+    found = num_slots(each, accelerator_type)
     if found >= count:
         return
     nodes = _machines(accelerator_type)
@@ -76,7 +78,7 @@ def check_resources(count: int, each: Mapping[str, float], accelerator_type: str
     )
 
 
-def room(each: Mapping[str, float], accelerator_type: str | None = None) -> int:
+def num_slots(each: Mapping[str, float], accelerator_type: str | None = None) -> int:
     """How many workers, with the resources `each`, find a place when nothing else runs."""
     wanted = {name: amount for name, amount in each.items() if amount}
     nodes = _machines(accelerator_type)
@@ -89,7 +91,7 @@ def _machines(accelerator_type: str | None) -> list[Mapping[str, float]]:
     return [node for node in nodes if f"accelerator_type:{accelerator_type}" in node] if accelerator_type else nodes
 
 
-def quiet_ray() -> dict[str, Any]:
+def silence_ray() -> dict[str, Any]:
     """Keep Ray from speaking of its own affairs; returns options of `ray.init`.
 
     What fails in a task is raised here all the same, and everything is in the logs of Ray's session.
@@ -108,7 +110,7 @@ def connected(address: str | None = None) -> Iterator[None]:
     """Be connected for a while; SIGTERM ends it as Ctrl-C does: both leave no process behind."""
     connect(address)
     try:
-        with terminable():
+        with interrupt_on_sigterm():
             yield
     finally:
         ray.shutdown()
@@ -116,4 +118,62 @@ def connected(address: str | None = None) -> Iterator[None]:
 
 def worker_environment() -> dict[str, Any]:
     """The part of a Ray `runtime_env` that lets workers find on their machine what the driver finds on its own."""
-    return {"env_vars": {name: os.environ[name] for name in PASSED_ON if name in os.environ}}
+    return {"env_vars": {name: os.environ[name] for name in FORWARDED_VARIABLES if name in os.environ}}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the job with this index: its value, or the error that it raised or by which it was lost."""
+
+    index: int
+    value: Any = None
+    error: Exception | None = None
+
+
+def map_tasks(
+    function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], training: TrainingConfig
+) -> Iterator[Outcome]:
+    """Call `function(*job)` for each job in a task of its own; outcomes as they come.
+
+    As many run at once as there are training workers: what these need fits into the machines. A job whose process is
+    lost is tried again, `training.most_failures` times in all. Ray must be connected. Raises ValueError when there is
+    no room for a single one.
+    """
+    resources = {"CPU": training.cpus_per_worker, "GPU": training.gpus_per_worker}
+    check_resources(1, resources, training.accelerator_type)
+    task = ray.remote(function).options(
+        num_cpus=training.cpus_per_worker,
+        num_gpus=training.gpus_per_worker,
+        accelerator_type=training.accelerator_type,
+        scheduling_strategy="DEFAULT",  # wherever there is room: in a sweep, not in the corner that its trial was given
+        max_retries=0,  # Ray would try what ran out of memory again for ever
+        runtime_env=worker_environment(),
+    )
+    waiting = list(range(len(jobs)))
+    losses_left, running = training.most_failures, dict[Any, int]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < training.workers:
+                index = waiting.pop(0)
+                running[task.remote(*jobs[index])] = index
+            (reference,), _ = ray.wait(list(running), num_returns=1)
+            outcome = _outcome(reference, index := running.pop(reference))
+            if isinstance(outcome.error, RayError) and losses_left:
+                losses_left -= 1
+                waiting.append(index)
+            else:
+                yield outcome
+    finally:
+        for reference in running:
+            with contextlib.suppress(RayError):
+                ray.cancel(reference, force=True)
+
+
+def _outcome(reference: Any, index: int) -> Outcome:
+    try:
+        return Outcome(index, value=ray.get(reference))
+    except RayTaskError as error:
+        cause = error.cause
+        return Outcome(index, error=cause if isinstance(cause, Exception) else RuntimeError(str(error)))
+    except RayError as error:
+        return Outcome(index, error=error)

@@ -2,8 +2,9 @@
 
 import argparse
 import os
+import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,20 +12,27 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from hia.config import Config
-from hia.config_files import load_config
+from hia.config import Config, load_config
 from orchestration.chain import Chain, ChainStage, Selection, plan
-from orchestration.chain.execution import ending
+from orchestration.chain.execute import Executed, final_status, format_duration
+from orchestration.chain.plan import Plan
 from orchestration.cluster import check_resources, connected
-from orchestration.contents import Contents
-from orchestration.input_stages import check_data
-from orchestration.job import absolute, check_writable
-from orchestration.summary import end_summary, plan_table
+from orchestration.job_paths import check_writable, with_absolute_paths
+from orchestration.stages.content_hashes import ContentHashes
+from orchestration.stages.inputs import check_data
 
 if TYPE_CHECKING:
-    from orchestration.tracking import Tracking
+    from orchestration.tracking import Run, Tracking
 
-StagesOf = Callable[[Config, Contents], Sequence[ChainStage]]
+
+StagesOf = Callable[[Config, ContentHashes], Sequence[ChainStage]]
+METRICS = ("psnr", "ssim", "l1", "l1_disco")
+ROWS = {
+    "": "this model",
+    "default_sharpness/": "… with default sharpness",
+    "repeat_reference/": "repeat the reference",
+    "codec_cap/": "the codec's own cap",
+}
 
 
 def run(arguments: argparse.Namespace, stages_of: StagesOf) -> None:
@@ -32,7 +40,7 @@ def run(arguments: argparse.Namespace, stages_of: StagesOf) -> None:
     config, notes = configured(arguments)
     storage = Path(config.storage)
     check(config)
-    contents = Contents(storage / ".contents.json")
+    contents = ContentHashes(storage / ".contents.json")
     stages = stages_of(config, contents)
     selection = Selection(anew=arguments.anew, only=arguments.only)
     selection.check(stages)
@@ -66,7 +74,7 @@ def carry_out(stages: Sequence[ChainStage], config: Config, selection: Selection
         )
         planned = chain.plan(selection)
         parent = tracking.start_pipeline(chain.fingerprint, asdict(config), tags(config))
-        with ending(parent):
+        with final_status(parent):
             executed = chain.run(planned, parent)
             parent.note_stages(executed)
     return end_summary(executed, parent, storage)
@@ -79,7 +87,7 @@ def configured(arguments: argparse.Namespace) -> tuple[Config, list[str]]:
         config = replace(config, data=arguments.data)
     if folders := os.environ.get("HIA_WEIGHTS"):
         os.environ["HIA_WEIGHTS"] = os.pathsep.join(map(os.path.abspath, folders.split(os.pathsep)))
-    return absolute(config)
+    return with_absolute_paths(config)
 
 
 def check(config: Config) -> None:
@@ -123,3 +131,86 @@ def _present_tracking(storage: Path) -> "Tracking | None":
 
 def _silent(_line: str) -> None:
     """For --quiet."""
+
+
+def plan_table(planned: Plan) -> str:
+    """A line for each stage: what would be done, and why."""
+    rows = [("stage", "action", "why"), *((one.stage.name, one.action, one.why) for one in planned)]
+    return table(rows)
+
+
+def end_summary(executed: Sequence[Executed], parent: "Run", storage: Path) -> str:
+    """What was made, and the commands to look at it, animate with it and serve it."""
+    by_name = {one.name: one for one in executed}
+    parts = [_times(executed)]
+    if (evaluated := by_name.get("evaluate")) and (table := metrics_table(evaluated.metrics)):
+        parts.append(table)
+    parts.append("\n".join([*_places(by_name), f"MLflow run: {parent.url}"]))
+    parts.append("\n".join(_commands(by_name, storage)))
+    return "\n\n".join(parts)
+
+
+def metrics_table(metrics: Mapping[str, float]) -> str:
+    """The evaluation's metrics against its baselines; names may begin with the split that they are of."""
+    splits = sorted({name.rpartition("psnr")[0] for name in metrics if name.endswith("psnr")}, key=len)
+    split = splits[0] if splits else ""
+    shown = [name for name in METRICS if f"{split}{name}" in metrics]
+    title = "on clips that it was trained on" if split else "on held-out clips"
+    rows = [
+        (label, *(f"{metrics[f'{split}{prefix}{name}']:.4g}" for name in shown))
+        for prefix, label in ROWS.items()
+        if all(f"{split}{prefix}{name}" in metrics for name in shown)
+    ]
+    return table([(title, *shown), *rows]) if shown else ""
+
+
+def _times(executed: Sequence[Executed]) -> str:
+    rows = [("stage", "", "time")]
+    rows += [
+        (one.name, "reused" if one.action == "reuse" else "done", format_duration(one.seconds)) for one in executed
+    ]
+    return table(rows)
+
+
+def _places(executed: Mapping[str, Executed]) -> list[str]:
+    found = [
+        ("sample", "sample_side_by_side.mp4", "video"),
+        ("evaluate", "contact_sheet.png", "pictures"),
+        ("evaluate", "report.html", "report"),
+        ("export", "model", "model"),
+    ]
+    return [
+        f"{label + ':':<11} {executed[stage].folder / name}"
+        for stage, name, label in found
+        if stage in executed and (executed[stage].folder / name).exists()
+    ]
+
+
+def _commands(executed: Mapping[str, Executed], storage: Path) -> list[str]:
+    """Exact commands, each with what it is for."""
+    tracking = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage / 'mlflow.db'}"
+    lines = [] if tracking.startswith("http") else [f"look:     mlflow ui --backend-store-uri {shlex.quote(tracking)}"]
+    if "export" in executed:
+        model = shlex.quote(str(executed["export"].folder / "model"))
+        driving = (
+            f"{executed['dancers'].folder / 'videos' / 'dancer_000.mp4'}" if "dancers" in executed else "dance.mp4"
+        )
+        lines.append(
+            f"animate:  hia animate --model {model} --reference person.jpg --driving {shlex.quote(driving)} "
+            "--output result.mp4"
+        )
+    if "register" in executed:
+        lines.append(
+            f"serve:    MLFLOW_TRACKING_URI={shlex.quote(tracking)} mlflow models serve -m models:/hia/latest "
+            "--env-manager local"
+        )
+    return lines
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their entries; the last one as it is."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
+        for row in rows
+    )

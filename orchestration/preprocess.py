@@ -17,10 +17,10 @@ from ray.exceptions import RayError
 from tqdm import tqdm
 
 from hia.commands.preprocess import add_arguments, check_arguments, summary
-from hia.config_files import load_config
-from hia.data.building import Built, build_store, check_device, is_estimated
-from hia.data.preprocess import Job, Worker
-from hia.data.records import Outcome, from_json, to_json
+from hia.config import load_config
+from hia.data.preprocess.build_store import Built, build_store, check_device, is_estimated
+from hia.data.preprocess.video_preprocessor import Job, PreprocessorFactory
+from hia.data.store.records import Outcome, from_json, to_json
 from orchestration.cluster import connected, worker_environment
 
 # File systems that exist within one process only.
@@ -29,7 +29,7 @@ UNSHARED = ("memory://",)
 
 @dataclass(frozen=True)
 class RayRunner:
-    """A `hia.data.building.Runner` on Ray Data.
+    """A `hia.data.preprocess.build_store.Runner` on Ray Data.
 
     workers: actors, None for as many as the cluster has room for; cpus, gpus: of each.
     """
@@ -38,7 +38,7 @@ class RayRunner:
     cpus: float = 1
     gpus: float = 0
 
-    def __call__(self, worker: Worker, jobs: Sequence[Job]) -> Iterator[Outcome]:
+    def __call__(self, worker: PreprocessorFactory, jobs: Sequence[Job]) -> Iterator[Outcome]:
         """Outcomes as they come.
 
         Raises ValueError when no worker fits into the cluster, or one cannot start: weights that are missing on its
@@ -81,7 +81,7 @@ class VideoActor:
     folder: where relative paths in the settings start; it is passed by on machines that do not have it.
     """
 
-    def __init__(self, worker: Worker, jobs: Sequence[Job], folder: str) -> None:
+    def __init__(self, worker: PreprocessorFactory, jobs: Sequence[Job], folder: str) -> None:
         import cv2
         import torch
 

@@ -23,13 +23,13 @@ def main(arguments: Sequence[str] | None = None, stages_of: "StagesOf | None" = 
     The last line on stderr says why. stages_of: the chain of a configuration, instead of the project's own.
     """
     parsed = _parser().parse_args(arguments)
-    from hia.termination import terminable
-    from orchestration.chain.execution import reason
+    from hia.console import interrupt_on_sigterm
+    from orchestration.chain.execute import failure_reason
     from orchestration.pipeline import run
-    from orchestration.stages import chain_stages
+    from orchestration.stages.chain_stages import chain_stages
 
     try:
-        with terminable():
+        with interrupt_on_sigterm():
             run(parsed, stages_of or chain_stages)
     except KeyboardInterrupt:
         print("run_all: interrupted; the same command goes on from there", file=sys.stderr)
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None, stages_of: "StagesOf | None" = 
         if not refused:
             hint = "what is done is kept: the same command goes on from there (--traceback says where it failed)"
             print(f"run_all: {hint}", file=sys.stderr)
-        print(f"run_all: {reason(error)}", file=sys.stderr)
+        print(f"run_all: {failure_reason(error)}", file=sys.stderr)
         return 2 if refused else 1
     return 0
 

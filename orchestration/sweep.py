@@ -25,13 +25,13 @@ def main(arguments: Sequence[str] | None = None, stages_of: "StagesOf | None" = 
     The last line on stderr says why. stages_of: the chain of a configuration, instead of the project's own.
     """
     parsed = _parser().parse_args(arguments)
-    from hia.termination import terminable
-    from orchestration.chain.execution import reason
-    from orchestration.stages import chain_stages
+    from hia.console import interrupt_on_sigterm
+    from orchestration.chain.execute import failure_reason
+    from orchestration.stages.chain_stages import chain_stages
     from orchestration.sweeps.driver import SweepIncomplete, run
 
     try:
-        with terminable():
+        with interrupt_on_sigterm():
             run(parsed, stages_of or chain_stages)
     except KeyboardInterrupt:
         print("sweep: interrupted; the same command goes on from there", file=sys.stderr)
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None, stages_of: "StagesOf | None" = 
     except Exception as error:
         if parsed.traceback:
             raise
-        print(f"sweep: {reason(error)}", file=sys.stderr)
+        print(f"sweep: {failure_reason(error)}", file=sys.stderr)
         return 2 if isinstance(error, (ValueError, OSError)) else 1
     return 0
 

@@ -14,16 +14,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
-from hia.config import Config
-from hia.config_files import parse_config
+from hia.config import Config, parse_config
 from orchestration.cluster import check_resources, worker_environment
-from orchestration.journal import JournalWriter, Metrics, read_new
+from orchestration.tracking.journal import JournalWriter, Metrics, read_new
+from orchestration.training.distributed import process_group
+from orchestration.training.loop import Journal, train_stage
 from orchestration.training.run import RAY_FOLDER, TrainingFailed, TrainingRun
 
 JOURNAL = "journal.jsonl"
-
 # What no restart can mend: raised again here, with its message, instead of Ray's trying once more.
 FINAL = (TrainingFailed, ValueError, FileNotFoundError, PermissionError, NotADirectoryError)
 
@@ -89,7 +90,6 @@ def _fit(trainer: Any, run: TrainingRun, note: Path) -> dict[str, Any]:
 def _worker(values: dict[str, Any]) -> dict[str, Any]:
     """What each worker runs: all stages alike."""
     import ray.train
-    import torch
 
     run, note = from_json(values["run"]), Path(values["note"])
     if note.is_file():
@@ -160,7 +160,7 @@ def _follow(path: Path, bar: tqdm, done: threading.Event) -> None:
 
 def main() -> int:
     """Train one stage from a file of `to_json` values."""
-    from orchestration.training.local import train_here
+    from orchestration.train import train_in_process
 
     if len(sys.argv) != 2:
         print("usage: python -m orchestration.train RUN.json", file=sys.stderr)
@@ -169,7 +169,7 @@ def main() -> int:
     run.path.mkdir(parents=True, exist_ok=True)
     first = int(os.environ.get("RANK", 0)) == 0
     try:
-        values = train_here(run, JournalWriter(run.path / JOURNAL) if first else None)
+        values = train_in_process(run, JournalWriter(run.path / JOURNAL) if first else None)
     except FINAL as error:
         print(f"train: {error}", file=sys.stderr)
         return 1
@@ -180,3 +180,9 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
+
+
+def train_in_process(run: TrainingRun, journal: Journal | None = None) -> dict[str, float]:
+    """`train_stage` in this process, or as one of torchrun's. Raises what it raises."""
+    with process_group(run):
+        return train_stage(run, journal)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from hia.config import Config
-from hia.config_files import load_config
+from hia.config import Config, load_config
 
 if TYPE_CHECKING:
     from hia.models.animator import Animator  # seconds, which the processes that tests start need not spend

@@ -11,9 +11,9 @@ import pytest
 
 from hia.cli import main
 from hia.images import fit_to_size, load_image
-from hia.models.export import load_model, save_model
+from hia.models.animation_model import load_model, save_model
+from hia.pose.keypoint_files import load_keypoints, save_keypoints
 from hia.pose.keypoints import KeypointSequence
-from hia.pose.sidecar import load_keypoints, save_keypoints
 from hia.video import probe, read_frames
 
 SMALL = ("width=64", "height=112", "network.block_out_channels=[32,32,32,32]", "network.cross_attention_dim=32")

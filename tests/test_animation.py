@@ -7,17 +7,17 @@ import pytest
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-import hia.animation
-from hia.animation import animate, default_sharpness, driving_signal
+import hia.animation.inference
+from hia.animation.inference import animate, default_sharpness, driving_signal
 from hia.conditions.blur import SharpnessScale
 from hia.config import CodecConfig, ConditionsConfig
 from hia.images import fit_to_size, to_tensor
+from hia.models.animation_model import AnimationModel, load_model, save_model
 from hia.models.build import build_animator
 from hia.models.codec import build_codec
-from hia.models.export import AnimationModel, load_model, save_model
 from hia.models.image_encoder import ImageEncoder
 from hia.pose.keypoints import KeypointSequence
-from hia.visualise import with_insets
+from hia.visualization.skeleton import with_insets
 
 FRAMES = 9
 
@@ -103,8 +103,10 @@ def test_previews_come_every_step_and_show_the_middle_frame(model, reference, dr
 
 def test_frames_are_decoded_as_they_are_asked_for(model, reference, driving, monkeypatch):
     decoded = []
-    decode = hia.animation._decode
-    monkeypatch.setattr(hia.animation, "_decode", lambda m, latents: decoded.append(len(latents)) or decode(m, latents))
+    decode = hia.animation.inference._decode
+    monkeypatch.setattr(
+        hia.animation.inference, "_decode", lambda m, latents: decoded.append(len(latents)) or decode(m, latents)
+    )
     frames = animate(model, reference, driving, replace(model.config.sampling, decode_batch=2))
     next(frames)
     assert decoded == [2]
@@ -113,13 +115,13 @@ def test_frames_are_decoded_as_they_are_asked_for(model, reference, driving, mon
 
 def test_no_more_control_images_are_kept_than_fit_the_budget(model, reference, driving, monkeypatch):
     drawn = []
-    draw = hia.animation.render_control
+    draw = hia.animation.inference.render_control
     monkeypatch.setattr(
-        hia.animation, "render_control", lambda *given, **options: drawn.append(1) or draw(*given, **options)
+        hia.animation.inference, "render_control", lambda *given, **options: drawn.append(1) or draw(*given, **options)
     )
     whole = frames_of(model, reference, driving)
     assert len(drawn) == FRAMES, "drawn once when all fit"
-    monkeypatch.setattr(hia.animation, "CONTROL_CACHE_BYTES", 1)
+    monkeypatch.setattr(hia.animation.inference, "CONTROL_CACHE_BYTES", 1)
     assert (frames_of(model, reference, driving) == whole).all()
     assert len(drawn) > 2 * FRAMES
 
@@ -133,12 +135,12 @@ def test_a_model_with_an_image_encoder_survives_saving(model, reference, driving
 def test_the_model_sees_the_fitted_reference_and_each_frames_own_control(model, reference, driving, monkeypatch):
     given = {}
 
-    class Recording(hia.animation.GuidedPredictor):
+    class Recording(hia.animation.inference.GuidedPredictor):
         def __init__(self, animator, reference_latents, image_token, control_images, *rest):
             given.update(latents=reference_latents, controls=control_images([3, 8]))
             super().__init__(animator, reference_latents, image_token, control_images, *rest)
 
-    monkeypatch.setattr(hia.animation, "GuidedPredictor", Recording)
+    monkeypatch.setattr(hia.animation.inference, "GuidedPredictor", Recording)
     frames_of(model, reference, driving)
     fitted = to_tensor(fit_to_size(reference, 32, 48))[None]
     assert torch.equal(given["latents"], model.codec.encode(fitted)[0])

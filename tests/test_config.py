@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hia.config import Config
-from hia.config_files import ConfigError, load_config
+from hia.config import Config, ConfigError, load_config
 
 EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
 # These say what to do with configurations; sweeps and tables have tests of their own.

@@ -6,7 +6,7 @@ from pathlib import Path
 import hia
 
 # What MLflow reads to serve a model: by its nature it imports MLflow, and nothing imports it.
-SERVED = Path("serving") / "model.py"
+SERVED = Path("serving") / "mlflow_model.py"
 FORBIDDEN = {"ray", "mlflow", "deepspeed", "torchvision", "orchestration"}
 
 

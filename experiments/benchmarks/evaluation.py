@@ -17,15 +17,14 @@ from tempfile import TemporaryDirectory
 
 import ray
 
-from hia.config import Config
-from hia.config_files import load_config
-from hia.data.building import build_store
-from hia.data.records import ClipInfo
-from hia.data.store import open_store
-from hia.data.synthetic import write_dancers
-from hia.evaluation.results import gather
-from orchestration.evaluate import ClipResult, Evaluation, evaluate_clip, flat_metrics
-from orchestration.tasks import in_tasks
+from hia.config import Config, load_config
+from hia.data.preprocess.build_store import build_store
+from hia.data.store.clip_store import open_store
+from hia.data.store.records import ClipInfo
+from hia.evaluation.protocol.results import gather
+from hia.synthetic import write_dancers
+from orchestration.cluster import map_tasks
+from orchestration.stages.evaluate import ClipResult, Evaluation, evaluate_clip, flat_metrics
 
 NEEDED_RATIO = 1.6
 CHANGES = (
@@ -85,9 +84,9 @@ def measure(
     )
     ray.init(address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False)
     try:
-        list(in_tasks(evaluate_clip, [(job, clip) for clip in clips[:workers]], training))
+        list(map_tasks(evaluate_clip, [(job, clip) for clip in clips[:workers]], training))
         began = time.perf_counter()
-        outcomes = list(in_tasks(evaluate_clip, [(job, clip) for clip in clips[-count:]], training))
+        outcomes = list(map_tasks(evaluate_clip, [(job, clip) for clip in clips[-count:]], training))
         seconds = time.perf_counter() - began
     finally:
         ray.shutdown()

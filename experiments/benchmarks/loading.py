@@ -26,18 +26,17 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from hia.config import ConditionsConfig, Config
-from hia.config_files import load_config
-from hia.data.batches import sample_batches
-from hia.data.building import build_store
-from hia.data.clip import REQUIRED, Clip, latents_name, serialise_clip
-from hia.data.records import ClipInfo, to_json
-from hia.data.samples import TrainingSamples
-from hia.data.samples.cut import control_images, cut_images, cut_signal
-from hia.data.storage import Folder, bytes_sha256
-from hia.data.store import MANIFEST, ClipStore, manifest_text, open_store
-from hia.data.synthetic import write_dancers
-from hia.training.stages import REGIONAL, SPATIAL, TEMPORAL_FULL, TEMPORAL_HALF, LossWeights, Stage
+from hia.config import ConditionsConfig, Config, LossWeights, Stage, load_config
+from hia.config.stages import REGIONAL, SPATIAL, TEMPORAL_FULL, TEMPORAL_HALF
+from hia.data.preprocess.build_store import build_store
+from hia.data.sampling import TrainingSamples
+from hia.data.sampling.loader import sample_batches
+from hia.data.sampling.sample import control_images, cut_images, cut_signal
+from hia.data.store.clip import REQUIRED, Clip, latents_name, serialise_clip
+from hia.data.store.clip_store import MANIFEST, ClipStore, manifest_text, open_store
+from hia.data.store.records import ClipInfo, to_json
+from hia.io.files import Folder, bytes_sha256
+from hia.synthetic import write_dancers
 
 WINDOW = 16
 STRIDES = (2, 4)

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from hia.config import Config
-from hia.data.building import build_store
-from hia.data.clip import Clip, serialise_clip
-from hia.data.fingerprint import fingerprint
-from hia.data.records import to_json
-from hia.data.statistics import store_statistics
-from hia.data.storage import Folder
-from hia.data.store import MANIFEST, ClipStore, manifest_text, open_store
+from hia.data.preprocess.build_store import build_store
+from hia.data.preprocess.manifest import fingerprint
+from hia.data.store.clip import Clip, serialise_clip
+from hia.data.store.clip_store import MANIFEST, ClipStore, manifest_text, open_store
+from hia.data.store.records import to_json
+from hia.data.store.statistics import store_statistics
+from hia.io.files import Folder
+from hia.pose.keypoint_files import load_keypoints, save_keypoints
 from hia.pose.keypoints import HANDS, SCORE_THRESHOLD, KeypointSequence
-from hia.pose.sidecar import load_keypoints, save_keypoints
 from hia.video import read_frames, write_video
 
 EVERY = 10
@@ -81,7 +81,7 @@ def without_frames(store: ClipStore, folder: Path) -> ClipStore:
 
 
 def _without(arrays: Mapping[str, NDArray], frames: Sequence[int]) -> dict[str, NDArray]:
-    """A clip's arrays, see `hia.data.clip.Clip`, without some of its frames."""
+    """A clip's arrays, see `hia.data.store.clip.Clip`, without some of its frames."""
     kept = np.setdiff1d(np.arange(len(arrays["keypoints"])), frames)
     by_frame = {name: array[kept] for name, array in arrays.items() if len(array) == len(arrays["keypoints"])}
     offsets = arrays["offsets"]

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from hia.evaluation.image import psnr
-from hia.evaluation.pictures import Comparison
 from hia.images import Frame
-from hia.inspection.lettering import BACKGROUND, MUTED, Style, draw_text
+from hia.visualization.comparison import Comparison
+from hia.visualization.text import BACKGROUND, MUTED, Style, draw_text
 
 # Two moments this far apart show different poses.
 SECONDS_APART = 0.4

@@ -18,23 +18,21 @@ from experiments.benchmarks.overfit_figures import (
     knob_figures,
     own_moment,
 )
-from hia.animation import DrivingSignal, animate
+from hia.animation.inference import DrivingSignal, animate
 from hia.conditions.blur import hand_sharpness
-from hia.config import Config
-from hia.data.clip import Clip
-from hia.data.statistics import hand_speed
-from hia.data.storage import Folder
+from hia.config import Config, Stage
+from hia.data.store.clip import Clip
+from hia.data.store.statistics import hand_speed
 from hia.evaluation.image import psnr
-from hia.evaluation.pictures import Comparison
-from hia.evaluation.reenactment import own_signal, reconstruct, true_frames
-from hia.images import Frame
+from hia.evaluation.protocol.reenactment import clip_driving_signal, reconstruct, true_frames
+from hia.images import Frame, encoded_png
+from hia.io.files import Folder
+from hia.models.animation_model import AnimationModel, save_model
 from hia.models.codec import build_codec
-from hia.models.export import AnimationModel, save_model
-from hia.training.stages import Stage
 from hia.video import write_video
-from orchestration.evaluate import encoded_png
-from orchestration.journal import JournalWriter
-from orchestration.training.local import train_here
+from hia.visualization.comparison import Comparison
+from orchestration.tracking.journal import JournalWriter
+from orchestration.train import train_in_process
 from orchestration.training.run import WEIGHTS, TrainingRun
 from orchestration.training.weights import load_animator
 
@@ -90,7 +88,7 @@ def _train(
     path.mkdir()
     run = TrainingRun(config, stage.name, str(material.training.folder), str(path), tuple(weights))
     with measure(f"training {stage.name} ({stage.iterations} steps)"):
-        train_here(run, JournalWriter(path / "journal.jsonl"))
+        train_in_process(run, JournalWriter(path / "journal.jsonl"))
     return str(path / WEIGHTS)
 
 
@@ -110,7 +108,7 @@ def _assembled(config: Config, stage: Stage, weights: Sequence[str], material: M
 
 def judge(model: AnimationModel, clip: Clip, folder: Path) -> Learned:
     """Figures of a clip's kept-out frames and a picture of them; with motion layers, a video of the whole clip."""
-    frames, everything, driving = kept_out(len(clip)), true_frames(model, clip), own_signal(model, clip)
+    frames, everything, driving = kept_out(len(clip)), true_frames(model, clip), clip_driving_signal(model, clip)
     reference, truth, name = everything[0], everything[frames], Path(clip.info.video).stem
     if model.animator.has_motion:  # they read neighbours, so all frames are needed
         whole = _animated(model, reference, driving)
@@ -140,7 +138,7 @@ def turn_knob(model: AnimationModel, sharp: Clip, blurred: Clip, folder: Path) -
     The keypoints, and with them the movement, are the same in both clips; the reference is the sharp one's frame 0.
     """
     frames = kept_out(len(sharp))
-    driving, reference = at_frames(own_signal(model, sharp), frames), true_frames(model, sharp, 1)[0]
+    driving, reference = at_frames(clip_driving_signal(model, sharp), frames), true_frames(model, sharp, 1)[0]
     turned = [replace(driving, sharpness=np.full_like(driving.sharpness, value)) for value in KNOB]
     animated = [_animated(model, reference, signal) for signal in turned]
     people = driving.keypoints

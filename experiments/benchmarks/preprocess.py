@@ -30,11 +30,10 @@ import onnxruntime
 from onnx import helper, numpy_helper
 from rtmlib import YOLOX, RTMPose, draw_skeleton
 
-from hia.config import Config
-from hia.config_files import load_config
-from hia.data.building import build_store, run_here
-from hia.data.preprocess import Job, Worker
-from hia.data.records import Outcome
+from hia.config import Config, load_config
+from hia.data.preprocess.build_store import build_store, run_in_process
+from hia.data.preprocess.video_preprocessor import Job, PreprocessorFactory
+from hia.data.store.records import Outcome
 from hia.video import read_frames, write_video
 from orchestration.cluster import connect
 from orchestration.preprocess import RayRunner
@@ -87,7 +86,7 @@ def compare(videos: Sequence[Path], config: Config, networks: dict[str, Path], f
         plain = run_plain(videos, networks, (config.width, config.height), folder)
     print(f"usual script: {frames / plain:.2f} frames/s, {share(inference, plain)} in networks")
 
-    runner = Stopwatch(run_here)
+    runner = Stopwatch(run_in_process)
     with inference_timer() as inference:
         built = build_store([str(videos[0].parent)], str(folder / "alone"), config, runner, threads=None)
     assert built.store.statistics["frames"] == frames, built.store.rejected
@@ -114,7 +113,7 @@ class Stopwatch:
         self.runner, self.seconds = runner, 0.0
         self.ended: list[tuple[str, float]] = []
 
-    def __call__(self, worker: Worker, jobs: Sequence[Job]) -> Iterator[Outcome]:
+    def __call__(self, worker: PreprocessorFactory, jobs: Sequence[Job]) -> Iterator[Outcome]:
         begin = time.perf_counter()
         for outcome in self.runner(worker, jobs):  # type: ignore[operator]
             self.seconds = time.perf_counter() - begin

@@ -19,10 +19,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from hia.config import Config
-from hia.config_files import load_config
+from hia.animation.guided_predictor import GuidedPredictor
+from hia.config import Config, load_config
 from hia.diffusion.guidance import animation_guidance
-from hia.diffusion.predictor import GuidedPredictor
 from hia.diffusion.sampler import sample_latents
 from hia.diffusion.schedule import NoiseSchedule
 from hia.models.animator import Animator, Residuals

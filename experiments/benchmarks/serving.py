@@ -24,14 +24,14 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image
 
-from hia.animation import animate, default_sharpness, driving_signal
-from hia.data.synthetic import write_dancers
+from hia.animation.inference import animate, default_sharpness, driving_signal
 from hia.images import load_image
-from hia.models.export import AnimationModel, load_model
-from hia.pose.sidecar import load_keypoints
+from hia.models.animation_model import AnimationModel, load_model
+from hia.pose.keypoint_files import load_keypoints
 from hia.serving.client import ask
+from hia.synthetic import write_dancers
 from hia.video import read_frames
-from orchestration.register import save_pyfunc
+from orchestration.stages.pyfunc import save_pyfunc
 
 MOST_OVERHEAD = 0.05
 FPS = 30

@@ -22,26 +22,25 @@ import numpy as np
 import torch
 from torch import nn
 
-from hia.config import Config
-from hia.config_files import load_config
-from hia.data.building import build_store
-from hia.data.clip import Clip
-from hia.data.samples import TrainingSamples
-from hia.data.samples.cut import control_images, cut_signal
-from hia.data.store import ClipStore, open_store
-from hia.data.synthetic import write_dancers
+from hia.config import Config, LossWeights, Stage, load_config
+from hia.data.preprocess.build_store import build_store
+from hia.data.sampling import TrainingSamples
+from hia.data.sampling.sample import control_images, cut_signal
+from hia.data.store.clip import Clip
+from hia.data.store.clip_store import ClipStore, open_store
 from hia.diffusion.schedule import NoiseSchedule
 from hia.images import Frame, fit_to_size, to_tensor
 from hia.models.build import build_animator
 from hia.models.codec import Codec, build_random_codec
 from hia.models.image_encoder import ImageEncoder
+from hia.synthetic import write_dancers
+from hia.training.batch import Batch
 from hia.training.flops import peak_teraflops
 from hia.training.optimizer import make_optimizer
-from hia.training.randomness import generator_for
-from hia.training.stages import LossWeights, Stage
-from hia.training.step import Batch, training_loss
+from hia.training.step import generator_for, training_loss
 from hia.video import frames_at
-from orchestration.training.local import process_group, train_here
+from orchestration.train import train_in_process
+from orchestration.training.distributed import process_group
 from orchestration.training.run import TrainingRun
 
 STAGES = ("spatial", "temporal_full")
@@ -193,10 +192,10 @@ def measure_ours(config: Config, stage: Stage, folder: Path, profile: Path | Non
     run = TrainingRun(config, stage.name, str(folder / "store"), str(work))
     with process_group(run):
         if profile is None:
-            train_here(run, lines)
+            train_in_process(run, lines)
         else:
             with torch.profiler.profile() as profiler:
-                train_here(run, lines)
+                train_in_process(run, lines)
             profiler.export_chrome_trace(str(profile.with_stem(f"{profile.stem}_{stage.name}")))
             print(profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=15))
     measured = lines.values[1:]

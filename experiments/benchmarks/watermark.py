@@ -16,16 +16,15 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from hia.animation import animate, default_sharpness, driving_signal
-from hia.data.synthetic import write_dancers
+from hia.animation.inference import animate, default_sharpness, driving_signal
 from hia.evaluation.image import psnr
 from hia.images import Frame, fit_to_size
-from hia.models.export import AnimationModel, load_model
-from hia.pose.sidecar import load_keypoints
-from hia.serving.looking import spread_frames
-from hia.serving.watermark import ENOUGH, NUM_BITS, Watermark
+from hia.models.animation_model import AnimationModel, load_model
+from hia.pose.keypoint_files import load_keypoints
+from hia.serving.watermark import ENOUGH, NUM_BITS, Watermark, evenly_spaced_frames
+from hia.synthetic import write_dancers
 from hia.video import read_frames, write_video
-from hia.video.writing import VideoWriter
+from hia.video.write import VideoWriter
 
 FPS, STEPS = 30, 5
 # Of a real video, as `hia verify` looks at it; and with the mark, in the size of the preset `paper`.
@@ -47,9 +46,11 @@ def main() -> None:
         report(f"outputs, {model.config.width}×{model.config.height}", arguments.outputs, outputs, mark, folder)
         if arguments.real:
             videos = sorted(arguments.real.glob("*.mp4"))
-            frames = ([fit_to_size(frame, *LARGE) for frame in spread_frames(video, LARGE_FRAMES)] for video in videos)
+            frames = (
+                [fit_to_size(frame, *LARGE) for frame in evenly_spaced_frames(video, LARGE_FRAMES)] for video in videos
+            )
             report(f"real videos, {LARGE[0]}×{LARGE[1]}", len(videos), frames, mark, folder)
-            clean = [mark.agreement(spread_frames(video, CLEAN_FRAMES)) for video in videos]
+            clean = [mark.agreement(evenly_spaced_frames(video, CLEAN_FRAMES)) for video in videos]
             print(f"\nreal videos in their own size, {CLEAN_FRAMES} frames: {row(clean)}")
 
 

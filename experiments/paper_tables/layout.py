@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from experiments.paper_tables.running import Measured
 from experiments.paper_tables.spec import SMOKE, Dataset
 from hia.config import Config
-from hia.evaluation.report.meanings import MEANINGS
-from orchestration.chain.execution import in_words
-from orchestration.metric_names import TRAIN_PREFIX
-from orchestration.summary import table
-from orchestration.tracking.notes import table as markdown_table
+from hia.evaluation.report.metric_info import MEANINGS
+from orchestration.chain.execute import format_duration
+from orchestration.pipeline import table
+from orchestration.tracking.journal import TRAIN_PREFIX
+from orchestration.tracking.runs import table as markdown_table
 
 # Columns of the paper: the figures that may stand there, the first that was measured; and how they are written.
 COLUMNS: Sequence[tuple[tuple[str, ...], str]] = (
@@ -126,4 +126,4 @@ def _plain(metrics: Mapping[str, float]) -> dict[str, float]:
 def _work(one: Measured) -> str:
     if one.reason:
         return "failed"
-    return f"{in_words(one.seconds)} ({'ran ' + ', '.join(one.ran) if one.ran else 'all reused'})"
+    return f"{format_duration(one.seconds)} ({'ran ' + ', '.join(one.ran) if one.ran else 'all reused'})"

@@ -12,11 +12,11 @@ from tqdm import tqdm
 from experiments.paper_tables.spec import Row
 from hia.config import Config
 from orchestration.chain import Chain, ChainStage, Plan, plan
-from orchestration.chain.execution import ending, reason
+from orchestration.chain.execute import failure_reason, final_status
 from orchestration.chain.stage import digest
-from orchestration.contents import Contents
 from orchestration.pipeline import StagesOf, join_cluster, tags
-from orchestration.sweeps.work import judged_stages
+from orchestration.stages.content_hashes import ContentHashes
+from orchestration.sweeps.trial import judged_stages
 
 if TYPE_CHECKING:
     from orchestration.tracking import Run, Tracking
@@ -28,7 +28,7 @@ class Measured:
 
     row: Row
     metrics: Mapping[str, float] = field(default_factory=dict)
-    reason: str = ""
+    failure_reason: str = ""
     ran: tuple[str, ...] = ()
     seconds: float = 0.0
     run_id: str | None = None
@@ -36,7 +36,7 @@ class Measured:
 
 def row_stages(config: Config, stages_of: StagesOf) -> tuple[ChainStage, ...]:
     """The chain up to the evaluation. Raises MissingWeights."""
-    return judged_stages(stages_of(config, Contents(Path(config.storage) / ".contents.json")))
+    return judged_stages(stages_of(config, ContentHashes(Path(config.storage) / ".contents.json")))
 
 
 def plans(configs: Sequence[Config], stages_of: StagesOf) -> list[Plan]:
@@ -72,11 +72,11 @@ class Rows:
             self.parent.id, row.name, f"table {self.marks['table']}", digest(row.name, values), values, marks
         )
         try:
-            with ending(run):
+            with final_status(run):
                 measured = self._measure(row, config, run, marks, cluster)
         except Exception as error:
-            tqdm.write(f"row {row.name!r} failed: {reason(error)}")
-            measured = Measured(row, reason=reason(error), run_id=run.id)
+            tqdm.write(f"row {row.name!r} failed: {failure_reason(error)}")
+            measured = Measured(row, reason=failure_reason(error), run_id=run.id)
         return replace(measured, seconds=time.monotonic() - began)
 
     def _measure(self, row: Row, config: Config, run: "Run", marks: Mapping[str, str], cluster: ExitStack) -> Measured:

@@ -9,8 +9,8 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from hia.config import Config
-from hia.config_files import PRESETS, ConfigError, config_path, explain, load_config
+from hia.config import Config, ConfigError, load_config
+from hia.config.loading import PRESETS, config_path, explain
 
 STRICT = ConfigDict(extra="forbid")
 HERE = Path(__file__).resolve().parent

@@ -18,20 +18,20 @@ from torch import Tensor, nn
 
 from experiments.starting_weights import dancers
 from hia.conditions.blur import SharpnessScale
-from hia.config import Config
-from hia.config_files import parse_config
-from hia.data.batches import sample_batches, to_batch
-from hia.data.building import build_store
-from hia.data.samples import TrainingSamples
-from hia.data.store import ClipStore
+from hia.config import Config, Stage, parse_config
+from hia.config.stages import SPATIAL
+from hia.data.preprocess.build_store import build_store
+from hia.data.sampling import TrainingSamples
+from hia.data.sampling.loader import sample_batches
+from hia.data.store.clip_store import ClipStore
 from hia.diffusion.schedule import NoiseSchedule
+from hia.models.animation_model import AnimationModel, save_model
 from hia.models.animator import Animator
 from hia.models.build import build_animator
 from hia.models.codec import load_codec
-from hia.models.export import AnimationModel, save_model
 from hia.models.reference import ReferenceAttention
-from hia.training.stages import SPATIAL, Stage
-from hia.training.step import Batch, training_loss
+from hia.training.batch import Batch, to_batch
+from hia.training.step import training_loss
 
 SEED = 1201
 STEPS = 4600

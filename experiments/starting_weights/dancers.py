@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hia.data.synthetic import write_dancers
 from hia.images import Frame
+from hia.synthetic import write_dancers
 from hia.video import read_frames
 
 WIDTH, HEIGHT = 128, 224

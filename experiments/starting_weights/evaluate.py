@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from experiments.starting_weights import dancers
-from hia.animation import DrivingSignal, animate, default_sharpness, driving_signal
+from hia.animation.inference import DrivingSignal, animate, default_sharpness, driving_signal
 from hia.images import Frame
-from hia.models.export import AnimationModel, load_model
+from hia.models.animation_model import AnimationModel, load_model
+from hia.pose.keypoint_files import load_keypoints
 from hia.pose.keypoints import KeypointSequence
-from hia.pose.sidecar import load_keypoints
 from hia.video import read_frames
 
 REFERENCE, FRAMES = 0, (6, 14, 22, 29)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from hia.commands.options import changed_sampling, chosen_device, to_device
 from hia.images import Frame, fit_to_size, load_image
-from hia.pose.align import align_to_reference
+from hia.pose.keypoint_files import load_keypoints
 from hia.pose.keypoints import BODY, SCORE_THRESHOLD, KeypointSequence
-from hia.pose.sidecar import load_keypoints
+from hia.pose.retarget import align_to_reference
 from hia.video import VideoWriter, probe
 
 if TYPE_CHECKING:
-    from hia.animation import DrivingSignal
+    from hia.animation.inference import DrivingSignal
 
 # Smaller than this, the networks have nothing left to look at after their halvings.
 MIN_SIDE, MAX_SIDE = 32, 8192
@@ -67,8 +67,8 @@ def run(arguments: argparse.Namespace) -> None:
     keypoints = _driving_keypoints(arguments, reference)
     writer = VideoWriter(arguments.output, keypoints.fps)
 
-    from hia.animation import animate, default_sharpness, driving_signal
-    from hia.models.export import load_model
+    from hia.animation.inference import animate, default_sharpness, driving_signal
+    from hia.models.animation_model import load_model
 
     model = load_model(arguments.model, arguments.attention)
     keys = ("steps", "guidance", "guidance_scale", "scheduler", "window_batch")
@@ -186,7 +186,7 @@ def _pictures(
     arguments: argparse.Namespace, reference: Frame, driving: "DrivingSignal", frames: Iterator[Frame]
 ) -> Iterator[Frame]:
     """The frames as asked for: bare, with insets, or beside reference and skeleton."""
-    from hia.visualise import side_by_side, skeleton_picture, with_insets
+    from hia.visualization.skeleton import side_by_side, skeleton_picture, with_insets
 
     fitted = fit_to_size(reference, driving.keypoints.width, driving.keypoints.height)
     for number, frame in enumerate(frames):

@@ -17,14 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Build and save. Raises ValueError, MissingWeights or OSError with a message for the user."""
-    from hia.config_files import load_config
+    from hia.config import load_config
 
     config = load_config(arguments.config, arguments.set)
 
     from hia.diffusion.schedule import NoiseSchedule
+    from hia.models.animation_model import AnimationModel, check_destination, save_model
     from hia.models.build import build_animator
     from hia.models.codec import build_codec
-    from hia.models.export import AnimationModel, check_destination, save_model
     from hia.models.image_encoder import load_image_encoder
 
     check_destination(arguments.output)

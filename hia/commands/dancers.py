@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
     if folder.is_file():
         raise ValueError(f"--output {folder} is a file: dancers need a folder")
 
-    from hia.data.synthetic import write_dancers
+    from hia.synthetic import write_dancers
 
     videos = write_dancers(
         folder,

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
         except ImportError:
             raise ValueError("the page needs Gradio, which is not installed: pip install -e '.[demo]'") from None
 
-        from hia.demo.host import host
+        from hia.demo.server import host
 
         host(_backend(arguments), arguments.host, arguments.port, folder, arguments.samples)
 

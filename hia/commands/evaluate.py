@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hia.commands.options import changed_sampling, chosen_device, to_device
-from hia.evaluation.settings import CHEAP, own_weights
+from hia.config.evaluation import CHEAP, own_weights
 
 if TYPE_CHECKING:
-    from hia.data.records import Split
+    from hia.data.store.records import Split
     from hia.evaluation.metrics import Metrics
-    from hia.evaluation.reenactment import Sharpness
-    from hia.evaluation.results import Results
+    from hia.evaluation.protocol.reenactment import Sharpness
+    from hia.evaluation.protocol.results import Results
 
 OF_MODELS = ("split", "clips", "frames", "sharpness", "seed", "steps", "guidance_scale")
 OF_FOLDERS = ("fake", "real")
@@ -96,8 +96,8 @@ def _check_options(arguments: argparse.Namespace) -> bool:
 
 
 def _of_folders(arguments: argparse.Namespace) -> "Results":
-    from hia.evaluation.evaluating import evaluate_folders
-    from hia.evaluation.folders import match_videos
+    from hia.evaluation.evaluate import evaluate_folders
+    from hia.evaluation.protocol.folders import match_videos
 
     match_videos(arguments.fake, arguments.real)  # before networks are loaded
     metrics = _metrics(arguments, chosen_device(arguments.device), first_frame=0)
@@ -105,15 +105,15 @@ def _of_folders(arguments: argparse.Namespace) -> "Results":
 
 
 def _of_model(arguments: argparse.Namespace) -> "Results":
-    from hia.data.store import open_store
-    from hia.evaluation.clips import Reenactments
-    from hia.evaluation.evaluating import evaluate_model, model_mark
-    from hia.evaluation.reenactment import spread
-    from hia.models.export import load_model
+    from hia.data.store.clip_store import open_store
+    from hia.evaluation.evaluate import evaluate_model, model_digest
+    from hia.evaluation.protocol.clips import ReenactmentSettings
+    from hia.evaluation.protocol.reenactment import interleave_by_video
+    from hia.models.animation_model import load_model
 
     store = open_store(arguments.store, check="size")
     split: Split = arguments.split or "test"
-    clips = spread(store.of_split(split))[: arguments.clips]
+    clips = interleave_by_video(store.of_split(split))[: arguments.clips]
     if not clips:
         raise ValueError(f"{store.folder} has no clips of the split {split}: choose the other one by --split")
     model = load_model(arguments.model)
@@ -124,20 +124,22 @@ def _of_model(arguments: argparse.Namespace) -> "Results":
     protocols: tuple[Sharpness, ...] = ("truth", "default")
     if arguments.sharpness in ("truth", "default"):
         protocols = (arguments.sharpness,)
-    wanted = Reenactments(model_mark(arguments.model), protocols, arguments.frames, arguments.seed or 0, sampling)
+    wanted = ReenactmentSettings(
+        model_digest(arguments.model), protocols, arguments.frames, arguments.seed or 0, sampling
+    )
     return evaluate_model(model, store, clips, wanted, metrics, arguments.output, not arguments.quiet)
 
 
 def _metrics(arguments: argparse.Namespace, device: str, first_frame: int) -> "Metrics":
-    from hia.evaluation.extractors import Cutting
-    from hia.evaluation.metrics import USUAL, Measuring, load_metrics
+    from hia.evaluation.features import ClipSampling
+    from hia.evaluation.metrics import USUAL, MetricSettings, load_metrics
 
     if arguments.first_frame is not None:
         first_frame = arguments.first_frame
     metrics = load_metrics(
         arguments.metrics,
         own_weights(arguments.weights),
-        Measuring(Cutting(_stride(arguments.stride)), first_frame),
+        MetricSettings(ClipSampling(_stride(arguments.stride)), first_frame),
         device,
         arguments.download,
         usual=CHEAP if device == "cpu" else USUAL,
@@ -157,9 +159,9 @@ def _stride(text: str) -> int | None:
 
 def _told(results: "Results", output: Path) -> str:
     """The most important figures, and where all is."""
+    from hia.evaluation.protocol.results import LABELS, RESULTS, TABLE
     from hia.evaluation.report import REPORT
-    from hia.evaluation.report.meanings import shown
-    from hia.evaluation.results import LABELS, RESULTS, TABLE
+    from hia.evaluation.report.metric_info import shown
 
     lines = [f"{len(results.videos)} videos" + (f", {len(results.set_aside)} set aside" if results.set_aside else "")]
     for method, summary in results.summaries.items():

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.seed is not None and arguments.seed < 0:
         raise ValueError(f"--seed must be at least 0, not {arguments.seed}")
 
-    from hia.data.store import open_store
+    from hia.data.store.clip_store import open_store
     from hia.inspection import choose_clips, find_clips, inspect_store
 
     store = open_store(arguments.store, arguments.check, progress=True)

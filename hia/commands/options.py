@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hia.config import SamplingConfig
-    from hia.models.export import AnimationModel
+    from hia.models.animation_model import AnimationModel
 
 
 def changed_sampling(default: "SamplingConfig", arguments: argparse.Namespace, keys: Sequence[str]) -> "SamplingConfig":
     """Sampling settings with those of `keys` that were given. Raises ValueError for one that cannot be."""
     from pydantic import ValidationError
 
-    from hia.config_files import explain
+    from hia.config.loading import explain
 
     try:
         return replace(default, **{key: value for key in keys if (value := getattr(arguments, key)) is not None})

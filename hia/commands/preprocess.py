@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    from hia.data.building import Built
+    from hia.data.preprocess.build_store import Built
 
 MOST_SHOWN = 5
 
@@ -44,8 +44,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Preprocess in this process. Raises ValueError, MissingWeights or OSError with a message for the user."""
     check_arguments(arguments)
 
-    from hia.config_files import load_config
-    from hia.data.building import build_store, check_device
+    from hia.config import load_config
+    from hia.data.preprocess.build_store import build_store, check_device
 
     config = load_config(arguments.preset, arguments.set)
     check_device(arguments.device)

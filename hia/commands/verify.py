@@ -12,9 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Look and say. Raises ValueError or OSError with a message for the user."""
-    from hia.serving.looking import spread_frames
-    from hia.serving.provenance import read_statement
-    from hia.serving.watermark import ENOUGH, NUM_BITS, Watermark
+    from hia.serving.encoding import read_statement
+    from hia.serving.watermark import ENOUGH, NUM_BITS, Watermark, evenly_spaced_frames
 
     file: Path = arguments.file
     if not file.is_file():
@@ -23,7 +22,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--frames must be at least 1, not {arguments.frames}")
     statement = read_statement(file)
     try:
-        agreement = Watermark().agreement(spread_frames(file, arguments.frames))
+        agreement = Watermark().agreement(evenly_spaced_frames(file, arguments.frames))
     except ImportError as error:
         raise ValueError(str(error)) from None
     found = agreement >= ENOUGH

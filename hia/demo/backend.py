@@ -1,20 +1,70 @@
 """Who makes the videos of the page: a model of this process, or a server. The page cannot tell which."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from hia.animation import UNTRAINED_SHARPNESS, DrivingSignal, Preview, default_sharpness
+import numpy as np
+
+from hia.animation.inference import UNTRAINED_SHARPNESS, DrivingSignal, Preview, default_sharpness, driving_signal
 from hia.config import SamplingConfig
-from hia.demo.pictures import Pictures, driving_pictures, skeletons
 from hia.images import Frame, fit_to_size
+from hia.pose.keypoints import KeypointSequence
 from hia.serving.client import as_text, ask
+from hia.serving.encoding import GENERATED, read_statement
 from hia.serving.errors import RequestError
-from hia.serving.generate import Generator, Onlooker
+from hia.serving.generator import Generator, ProgressCallbacks
 from hia.serving.limits import Limits
-from hia.serving.line import Ticket
+from hia.serving.queue import RequestDeadline
 from hia.serving.schema import Request, parse_request
+from hia.serving.video_upload import ClipInMemory
+from hia.video import read_frames, resample, write_video
+from hia.visualization.comparison import even, panel_row
+from hia.visualization.skeleton import skeleton_picture
+
+RESULT = "AI-generated result"
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Pictures of one size, RGB uint8 [H, W, 3], drawn as they are asked for; label: what they show."""
+
+    label: str
+    frames: Iterator[Frame]
+
+
+def skeletons(signal: DrivingSignal) -> Pictures:
+    """What the networks see of a motion."""
+    numbers = range(len(signal.keypoints))
+    return Pictures("skeleton", (skeleton_picture(signal.control_image(number)) for number in numbers))
+
+
+def driving_pictures(driving: KeypointSequence | ClipInMemory, width: int, height: int) -> Pictures:
+    """A motion as it was sent, in another size: its skeletons, or the video where its keypoints are not known here."""
+    if isinstance(driving, KeypointSequence):
+        return skeletons(driving_signal(driving, width, height, UNTRAINED_SHARPNESS))
+    return Pictures("driving video", (fit_to_size(frame, width, height) for frame in _at_its_rate(driving)))
+
+
+def write_side_by_side(path: Path, result: Path, fps: float, reference: Frame, driving: Pictures) -> None:
+    """Reference, driving pictures and result in a labelled row, as an mp4 that says of its origin what the result does.
+
+    Its third picture keeps the result's watermark, but no program looks for one there: hence the label.
+    """
+    rows = (
+        even(panel_row({"reference": reference, driving.label: shown, RESULT: frame}))
+        for shown, frame in zip(driving.frames, read_frames(result), strict=False)
+    )
+    write_video(path, rows, fps, {"comment": read_statement(result) or GENERATED})
+
+
+def _at_its_rate(clip: ClipInMemory) -> Iterator[Frame]:
+    """The frames that a server makes keypoints of: the clip's at its nominal rate."""
+    times_shown = np.bincount(resample(np.array(clip.times), clip.fps), minlength=len(clip.times))
+    for frame, times in zip(clip, times_shown, strict=True):
+        for _ in range(times):
+            yield frame
 
 
 @dataclass(frozen=True)
@@ -38,7 +88,7 @@ class Step:
 class Made:
     """A video (mp4) and what is said of it, with what it was made from, in its size.
 
-    about: see `hia.serving.model`. reference: RGB uint8 [H, W, 3]; driving: what drove each frame.
+    about: see `hia.serving.mlflow_model`. reference: RGB uint8 [H, W, 3]; driving: what drove each frame.
     """
 
     video: bytes
@@ -68,7 +118,7 @@ class Backend(Protocol):
     marks: bool
     ends_within: float
 
-    def animate(self, order: Order, ticket: Ticket, tell: Callable[[Step], None]) -> Made:
+    def animate(self, order: Order, ticket: RequestDeadline, tell: Callable[[Step], None]) -> Made:
         """A video; tells of its steps, if it knows. Raises RequestError, ServerError with a message for the visitor."""
 
 
@@ -83,7 +133,7 @@ class LocalBackend:
         sampling = model.config.sampling
         self.defaults = Defaults(round(default_sharpness(model), 2), sampling.guidance_scale, sampling.steps)
 
-    def animate(self, order: Order, ticket: Ticket, tell: Callable[[Step], None]) -> Made:
+    def animate(self, order: Order, ticket: RequestDeadline, tell: Callable[[Step], None]) -> Made:
         """See `Backend`."""
         request, signals = checked(order, self.limits), list[DrivingSignal]()
 
@@ -91,7 +141,7 @@ class LocalBackend:
             tell(Step(preview.step, preview.steps, preview.frame))
 
         with self._generator.line.admitted():
-            result = self._generator.answer(request, ticket, Onlooker(signals.append, on_preview))
+            result = self._generator.answer(request, ticket, ProgressCallbacks(signals.append, on_preview))
         return Made(result.data, result.about, _fitted(request, result.about), skeletons(signals[0]))
 
 
@@ -106,7 +156,7 @@ class RemoteBackend:
         sampling = SamplingConfig()
         self.defaults = Defaults(UNTRAINED_SHARPNESS, sampling.guidance_scale, sampling.steps)
 
-    def animate(self, order: Order, ticket: Ticket, tell: Callable[[Step], None]) -> Made:
+    def animate(self, order: Order, ticket: RequestDeadline, tell: Callable[[Step], None]) -> Made:
         """See `Backend`."""
         request = checked(order, self.limits)
         answer = ask(self._url, order.files, order.params, patience=self.limits.seconds)

@@ -7,10 +7,9 @@ from typing import Any
 
 import gradio as gr
 
-from hia.demo.looks import ABOUT, MARK, text_html
+from hia.demo.html import ABOUT, MARK, text_html
 from hia.demo.samples import Motion, Samples
-from hia.demo.visit import Controls, View, visit
-from hia.demo.work import Failed, Workshop
+from hia.demo.session import Controls, Failed, View, Workshop, visit
 
 MOTION_FILES, KEYPOINT_FILES = [".mp4", ".webm", ".npz", ".json"], [".npz", ".json"]
 # Uploads and results are deleted once they are as old, and looked for as often, s.

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from hia.animation import UNTRAINED_SHARPNESS, driving_signal
-from hia.data.synthetic import write_dancers
+from hia.animation.inference import UNTRAINED_SHARPNESS, driving_signal
 from hia.images import Frame
-from hia.pose.sidecar import load_keypoints
+from hia.pose.keypoint_files import load_keypoints
 from hia.serving.client import VIDEOS
+from hia.synthetic import write_dancers
 from hia.video import natural_key, read_frames
-from hia.visualise import skeleton_picture
+from hia.visualization.skeleton import skeleton_picture
 
 NUM_DANCERS, SECONDS, FPS, WIDTH, HEIGHT, SEED = 2, 2.0, 15.0, 256, 448, 4
 KEYPOINTS, PICTURES = ".npz", (".png", ".jpg", ".jpeg", ".webp")

@@ -10,12 +10,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
 
-from hia.evaluation import measures
-from hia.evaluation.extractors import Cutting, Distance, NetworkExtractor, load_extractor
+from hia.evaluation import video_metrics
+from hia.evaluation.features import ClipSampling, Distance, NetworkExtractor, load_extractor
 from hia.evaluation.identity import Identity, load_identity
-from hia.evaluation.measures import SHARPNESS, WITHOUT_NETWORK, Absent, Figures, Network
 from hia.evaluation.perceptual import Perceptual, PerceptualDistance, load_perceptual
 from hia.evaluation.scores import Features, Rows, VideoPair, VideoScores
+from hia.evaluation.video_metrics import SHARPNESS, WITHOUT_NETWORK, Figures, MetricUnavailable, Network
 from hia.evaluation.weights import UnknownWeights
 from hia.weights import MissingWeights
 
@@ -30,13 +30,13 @@ USUAL = tuple(name for name in METRICS if name != "fvd_tensorflow")
 
 
 @dataclass(frozen=True)
-class Measuring:
+class MetricSettings:
     """What numbers depend on besides the videos; part of every result.
 
     first_frame: frames before it are left out of all metrics (1: the one that shows the reference itself).
     """
 
-    cutting: Cutting = field(default_factory=Cutting)
+    cutting: ClipSampling = field(default_factory=ClipSampling)
     first_frame: int = 0
 
     def __post_init__(self) -> None:
@@ -51,7 +51,7 @@ class Metrics:
     names: tuple[str, ...]
     networks: Mapping[str, Network] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
-    measuring: Measuring = Measuring()
+    measuring: MetricSettings = MetricSettings()
 
     def score(self, pair: VideoPair, true_features: Mapping[str, Rows] = MappingProxyType({})) -> VideoScores:
         """Measure one video. Raises ValueError, with its name, e.g. for features that are not finite.
@@ -66,14 +66,14 @@ class Metrics:
         for name in self.names:
             try:
                 found = self._measured(name, pair, counted, true_features)
-            except Absent as reason:
+            except MetricUnavailable as reason:
                 left_out[self.key(name)] = str(reason)
             except ValueError as error:
                 raise ValueError(f"video {pair.name}: {error}") from error
             else:
                 if isinstance(found, Features):
                     features[self.key(name)] = found
-                    figures |= measures.agreement_of(found) if name == SHARPNESS else {}
+                    figures |= video_metrics.agreement_of(found) if name == SHARPNESS else {}
                 else:
                     figures |= found
         return VideoScores(pair.name, len(counted), figures, features, left_out)
@@ -93,19 +93,19 @@ class Metrics:
         network = self.networks.get(name)
         if isinstance(network, NetworkExtractor):
             known = true_features.get(network.key)
-            return measures.distance_features(network, counted, self.measuring.cutting, known)
+            return video_metrics.distance_features(network, counted, self.measuring.cutting, known)
         if isinstance(network, PerceptualDistance):
-            return measures.perceptual(network, counted)
+            return video_metrics.perceptual(network, counted)
         if isinstance(network, Identity):
             # The reference's own face is that of the first frame, even if this frame does not count.
-            return measures.identity(network, whole, self.measuring.first_frame)
-        return measures.sharpness_features(counted) if name == SHARPNESS else WITHOUT_NETWORK[name](counted)
+            return video_metrics.identity(network, whole, self.measuring.first_frame)
+        return video_metrics.sharpness_features(counted) if name == SHARPNESS else WITHOUT_NETWORK[name](counted)
 
 
 def load_metrics(
     names: Sequence[str] | None = None,
     weights: Mapping[str, str | Path] = MappingProxyType({}),
-    measuring: Measuring = Measuring(),
+    measuring: MetricSettings = MetricSettings(),
     device: str = "cpu",
     download: bool = False,
     usual: Sequence[str] = USUAL,

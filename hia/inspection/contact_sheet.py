@@ -1,19 +1,28 @@
 """A clip on one picture: frames with what was measured, hands enlarged, and both hands' blur over time."""
 
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hia.conditions.blur import SharpnessScale
-from hia.data.clip import Clip
-from hia.data.records import ClipInfo
+from hia.data.store.clip import Clip
+from hia.data.store.records import ClipInfo
 from hia.images import Frame
 from hia.inspection.curves import Curves, draw_curves
-from hia.inspection.legend import draw_legend
-from hia.inspection.lettering import BACKGROUND, INK, MUTED, PANEL, Style, draw_text, shortened, text_width
-from hia.inspection.measures import padding_share, speed_of_hands
-from hia.inspection.overlay import HAND_COLOURS, annotated_frame, draw_rectangle, hand_picture
+from hia.inspection.overlay import (
+    FACE_COLOUR,
+    HAND_COLOURS,
+    annotated_frame,
+    draw_point,
+    draw_rectangle,
+    draw_ring,
+    hand_picture,
+    stripes,
+)
+from hia.inspection.sections import padding_share, speed_of_hands
+from hia.visualization.text import BACKGROUND, INK, MUTED, PANEL, RULE, Style, draw_text, shortened, text_width
 
 NUM_FRAMES = 8
 # Wide frames are shown lower, so that four of them fit into a row.
@@ -23,11 +32,13 @@ WIDEST_ROW, LEAST_WIDTH = 1800, 1200
 MARGIN, GAP = 20, 8
 CAPTION_HEIGHT, LARGEST_HAND = 20, 110
 HEADER_HEIGHT, CURVES_HEIGHT = 92, 130
-
 TITLE = Style(size=22, weight=700, colour=INK)
 FACTS = Style(size=14, colour=MUTED)
 CAPTION = Style(size=13, colour=MUTED)
 HAND_NAMES = ("left", "right")
+Symbol = Callable[[Frame], None]
+SIDE, SPACE = 16, 24
+TEXT = Style(size=13, colour=INK)
 
 
 def contact_sheet(clip: Clip, scale: SharpnessScale | None = None) -> Frame:
@@ -126,3 +137,42 @@ def _stacked(parts: list[Frame], width: int) -> Frame:
     for part, top in zip(parts, (tops + MARGIN).tolist(), strict=False):
         sheet[top : top + part.shape[0], MARGIN : MARGIN + part.shape[1]] = part
     return sheet
+
+
+def draw_legend(picture: Frame, left: int, baseline: int) -> None:
+    """Draw the legend onto a picture, in place, starting at `left`."""
+    for draw, text in ENTRIES:
+        place = picture[baseline - SIDE + 3 : baseline + 3, left : left + SIDE]
+        symbol = np.ascontiguousarray(place)
+        draw(symbol)
+        place[:] = symbol
+        draw_text(picture, text, left + SIDE + 7, baseline, TEXT)
+        left += SIDE + 7 + text_width(text, TEXT) + SPACE
+
+
+def _box(colour: tuple[int, int, int], *, dashed: bool = False) -> Symbol:
+    return lambda picture: draw_rectangle(picture, (1, 1, SIDE - 2, SIDE - 2), colour, dashed=dashed)
+
+
+def _point(picture: Frame) -> None:
+    draw_point(picture, SIDE / 2, SIDE / 2)
+
+
+def _ring(picture: Frame) -> None:
+    draw_ring(picture, SIDE / 2, SIDE / 2, 4)
+
+
+def _padding(picture: Frame) -> None:
+    picture[:] = stripes(SIDE, SIDE)
+    picture[[0, -1]] = picture[:, [0, -1]] = RULE
+
+
+ENTRIES: tuple[tuple[Symbol, str], ...] = (
+    (_box(HAND_COLOURS[0]), "the person's left hand"),
+    (_box(HAND_COLOURS[1]), "right hand"),
+    (_box(FACE_COLOUR), "face"),
+    (_box(FACE_COLOUR, dashed=True), "face, too small or turned away for identity"),
+    (_point, "five face points"),
+    (_ring, "interpolated keypoint"),
+    (_padding, "padding"),
+)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hia.images import Frame
-from hia.inspection.lettering import INK, MUTED, PANEL, RULE, Style, draw_text, text_width
 from hia.inspection.overlay import HAND_COLOURS, SHIFT
+from hia.visualization.text import INK, MUTED, PANEL, RULE, Style, draw_text, text_width
 
 LABEL = Style(size=12, colour=MUTED)
 TITLE = Style(size=13, weight=600, colour=INK)

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hia.data.clip import Clip
+from hia.data.store.clip import Clip
 from hia.images import Frame
-from hia.inspection.lettering import DARK, INK, PANEL, Colour
 from hia.pose.keypoints import BODY, SCORE_THRESHOLD
 from hia.pose.render import LIMB_BRIGHTNESS, render_skeleton
+from hia.visualization.text import DARK, INK, PANEL, Colour
 
 # The person's left and right hand.
 HAND_COLOURS: tuple[Colour, Colour] = ((255, 150, 50), (70, 190, 255))

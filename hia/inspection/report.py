@@ -10,21 +10,29 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from hia.data.records import ClipInfo
-from hia.data.storage import Folder
-from hia.data.store import ClipStore
+from hia.data.store.clip_store import ClipStore
+from hia.data.store.records import ClipInfo
 from hia.images import Frame
 from hia.inspection.contact_sheet import contact_sheet
-from hia.inspection.html import identifier
-from hia.inspection.measures import hand_measures
-from hia.inspection.page import render_page
-from hia.inspection.sections import Sheet
+from hia.inspection.sections import (
+    HandMeasures,
+    Sheet,
+    contact_sheets,
+    distributions,
+    hand_measures,
+    overview,
+    statistics,
+)
+from hia.inspection.tables import clip_table, rejections, settings
+from hia.io.files import Folder
+from hia.visualization.html import document, escape, identifier, name
 
 PAGE, SHEETS = "index.html", "sheets"
 # So many clips, evenly over the store, are read for the histograms of hands.
 MEASURED_CLIPS = 2000
 # In the page; the PNG files lose nothing.
 JPEG_QUALITY = 82
+LINKS = ("statistics", "distributions", "sheets", "clips", "rejected", "settings")
 
 
 def choose_clips(clips: Sequence[ClipInfo], number: int, seed: int | None = None) -> tuple[ClipInfo, ...]:
@@ -102,3 +110,20 @@ def _explained(folder: Folder) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(f"{folder}: the page cannot be written there ({error.strerror or error})") from None
+
+
+def render_page(store: ClipStore, hands: HandMeasures, sheets: Sequence[Sheet]) -> str:
+    """The whole page as HTML."""
+    content = (
+        *(overview(store), statistics(store), distributions(store, hands), contact_sheets(sheets, len(store.clips))),
+        *(clip_table(store, sheets), rejections(store.rejected), settings(store)),
+    )
+    return document(f"Clip store {store.folder}", _header(store), "".join(content))
+
+
+def _header(store: ClipStore) -> str:
+    links = "".join(f'<a href="#{link}">{link.capitalize()}</a>' for link in LINKS)
+    return (
+        f"<header><h1>Clip store</h1><p>{name(store.folder)}</p>"
+        f"<p><small>fingerprint <code>{escape(store.fingerprint)}</code></small></p><nav>{links}</nav></header>\n"
+    )

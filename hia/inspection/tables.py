@@ -5,12 +5,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from hia.data.records import ClipInfo, Rejection
-from hia.data.store import ClipStore
-from hia.inspection.charts import share_bar
-from hia.inspection.html import Cell, Row, escape, identifier, name, number, section, share, table
-from hia.inspection.measures import padding_share
-from hia.inspection.sections import Sheet
+from hia.data.store.clip_store import ClipStore
+from hia.data.store.records import ClipInfo, Rejection
+from hia.inspection.sections import Sheet, padding_share
+from hia.visualization.charts import share_bar
+from hia.visualization.html import Cell, Row, escape, identifier, name, number, section, share, table
 
 COLUMNS = (
     *("Video", "Clip", "Split", "From", "Length", "Frames", "fps", "Crop", "Upscale", "Padding"),

@@ -10,12 +10,7 @@ from torch import Tensor, nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import apply_activation_checkpointing
 
 from hia.models.pose_guider import PoseGuider, install_guided_convolution
-from hia.models.reference import (
-    AppearanceEncoder,
-    KeysValues,
-    install_reference_attention,
-    reference_keys_values,
-)
+from hia.models.reference import AppearanceEncoder, KeysValues, install_reference_attention, reference_keys_values
 
 Residuals = tuple[Tensor, ...]
 """What the pose branch adds to the denoiser's features, every tensor [N, C, h', w']: a ControlNet to what the down

@@ -9,13 +9,12 @@ from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
 from torch import nn
 
 from hia.config import Config, NetworkConfig
+from hia.console import only_errors_logged
+from hia.models.animation_model import load_animator
 from hia.models.animator import Animator
-from hia.models.export import load_animator
-from hia.models.parts import load_part, part_parameters
+from hia.models.parts import LoadReport, load_part, part_parameters
 from hia.models.pose_branch import adopt_pose_branch, build_pose_branch
 from hia.models.reference import AppearanceEncoder
-from hia.models.report import LoadReport
-from hia.quiet import only_errors
 from hia.weights import find_weights, load_pretrained
 
 
@@ -49,7 +48,7 @@ def add_motion(animator: Animator, config: Config, report: LoadReport | None = N
     if not isinstance(unet, UNet2DConditionModel):
         raise ValueError("this animator has motion layers already")
     # from_unet2d always warns of casting an empty list of modules.
-    with _seeded(config.seed), only_errors("diffusers.models.modeling_utils"):
+    with _seeded(config.seed), only_errors_logged("diffusers.models.modeling_utils"):
         motion_unet = UNetMotionModel.from_unet2d(unet, _motion_adapter(config, report))
     for name, parameter in motion_unet.named_parameters():
         if ".motion_modules." in name and ".proj_out." in name:

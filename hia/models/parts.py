@@ -1,6 +1,7 @@
 """The animator's weights by part, under names that do not depend on how it is wrapped."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -40,3 +41,18 @@ def load_part(animator: Animator, part: str, weights: Mapping[str, Tensor], sour
                 f"{source}: {name} has the shape {tuple(weights[name].shape)}, the network's {tuple(parameter.shape)}"
             )
         parameter.copy_(weights[name])
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """Where the weights of each module came from: every key is either loaded or listed as new."""
+
+    loaded: dict[str, str] = field(default_factory=dict)
+    new: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        lines = [f"{module}: from {source}" for module, source in self.loaded.items()]
+        for module, keys in self.new.items():
+            shown = ", ".join(keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
+            lines.append(f"{module}: new {shown}")
+        return "\n".join(lines)

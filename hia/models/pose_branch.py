@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from hia.config import ConditionsConfig, Config
 from hia.models.animator import Animator
-from hia.models.parts import load_part, part_parameters
+from hia.models.parts import LoadReport, load_part, part_parameters
 from hia.models.pose_guider import PoseGuider
-from hia.models.report import LoadReport
 from hia.weights import load_pretrained
 
 STEM = "controlnet_cond_embedding"

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hia.images import cover_transform
+
 NUM_KEYPOINTS = 133
 BODY = slice(0, 17)
 FEET = slice(17, 23)
@@ -17,13 +19,10 @@ FACE = slice(23, 91)
 LEFT_HAND = slice(91, 112)
 RIGHT_HAND = slice(112, 133)
 HANDS = (LEFT_HAND, RIGHT_HAND)
-
 # The middle of the shoulders, which the layout lacks, follows its points where a skeleton needs it.
 NECK = NUM_KEYPOINTS
-
 # Keypoints below this score are not drawn, measured or boxed.
 SCORE_THRESHOLD = 0.3
-
 BODY_NAMES = (
     "nose",
     *("left_eye", "right_eye", "left_ear", "right_ear"),
@@ -32,7 +31,6 @@ BODY_NAMES = (
 )
 FEET_NAMES = tuple(f"{side}_{part}" for side in ("left", "right") for part in ("big_toe", "small_toe", "heel"))
 JOINTS = {name: index for index, name in enumerate((*BODY_NAMES, *FEET_NAMES))}
-
 # Pairs of the 68 face points that a mirror exchanges; the others (bridge and tip of the nose, the middle of
 # lips and chin) stay.
 FACE_PAIRS = (
@@ -87,21 +85,6 @@ def require_person(keypoints: NDArray[np.floating], scores: NDArray[np.floating]
             f"one person's keypoints and scores must be [{NUM_KEYPOINTS}, 2] and [{NUM_KEYPOINTS}] "
             f"(COCO-WholeBody), not {list(keypoints.shape)} and {list(scores.shape)}"
         )
-
-
-def cover_transform(
-    source_width: float, source_height: float, width: float, height: float
-) -> tuple[float, float, float]:
-    """Scale to cover, then crop the centre, without distortion.   Returns (scale, offset_x, offset_y).
-
-    A point moves to x' = (x + 0.5)·scale − offset_x − 0.5, y likewise: the offsets are what the crop takes
-    from the left and the top of the scaled picture, in its pixels. Raises ValueError for sizes that are not
-    positive.
-    """
-    if min(source_width, source_height, width, height) <= 0:
-        raise ValueError(f"sizes must be positive, not {source_width}×{source_height} and {width}×{height}")
-    scale = max(width / source_width, height / source_height)
-    return scale, (source_width * scale - width) / 2, (source_height * scale - height) / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,3 +169,34 @@ def _positive(value: float, name: str, kind: type) -> float:
     if not (number == value and 0 < number < float("inf")):
         raise ValueError(f"{name} must be a positive {'whole ' if kind is int else ''}number, not {value}")
     return number
+
+
+def fill_gaps(
+    keypoints: NDArray[np.floating], scores: NDArray[np.floating], longest: int
+) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.bool_]]:
+    """Interpolate each keypoint linearly over runs of at most `longest` frames in which it was not seen.
+
+    keypoints [N, K, 2] px; scores [N, K]; seen is a score of 0.3 or more. A filled point gets the smaller score of
+    the two seen ones that surround it. Longer runs, and those at the start and the end, stay as they are.
+    Returns new keypoints and scores of the inputs' types, and filled bool [N, K]. Raises ValueError for other layouts
+    and a negative `longest`.
+    """
+    if longest < 0:
+        raise ValueError(f"the longest gap to fill must be 0 frames or more, not {longest}")
+    if keypoints.ndim != 3 or keypoints.shape[2] != 2 or scores.shape != keypoints.shape[:2]:
+        raise ValueError(
+            f"keypoints and scores must be [N, K, 2] and [N, K], not {list(keypoints.shape)} and {list(scores.shape)}"
+        )
+    num_frames = len(scores)
+    seen = scores >= SCORE_THRESHOLD
+    frames = np.arange(num_frames)[:, None]
+    before = np.maximum.accumulate(np.where(seen, frames, -1), axis=0)
+    after = np.minimum.accumulate(np.where(seen, frames, num_frames)[::-1], axis=0)[::-1]
+    filled = ~seen & (before >= 0) & (after < num_frames) & (after - before - 1 <= longest)
+    frame, point = np.nonzero(filled)
+    start, end = before[filled], after[filled]
+    share = ((frame - start) / (end - start))[:, None]
+    filled_keypoints, filled_scores = keypoints.copy(), scores.copy()
+    filled_keypoints[filled] = keypoints[start, point] * (1 - share) + keypoints[end, point] * share
+    filled_scores[filled] = np.minimum(scores[start, point], scores[end, point])
+    return filled_keypoints, filled_scores, filled

@@ -12,8 +12,8 @@ from itertools import chain, islice
 import numpy as np
 from numpy.typing import NDArray
 
+from hia.pose.antialias import Colour, Pixels, Point, Shape, Size, discs, ellipse, line, paint_layer, union
 from hia.pose.keypoints import FACE, FEET, HANDS, JOINTS, NECK, SCORE_THRESHOLD, require_person
-from hia.pose.shapes import Colour, Pixels, Point, Shape, Size, discs, ellipse, line, paint_layer, union
 
 Points = list[Point | None]
 Layer = list[Shape | None]

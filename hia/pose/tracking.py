@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hia.images import Frame
+from hia.pose.box_tracks import NoPerson, People, Track, box_area, boxes_of, choose_person, distance, link, match
 from hia.pose.estimators import PoseEstimator
-from hia.pose.stretch import Boxes, estimate_stretch, nobody
-from hia.pose.tracks import NoPerson, People, Track, box_area, boxes_of, choose_person, distance, link, match
+from hia.pose.refinement import Boxes, estimate_stretch, nobody
 
 __all__ = ["NoPerson", "People", "PersonTrack", "Track", "box_area", "boxes_of"]
 __all__ += ["choose_from_people", "choose_person", "follow_person", "link"]

@@ -29,7 +29,7 @@ class ServerError(OSError):
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """A video's bytes, and what the server says of it (see `hia.serving.model`)."""
+    """A video's bytes, and what the server says of it (see `hia.serving.mlflow_model`)."""
 
     video: bytes
     about: dict[str, Any]

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 import yaml
 
-from hia.models.export import DESCRIPTION, AnimationModel, load_model
+from hia.models.animation_model import DESCRIPTION, AnimationModel, load_model
 from hia.pose.estimators import PoseEstimator, PoseModels
-from hia.serving.generate import Generator, Result
+from hia.serving.generator import GeneratedVideo, Generator
 from hia.serving.limits import Limits
-from hia.serving.one_thread import OneThread
+from hia.serving.queue import SingleThreadExecutor
 from hia.serving.watermark import Watermark
 
 # What a model records of how it is served, by name.
@@ -24,7 +24,7 @@ REGISTERED = "registered_model_meta"
 def load_generator(directory: Path, limits: Limits, watermark: bool = True) -> Generator:
     """Read a model directory, onto the GPU in bf16 where there is one. Raises what `load_model` does."""
     mark = Watermark() if watermark else None
-    thread = OneThread()
+    thread = SingleThreadExecutor()
     model = thread.run(lambda: _on_its_device(directory))
     return Generator(model, limits, version_of(directory), lambda: _pose_estimator(model), mark, thread)
 
@@ -44,8 +44,8 @@ def digest_of(directory: Path) -> str:
     return f"sha256:{hashlib.sha256((directory / DESCRIPTION).read_bytes()).hexdigest()[:16]}"
 
 
-def columns(result: Result) -> dict[str, Any]:
-    """A result as servers send it, see `hia.serving.model`."""
+def columns(result: GeneratedVideo) -> dict[str, Any]:
+    """A result as servers send it, see `hia.serving.mlflow_model`."""
     return {"video": base64.b64encode(result.data).decode("ascii")} | result.about
 
 

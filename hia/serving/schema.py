@@ -4,7 +4,7 @@ The row has the columns
 
     reference             the person's picture: PNG, JPEG or WebP, in base64
     driving_video         the motion: mp4 or webm, in base64; or, in place of it,
-    driving_keypoints     a keypoint file (.npz, `hia.pose.sidecar`) in base64, or the same as a JSON object in a text
+    driving_keypoints     a keypoint file (.npz, `hia.pose.keypoint_files`) in base64, or the same as a JSON text
     reference_keypoints   optional, for `align`: the person's keypoints in the picture, in the same two forms
 
 and every problem is a RequestError that names the column or the parameter.
@@ -16,20 +16,19 @@ from typing import Any, Literal, get_args
 
 from hia.images import Frame
 from hia.pose.keypoints import KeypointSequence
-from hia.serving.clip import ClipInMemory, open_clip
 from hia.serving.errors import RequestError
-from hia.serving.keypoint_data import parse_keypoints
 from hia.serving.limits import Limits
-from hia.serving.media import decoded, parse_picture
+from hia.serving.uploads import decode_base64, parse_keypoints, parse_picture, strict_json
+from hia.serving.video_upload import ClipInMemory, open_clip
 
 Format = Literal["mp4", "webp", "gif"]
 Guidance = Literal["none", "reference", "animation"]
-
 COLUMNS = ("reference", "driving_video", "driving_keypoints", "reference_keypoints")
 CHOICES: dict[str, tuple[str, ...]] = {"guidance": get_args(Guidance), "format": get_args(Format)}
 LARGEST_SEED = 2**63 - 1
 SMALLEST_SIDE = 32
 RATES = (1, 120)
+LAYOUTS = ("dataframe_records", "dataframe_split", "instances", "inputs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +67,11 @@ def parse_request(row: Mapping[str, Any], params: Mapping[str, Any], limits: Lim
     """Check a row (columns that are missing, None or empty are not given) and parameters. Raises RequestError."""
     checked = parse_params(params, limits)
     given = check_row(row)
-    picture = parse_picture(decoded(given["reference"], "reference", limits.image_bytes), "reference", limits)
+    picture = parse_picture(decode_base64(given["reference"], "reference", limits.image_bytes), "reference", limits)
     if "driving_video" in given:
         name = "driving_video"
         driving: KeypointSequence | ClipInMemory = open_clip(
-            decoded(given[name], name, limits.video_bytes), name, limits
+            decode_base64(given[name], name, limits.video_bytes), name, limits
         )
     else:
         driving = parse_keypoints(given["driving_keypoints"], "driving_keypoints", limits)
@@ -168,3 +167,52 @@ def _shown(value: Any) -> str:
         return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)}"
     text = repr(value) if not isinstance(value, int) or abs(value) < 10**30 else "a number of more than 30 digits"
     return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def check_body(body: bytes, limits: Limits) -> None:
+    """Refuse what cannot be a request before anything else reads it. Raises RequestError.
+
+    MLflow itself would answer deep nesting with 500, print the whole body back, take true for 1, and leave out columns
+    and parameters that it does not know.
+    """
+    content = strict_json(body, "the body", limits)
+    given = [name for name in LAYOUTS if name in content]
+    if len(given) != 1:
+        raise RequestError(f"the body needs one of {', '.join(LAYOUTS)}, not {len(given)}")
+    if unknown := set(content) - {given[0], "params"}:
+        raise RequestError(f"unknown field {min(unknown)[:60]!r} beside {given[0]}; only params is known")
+    if content.get("params") is not None:
+        parse_params(content["params"], limits)
+    check_row(one_row(given[0], content[given[0]]))
+
+
+def one_row(layout: str, content: Any) -> Mapping[str, Any]:
+    """The only row of a table. Raises RequestError."""
+    if layout == "inputs" and isinstance(content, dict):
+        content = [{name: value[0] if _is_single(value) else value for name, value in content.items()}]
+    if layout == "dataframe_split":
+        content = _records(content)
+    if not isinstance(content, list) or len(content) != 1 or not isinstance(content[0], dict):
+        raise RequestError(f"{layout} must hold one row, an object of columns: one video is made for a request")
+    return content[0]
+
+
+def _records(content: Any) -> list[dict[str, Any]]:
+    if not isinstance(content, dict) or not set(content) <= {"columns", "data", "index"}:
+        raise RequestError("dataframe_split must be an object of columns and data")
+    columns, rows = content.get("columns"), content.get("data")
+    named = isinstance(columns, list) and all(isinstance(name, str) for name in columns)
+    if not named or not isinstance(rows, list) or not all(_fits(row, columns) for row in rows):
+        raise RequestError("dataframe_split needs columns, a list of names, and data, a list of rows as long")
+    assert isinstance(columns, list)
+    if len(set(columns)) < len(columns):
+        raise RequestError("dataframe_split names a column twice")
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def _fits(row: Any, columns: Any) -> bool:
+    return isinstance(row, list) and len(row) == len(columns)
+
+
+def _is_single(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 1

@@ -10,14 +10,19 @@ among it, and costs less. Small ones have fewer places that tell the bits, and g
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageSequence
 
 from hia.images import Frame
+from hia.serving.encoding import PICTURES
+from hia.video import read_frames
 
 NUM_BITS = 32
 # Every frame that hia makes for others says this. Not a secret: it tells generated videos from others, not makers.
@@ -87,3 +92,22 @@ def _shrunk(frame: Frame) -> Frame:
 def _for_network(frame: Frame) -> NDArray[np.float32]:
     """Float [1, 3, 1, H, W] in -1..1: a batch of one video of one frame."""
     return (frame.astype(np.float32) / 127.5 - 1).transpose(2, 0, 1)[None, :, None]
+
+
+def evenly_spaced_frames(file: Path, most: int) -> Iterator[Frame]:
+    """At most so many frames of a video, WebP or GIF, RGB uint8 [H, W, 3], evenly spread from the first one on.
+
+    The file is read twice, so that one frame at a time is held. Raises ValueError or OSError when it cannot be read.
+    """
+    count = sum(1 for _ in _frames(file))
+    yield from islice(_frames(file), 0, None, max(1, -(-count // most)))
+
+
+def _frames(file: Path) -> Iterator[Frame]:
+    return _frames_of_picture(file) if file.suffix.lower() in PICTURES else read_frames(file)
+
+
+def _frames_of_picture(file: Path) -> Iterator[Frame]:
+    with Image.open(file, formats=("WEBP", "GIF")) as image:
+        for frame in ImageSequence.Iterator(image):
+            yield np.asarray(frame.convert("RGB"))

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from hia.training.settings import OptimizerConfig
-from hia.training.stages import Stage
+from hia.config import OptimizerConfig, Stage
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], config: OptimizerConfig, stage: Stage) -> torch.optim.AdamW:

@@ -1,49 +1,17 @@
 """One training step's mathematics: a batch in, a loss and its terms out. It has never heard of ranks or clusters."""
 
+import hashlib
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from hia.config import Stage
 from hia.diffusion.schedule import NoiseSchedule
 from hia.models.codec import Codec
 from hia.models.face.embedder import FaceEmbedder
+from hia.training.batch import Batch, Regions
 from hia.training.losses import identity_loss, noise_mse, regional_mse
-from hia.training.stages import Stage
-
-
-@dataclass(frozen=True)
-class Regions:
-    """What the regional losses compare with (sec. 3.1), for B samples of F frames.
-
-    images [B, F, 3, H, W] in [−1, 1]; face_mask, hand_mask [B, F, 1, H, W] in {0, 1}, empty where nothing is seen;
-    five_points [B, F, 5, 2]: the target's face points in pixels (any finite value where the face is not usable);
-    face_usable bool [B, F]: the target's face *and* the reference's can be compared; reference_embedding [B, D] of the
-    reference's face (any value where it has none), None where no identity loss is used.
-    """
-
-    images: Tensor
-    face_mask: Tensor
-    hand_mask: Tensor
-    five_points: Tensor
-    face_usable: Tensor
-    reference_embedding: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Batch:
-    """B samples of F frames.
-
-    latents [B, F, C, h, w]; reference_latents [B, C, h, w]; control [B, F, K, H, W] (see render_control); image_token
-    [B, 1, D]; regions: for stages with regional losses; sample_ids: to name the culprits of a bad loss.
-    """
-
-    latents: Tensor
-    reference_latents: Tensor
-    control: Tensor
-    image_token: Tensor
-    regions: Regions | None = None
-    sample_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,3 +96,10 @@ def _identity_term(predicted: Tensor, regions: Regions, stage: Stage, supervisio
     embeddings = supervision.face_embedder(predicted, regions.five_points.flatten(0, 1))
     frames = regions.images.shape[1]
     return identity_loss(regions.reference_embedding.repeat_interleave(frames, dim=0), embeddings, usable)
+
+
+def generator_for(seed: int, *place: str | int) -> torch.Generator:
+    """A CPU generator that depends on the seed and the place (stage, position of the first sample, …) alone."""
+    text = "/".join(str(part) for part in (seed, *place))
+    digest = hashlib.sha256(text.encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

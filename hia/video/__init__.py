@@ -1,12 +1,12 @@
 """Videos through PyAV: probing, decoding with true times and upright pictures, and writing whole files or none."""
 
+from hia.video.conversion import MAX_SIDE
 from hia.video.errors import MissingVideo, UnreachableVideo, VideoError
-from hia.video.folders import natural_key
-from hia.video.picture import MAX_SIDE
-from hia.video.reading import TimedFrame, VideoInfo, frames_at, iterate, probe, read_frames
+from hia.video.image_folder import natural_key
+from hia.video.read import TimedFrame, VideoInfo, frames_at, iterate, probe, read_frames
 from hia.video.remote import local_copy
 from hia.video.timing import nominal_rate, resample
-from hia.video.writing import VideoWriter, write_video
+from hia.video.write import VideoWriter, write_video
 
 __all__ = [
     "MAX_SIDE",

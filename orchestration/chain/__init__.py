@@ -5,10 +5,10 @@ folder is named after that, so that nothing has to be remembered: `planning` loo
 is missing, `reasons` says why.
 """
 
-from orchestration.chain.execution import Chain, Executed
-from orchestration.chain.planning import Plan, Planned, Selection, plan
-from orchestration.chain.records import StageFolder
+from orchestration.chain.execute import Chain, Executed
+from orchestration.chain.plan import Plan, Planned, Selection, plan
 from orchestration.chain.stage import ChainError, ChainStage, StageFailed, StageRun, fingerprint
+from orchestration.chain.stage_folder import StageFolder
 
 __all__ = [
     "Chain",

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from hia.config import Config
 
 if TYPE_CHECKING:  # both take a while to import, for which a plan need not wait
-    from orchestration.journal import JournalWriter
     from orchestration.tracking import Run
+    from orchestration.tracking.journal import JournalWriter
 
 # The stage whose output is the clip store, and the note of where that is.
 DATA, STORE_NOTE = "preprocess", "store.json"

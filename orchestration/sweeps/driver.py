@@ -13,17 +13,15 @@ import yaml
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from hia.config_files import ConfigError
-from orchestration.chain.execution import ending
-from orchestration.contents import Contents
-from orchestration.job import check_writable
+from hia.config import ConfigError
+from orchestration.chain.execute import final_status
+from orchestration.job_paths import check_writable
 from orchestration.pipeline import StagesOf, check
-from orchestration.sweeps.outlook import Outlook, outlook, outlook_table
-from orchestration.sweeps.records import Record, read_records
+from orchestration.stages.content_hashes import ContentHashes
+from orchestration.sweeps.plan import TrialPlan, check_optuna, known_trials, plan_trials, trial_plan_table
 from orchestration.sweeps.results import end_summary, write_results
-from orchestration.sweeps.search import check_optuna, known_trials
 from orchestration.sweeps.spec import load_sweep
-from orchestration.sweeps.sweep import Sweep, resolve
+from orchestration.sweeps.trials import Record, Sweep, read_records, resolve
 
 if TYPE_CHECKING:
     from orchestration.tracking import Run, Tracking
@@ -37,14 +35,14 @@ def run(arguments: argparse.Namespace, stages_of: StagesOf) -> None:
     """List the trials, and unless that was all, run those that are missing. Raises what `main` explains."""
     sweep, looked = prepared(arguments, stages_of)
     if arguments.dry_run:
-        tqdm.write(outlook_table(sweep, looked))
+        tqdm.write(trial_plan_table(sweep, looked))
         return
     check_writable(sweep.storage)
     with _alone(sweep):
         carry_out(sweep, looked, stages_of, arguments.quiet)
 
 
-def prepared(arguments: argparse.Namespace, stages_of: StagesOf) -> tuple[Sweep, list[Outlook]]:
+def prepared(arguments: argparse.Namespace, stages_of: StagesOf) -> tuple[Sweep, list[TrialPlan]]:
     """The sweep, and what is known of its trials before they run; all that can be wrong with them is found here."""
     file = Path(arguments.config)
     spec = load_sweep(file, arguments.data, parse_changes(arguments.set))
@@ -56,8 +54,8 @@ def prepared(arguments: argparse.Namespace, stages_of: StagesOf) -> tuple[Sweep,
     trials = known_trials(spec)
     for config in [sweep.config(trial) for trial in trials] or [sweep.config()]:
         check(config)
-    contents = Contents(sweep.storage / ".contents.json")
-    looked = outlook(sweep, trials, stages_of, contents)
+    contents = ContentHashes(sweep.storage / ".contents.json")
+    looked = plan_trials(sweep, trials, stages_of, contents)
     contents.remember()
     if spec.scheduler == "asha" and len(looked) > 1 and len({one.training for one in looked}) == 1:
         raise ConfigError(
@@ -66,7 +64,7 @@ def prepared(arguments: argparse.Namespace, stages_of: StagesOf) -> tuple[Sweep,
     return sweep, looked
 
 
-def carry_out(sweep: Sweep, looked: Sequence[Outlook], stages_of: StagesOf, quiet: bool) -> None:
+def carry_out(sweep: Sweep, looked: Sequence[TrialPlan], stages_of: StagesOf, quiet: bool) -> None:
     """Run what is missing and write what came of it. Raises SweepIncomplete when trials failed."""
     from orchestration.tracking import connect_tracking
 
@@ -74,7 +72,7 @@ def carry_out(sweep: Sweep, looked: Sequence[Outlook], stages_of: StagesOf, quie
     tracking = connect_tracking(sweep.storage)
     tracking.close_orphans()
     parent = tracking.start_sweep(sweep.name, sweep.fingerprint, sweep.spec.plain(), {"sweep": sweep.name})
-    with ending(parent):
+    with final_status(parent):
         if any(not one.finished for one in looked) or sweep.spec.algorithm == "optuna":
             with _closing(tracking, parent), ExitStack() as cluster:
                 tune(sweep, looked, stages_of, tracking, parent, quiet, cluster)
@@ -91,7 +89,7 @@ def carry_out(sweep: Sweep, looked: Sequence[Outlook], stages_of: StagesOf, quie
 
 def tune(
     sweep: Sweep,
-    looked: Sequence[Outlook],
+    looked: Sequence[TrialPlan],
     stages_of: StagesOf,
     tracking: "Tracking",
     parent: "Run",
@@ -106,15 +104,15 @@ def tune(
     import ray
 
     from orchestration.cluster import connected
-    from orchestration.sweeps.tuning import fit
-    from orchestration.sweeps.work import Task
+    from orchestration.sweeps.trial import Task
+    from orchestration.sweeps.tune import fit
 
     if not ray.is_initialized():
         cluster.enter_context(connected())
     fit(Task.here(sweep, stages_of, parent), looked, tracking, quiet)
 
 
-def present_records(sweep: Sweep, looked: Sequence[Outlook]) -> list[Record]:
+def present_records(sweep: Sweep, looked: Sequence[TrialPlan]) -> list[Record]:
     """Of the sweep's trials, in their order; those that have not begun are left out."""
     records = {record.trial.id: record for record in read_records(sweep.folder)}
     if sweep.spec.algorithm == "optuna":

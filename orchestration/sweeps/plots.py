@@ -13,9 +13,8 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from orchestration.sweeps.domains import Choice, Range
-from orchestration.sweeps.records import Record
-from orchestration.sweeps.sweep import Sweep, short, shown
+from orchestration.sweeps.spec import Choice, Range
+from orchestration.sweeps.trials import Record, Sweep, short, shown
 
 INK, MUTED, GRID, LINE, BEST, FAILED = "#1f2430", "#5c6370", "#e3e5ea", "#2f6fb0", "#c2410c", "#9aa0ab"
 # The better, the darker.

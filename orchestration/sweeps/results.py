@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from hia.data.storage import Folder
-from orchestration.chain.execution import in_words
-from orchestration.summary import METRICS, table
-from orchestration.sweeps.records import Record
+from hia.io.files import Folder
+from orchestration.chain.execute import format_duration
+from orchestration.pipeline import METRICS, table
 from orchestration.sweeps.spec import SweepSpec
-from orchestration.sweeps.sweep import Sweep, short, shown
-from orchestration.tracking.notes import table as markdown_table
+from orchestration.sweeps.trials import Record, Sweep, short, shown
+from orchestration.tracking.runs import table as markdown_table
 
 if TYPE_CHECKING:
     from orchestration.tracking import Run
@@ -84,7 +83,7 @@ class Results:
     def _row(self, record: Record, measured: Sequence[str]) -> list[str]:
         values = [shown(record.values[key]) for key in self.sweep.spec.search]
         metrics = [f"{record.metrics[name]:.4g}" if name in record.metrics else "–" for name in measured]
-        return [*values, *metrics, in_words(record.seconds), state_in_words(record, record == self.best)]
+        return [*values, *metrics, format_duration(record.seconds), state_in_words(record, record == self.best)]
 
 
 def write_results(sweep: Sweep, records: Sequence[Record]) -> Results:

@@ -6,18 +6,18 @@ its journal until the server has it.
 
 from orchestration.tracking.connection import connect_tracking
 from orchestration.tracking.environment import environment
-from orchestration.tracking.following import Following
+from orchestration.tracking.experiment import Tracking
+from orchestration.tracking.retry import Server, TrackingRefused, TrackingUnavailable
 from orchestration.tracking.runs import Run
-from orchestration.tracking.server import Server, TrackingAway, TrackingRefused
-from orchestration.tracking.tracking import Tracking
+from orchestration.tracking.uploader import JournalUploader
 
 __all__ = [
-    "Following",
+    "JournalUploader",
     "Run",
     "Server",
     "Tracking",
-    "TrackingAway",
     "TrackingRefused",
+    "TrackingUnavailable",
     "connect_tracking",
     "environment",
 ]

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from filelock import FileLock
 
-from orchestration.tracking.server import Server, TrackingRefused
-from orchestration.tracking.tracking import Tracking
+from orchestration.tracking.experiment import Tracking
+from orchestration.tracking.retry import Server, TrackingRefused
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestration.journal import Artifact, Entry, Metrics, read_new
+from orchestration.tracking.journal import Artifact, Entry, Metrics, read_new
+from orchestration.tracking.retry import TrackingRefused, log
 from orchestration.tracking.runs import METRICS_PER_BATCH, Run, batches, upload
-from orchestration.tracking.server import TrackingRefused, say
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -75,7 +75,7 @@ class Outbox:
             self._run.server.ask_once(f"sending {self.journal}", lambda: self._send(item))
         except TrackingRefused as refused:
             if self.refused is None:
-                say(f"{refused}; the stage goes on")
+                log(f"{refused}; the stage goes on")
             self.refused = self.refused or refused
         self._items.popleft()
         if item.end is not None and self.refused is None:
@@ -91,7 +91,7 @@ class Outbox:
         if path.exists():
             upload(self._run, path, item.artifact.under)
         else:
-            say(f"{path} was to be kept with its run, but is not there any more")
+            log(f"{path} was to be kept with its run, but is not there any more")
 
     def _fill(self) -> None:
         if self._read is None:

@@ -9,21 +9,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-from orchestration.tracking.notes import with_result, with_stages
-from orchestration.tracking.server import Server
+from orchestration.tracking.retry import Server
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
-
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
-
 # What every tracking server takes; the present MLflow allows more.
 LONGEST_PARAMETER, LONGEST_TAG, LONGEST_KEY = 500, 5000, 250
 PER_BATCH, METRICS_PER_BATCH = 100, 1000
-
 # A driver that was told to stop does not wait for a server.
 INTERRUPTED_PATIENCE_SECONDS = 5.0
-
 Item = TypeVar("Item")
+STAGES, RESULT = "\n\n## Stages\n\n", "\n\n## Result\n\n"
+LONGEST_CELL = 1500
 
 
 class StageOutcome(Protocol):
@@ -174,3 +171,39 @@ def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 def _cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def description(title: str, tags: Mapping[str, str], environment: Mapping[str, Any], again: str) -> str:
+    """What a run is, and how to repeat it; Markdown. again: the script that does, with its arguments."""
+    commit = environment["commit"] or f"unknown; SHA-256 of the source files {environment['source_sha256']}"
+    changes = ", with changes that were not committed" if environment["uncommitted_changes"] else ""
+    known = [("preset", "preset"), ("gamma", "γ"), ("omega", "ω"), ("fingerprint", "fingerprint")]
+    rows = [(label, f"`{tags[name]}`") for name, label in known if name in tags]
+    rows += [("commit", f"`{commit}`{changes}"), ("command", f"`{_cell(environment['command'])}`")]
+    return (
+        f"**{title}**\n\n{table(('', ''), rows)}\n\n"
+        "To run it again, check out the commit, download `config.yaml` from the artifacts of this run, and\n\n"
+        f"    python {again}\n\n"
+        "`environment.json` has the versions of all packages."
+    )
+
+
+def with_stages(note: str, rows: Iterable[Sequence[str]]) -> str:
+    """A description with the table of a pipeline's stages at its end, in place of an earlier one."""
+    return note.partition(STAGES)[0] + STAGES + table(("stage", "", "time", "run"), rows)
+
+
+def with_result(note: str, result: str) -> str:
+    """A description with a result at its end, in place of an earlier one."""
+    return note.partition(RESULT)[0] + RESULT + result
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    text = text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}…"
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from hia.config import Config
+from hia.config import Config, Stage
 from hia.training.optimizer import learning_rate_factor, make_optimizer
-from hia.training.stages import Stage
 
 
 def start_engine(model: nn.Module, config: Config, stage: Stage, workers: int, universal: bool = False) -> Any:

@@ -10,32 +10,28 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from hia.data.batches import collate, sample_batches
-from hia.data.order import positions
-from hia.data.samples import TrainingSamples
-from hia.data.samples.loading import SampleBatch
-from hia.data.store import open_store
+from hia.config import LossWeights
+from hia.data.sampling import TrainingSamples
+from hia.data.sampling.epoch_sampler import positions
+from hia.data.sampling.loader import SampleBatch, collate, sample_batches
+from hia.data.store.clip_store import open_store
 from hia.models.animator import Animator
 from hia.models.parts import part_parameters
 from hia.training.flops import peak_teraflops, training_flops
 from hia.training.optimizer import MovingAverage
-from hia.training.randomness import generator_for
-from hia.training.stages import LossWeights
-from hia.training.step import training_loss
+from hia.training.step import generator_for, training_loss
 from orchestration.training import checkpoints
-from orchestration.training.clock import Clock
+from orchestration.training.context import TrainingContext, held_out_samples, load_training_context, training_samples
+from orchestration.training.distributed import Process, this_process
 from orchestration.training.engine import start_engine
-from orchestration.training.meter import Meter
-from orchestration.training.networks import Surroundings, held_out_samples, load_surroundings, training_samples
-from orchestration.training.preview import write_previews
-from orchestration.training.processes import Process, this_process
+from orchestration.training.meters import Clock, Meter
 from orchestration.training.run import WEIGHTS, TrainingFailed, TrainingRun
-from orchestration.training.validation import validation_losses
+from orchestration.training.validation import validation_losses, write_previews
 from orchestration.training.weights import full_weights, load_animator, write_weights
 
 
 class Journal(Protocol):
-    """Where the first process writes what people want to see; `orchestration.journal.JournalWriter`."""
+    """Where the first process writes what people want to see; `orchestration.tracking.journal.JournalWriter`."""
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Values after a step."""
@@ -66,7 +62,7 @@ class Trainer:
     engine: Any
     samples: TrainingSamples
     held_out: TrainingSamples | None
-    around: Surroundings
+    around: TrainingContext
     average: MovingAverage | None
     clock: Clock
     meter: Meter
@@ -82,7 +78,7 @@ class Trainer:
         if config.training.gradient_checkpointing:
             animator.enable_gradient_checkpointing()
         animator.train()
-        around = load_surroundings(config, stage, store, process.device, animator.image_token_dim)
+        around = load_training_context(config, stage, store, process.device, animator.image_token_dim)
         samples = training_samples(around)
         checkpoint = checkpoints.newest(run.path, run.fingerprint)
         convert = checkpoint is not None and checkpoints.needs_conversion(

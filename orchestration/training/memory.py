@@ -5,10 +5,9 @@ from dataclasses import replace
 import psutil
 import torch
 
-from hia.config import Config, PretrainedConfig
+from hia.config import Config, PretrainedConfig, Stage
 from hia.models.animator import Animator
 from hia.models.build import build_animator
-from hia.training.stages import Stage
 
 GIB = 2**30
 # Bytes of a float32 gradient, of Adam's two moments, and of the master weight that ZeRO and bf16 keep besides. ZeRO

@@ -3,8 +3,7 @@
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from hia.config import Config
-from hia.training.stages import Stage, Stages
+from hia.config import Config, Stage, Stages
 
 WEIGHTS = "weights"
 RAY_FOLDER = "ray"

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from hia.cli import main
-from hia.config_files import load_config
-from hia.data.store import open_store
+from hia.config import load_config
+from hia.data.store.clip_store import open_store
 from hia.evaluation.image import psnr
-from hia.evaluation.reenactment import reenact
+from hia.evaluation.protocol.reenactment import reenact
 from hia.images import load_image
+from hia.models.animation_model import AnimationModel, load_model, save_model
 from hia.models.build import build_animator
 from hia.models.codec import build_codec
-from hia.models.export import AnimationModel, load_model, save_model
 from hia.video import read_frames, write_video
 from tests.evaluation.dancer_store import dancer_store
 

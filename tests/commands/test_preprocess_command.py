@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from hia.cli import main
-from hia.data.storage import Folder
-from hia.data.store import open_store
+from hia.data.store.clip_store import open_store
+from hia.io.files import Folder
 from hia.video import read_frames
 from tests.data.raw_videos import write_dance, write_networks
 

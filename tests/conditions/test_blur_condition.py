@@ -12,8 +12,8 @@ from scipy.stats import rankdata, spearmanr
 from hia.conditions.blur import SharpnessScale, clip_ranks, hand_movement, hand_sharpness, sharpness
 from hia.conditions.control import flip_conditions
 from hia.conditions.regions import hand_boxes
+from hia.pose.keypoint_files import load_keypoints
 from hia.pose.keypoints import HANDS, LEFT_HAND, NUM_KEYPOINTS, flip_horizontal
-from hia.pose.sidecar import load_keypoints
 
 WIDTH, HEIGHT = 512, 896
 

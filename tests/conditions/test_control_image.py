@@ -6,9 +6,9 @@ import pytest
 from hia.conditions.blur import hand_movement
 from hia.conditions.control import flip_conditions, render_control
 from hia.conditions.regions import hand_boxes
+from hia.pose.keypoint_files import load_keypoints
 from hia.pose.keypoints import HANDS, LEFT_HAND, NUM_KEYPOINTS, RIGHT_HAND, flip_horizontal
 from hia.pose.render import OPENPOSE, render_skeleton
-from hia.pose.sidecar import load_keypoints
 
 WIDTH, HEIGHT = 256, 448
 MOVEMENT = np.array([[0.25, -0.5], [-0.75, 1.0]], np.float32)

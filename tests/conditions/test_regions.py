@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hia.conditions.regions import Box, box_mask, face_box, face_is_usable, five_points, hand_boxes
+from hia.pose.keypoint_files import load_keypoints
 from hia.pose.keypoints import FACE, LEFT_HAND, NUM_KEYPOINTS, RIGHT_HAND, flip_horizontal
-from hia.pose.sidecar import load_keypoints
 
 WIDTH, HEIGHT = 512, 896
 

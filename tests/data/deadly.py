@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hia.data.samples import Sample, TrainingSamples
+from hia.data.sampling import Sample, TrainingSamples
 
 
 class DeadlySamples(TrainingSamples):

@@ -5,11 +5,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hia.config import Config
-from hia.config_files import load_config
+from hia.config import Config, load_config
 from hia.images import Frame
+from hia.pose.keypoint_files import save_keypoints
 from hia.pose.keypoints import KeypointSequence
-from hia.pose.sidecar import save_keypoints
 from hia.video import write_video
 from tests.pose.tiny_onnx import FEET_COLOUR, OTHER, PERSON, Colour, draw_person, figure, write_detector, write_pose
 

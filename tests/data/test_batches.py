@@ -17,15 +17,17 @@ from tiny_samples import HALF_WINDOWS, WINDOWS, WITHOUT_IDENTITY, configuration,
 from tiny_store import HEIGHT, TOKEN_DIMENSION, WIDTH
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from hia.data.batches import collate, sample_batches, to_batch
-from hia.data.samples import TrainingSamples
-from hia.data.store import open_store
+from hia.config import Stage
+from hia.config.stages import REGIONAL, SPATIAL
+from hia.data.sampling import TrainingSamples
+from hia.data.sampling.loader import collate, sample_batches
+from hia.data.store.clip_store import open_store
 from hia.diffusion.schedule import NoiseSchedule
 from hia.images import to_tensor
 from hia.models.build import build_animator
 from hia.models.codec import PixelCodec
 from hia.models.image_encoder import ImageEncoder
-from hia.training.stages import REGIONAL, SPATIAL, Stage
+from hia.training.batch import to_batch
 from hia.training.step import Supervision, training_loss
 
 

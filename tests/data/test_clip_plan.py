@@ -5,10 +5,11 @@ import re
 import numpy as np
 import pytest
 
-from hia.data.plan import LEAST_POINTS, check_regions, least_frames, plan_clip, seen_shares
-from hia.data.records import Rejected
-from hia.data.settings import PreprocessConfig
-from hia.pose.tracking import PersonTrack, boxes_of
+from hia.config import PreprocessConfig
+from hia.data.preprocess.filters import LEAST_POINTS, check_regions, least_frames, plan_clip, seen_shares
+from hia.data.store.records import Rejected
+from hia.pose.box_tracks import boxes_of
+from hia.pose.tracking import PersonTrack
 from tests.data.raw_videos import HALF, people_at
 
 SOURCE, TARGET = (96, 128), (96, 128)

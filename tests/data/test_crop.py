@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from hia.data.crop import Crop, person_extent, plan_crop
+from hia.data.preprocess.crop import Crop, person_extent, plan_crop
 
 SIZES = [(512, 896), (64, 112), (256, 448), (512, 512), (500, 897)]
 

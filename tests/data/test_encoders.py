@@ -9,15 +9,15 @@ import torch
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from hia.conditions.regions import five_points
-from hia.config_files import load_config
-from hia.data.encoders import BATCH, Encoders, latent_sizes, load_encoders
-from hia.data.measure import measure_keypoints
+from hia.config import load_config
+from hia.data.preprocess.annotations import measure_keypoints
+from hia.data.preprocess.encoders import BATCH, Encoders, latent_sizes, load_encoders
 from hia.images import to_tensor
 from hia.models.codec import PixelCodec, build_random_codec
 from hia.models.face import load_face_embedder
 from hia.models.image_encoder import ImageEncoder
+from hia.pose.keypoint_files import load_keypoints
 from hia.pose.keypoints import flip_horizontal
-from hia.pose.sidecar import load_keypoints
 from hia.video import read_frames
 from tests.data.tiny_samples import TINY_CONFIG
 

@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from hia.data.building import plan_jobs
-from hia.data.encoders import load_encoders
-from hia.data.fingerprint import WITHOUT_EFFECT, content_sha256, fingerprint, preprocessing_settings
-from hia.data.importers import find
-from hia.data.settings import PoseConfig, PreprocessConfig
-from hia.data.sources import VideoSource
-from hia.pose.sidecar import save_keypoints
+from hia.config import PoseConfig, PreprocessConfig
+from hia.data.ingest.layouts import find_videos_in_layout
+from hia.data.ingest.videos import VideoSource
+from hia.data.preprocess.build_store import plan_jobs
+from hia.data.preprocess.encoders import load_encoders
+from hia.data.preprocess.manifest import WITHOUT_EFFECT, content_sha256, fingerprint, preprocessing_settings
+from hia.pose.keypoint_files import save_keypoints
 from tests.data.raw_videos import centres, people_at, small_config, write_dance, write_networks
 from tests.pose.tiny_onnx import write_pose
 
@@ -93,7 +93,7 @@ def test_weights_count_by_content_and_not_by_place(sample_data, monkeypatch, tmp
 
 def key_of(folder, config):
     found = preprocessing_settings(config, load_encoders(config))
-    [job] = plan_jobs(find([str(folder)]).sources, config, found)[0]
+    [job] = plan_jobs(find_videos_in_layout([str(folder)]).sources, config, found)[0]
     return job.key
 
 

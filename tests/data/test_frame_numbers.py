@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from hia.conditions.blur import sharpness
-from hia.data.building import build_store
+from hia.data.preprocess.build_store import build_store
+from hia.pose.keypoint_files import load_keypoints, save_keypoints
 from hia.pose.keypoints import HANDS
-from hia.pose.sidecar import load_keypoints, save_keypoints
 from hia.video import read_frames, write_video
 from tests.data.raw_videos import background, frames_of, people_at, small_config, write_networks
 

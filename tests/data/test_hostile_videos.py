@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hia.data.building import build_store
-from hia.data.store import open_store
-from hia.pose.sidecar import save_keypoints
+from hia.data.preprocess.build_store import build_store
+from hia.data.store.clip_store import open_store
+from hia.pose.keypoint_files import save_keypoints
 from hia.video import write_video
 from tests.data.raw_videos import (
     background,
@@ -305,7 +305,7 @@ def test_every_reason_is_counted(built):
 
 WRITING_FAILS = """
 import resource, sys
-from hia.data.building import build_store
+from hia.data.preprocess.build_store import build_store
 from tests.data.raw_videos import small_config
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
 build_store([sys.argv[1]], sys.argv[2], small_config())

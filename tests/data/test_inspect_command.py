@@ -8,7 +8,7 @@ import fsspec
 import pytest
 
 from hia.commands import inspect
-from hia.data.store import StoreError
+from hia.data.store.clip_store import StoreError
 
 
 def run(*arguments: object) -> None:

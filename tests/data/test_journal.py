@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hia.data.journal import MOST_ATTEMPTS, Journal
-from hia.data.records import ClipInfo, Rejected, Rejection, VideoResult
-from hia.data.storage import Folder, bytes_sha256
+from hia.data.store.journal import MOST_ATTEMPTS, Journal
+from hia.data.store.records import ClipInfo, Rejected, Rejection, VideoResult
+from hia.io.files import Folder, bytes_sha256
 from hia.pose.tracking import PersonTrack
 
 STRETCH, NEXT = range(0, 40), range(40, 75)

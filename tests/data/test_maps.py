@@ -9,16 +9,16 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from hia.data.building import build_store
-from hia.data.importers import find
-from hia.data.samples import TrainingSamples
-from hia.data.samples.cut import cut_maps
-from hia.data.store import open_store
-from hia.evaluation.reenactment import own_signal
+from hia.config.stages import SPATIAL
+from hia.data.ingest.layouts import find_videos_in_layout
+from hia.data.preprocess.build_store import build_store
+from hia.data.sampling import TrainingSamples
+from hia.data.sampling.sample import cut_maps
+from hia.data.store.clip_store import open_store
+from hia.evaluation.protocol.reenactment import clip_driving_signal
+from hia.models.animation_model import AnimationModel
 from hia.models.build import build_animator
 from hia.models.codec import build_codec
-from hia.models.export import AnimationModel
-from hia.training.stages import SPATIAL
 from hia.video import read_frames, write_video
 from tests.data.raw_videos import small_config, write_dance
 
@@ -54,20 +54,24 @@ def test_maps_are_found_beside_their_video_and_are_no_videos(videos):
     (videos / "a.normals").mkdir()
     write_picture(videos / "a.normals" / "0.png")
     write_dance(videos / "b.depth.mp4", sidecar=False)
-    found = find([str(videos)], maps=NAMES)
+    found = find_videos_in_layout([str(videos)], maps=NAMES)
     assert {source.name: dict(source.maps) for source in found.sources} == {
         "a.mp4": {"depth": str(videos / "a.depth.mp4"), "normals": str(videos / "a.normals")},
         "b.depth.mp4": {},
     }
     assert found.ignored == {}
-    assert [source.name for source in find([str(videos)]).sources] == ["a.depth.mp4", "a.mp4", "b.depth.mp4"]
+    assert [source.name for source in find_videos_in_layout([str(videos)]).sources] == [
+        "a.depth.mp4",
+        "a.mp4",
+        "b.depth.mp4",
+    ]
 
 
 def test_maps_of_a_folder_of_frames_lie_in_it_or_beside_it(tmp_path):
     for folder in ("00001/images", "00001/depth", "00001/masks", "00001.normals"):
         (tmp_path / folder).mkdir(parents=True)
         write_picture(tmp_path / folder / "0001.png")
-    (source,) = find([str(tmp_path)], maps=NAMES).sources
+    (source,) = find_videos_in_layout([str(tmp_path)], maps=NAMES).sources
     assert dict(source.maps) == {"depth": str(tmp_path / "00001/depth"), "normals": str(tmp_path / "00001.normals")}
 
 
@@ -170,6 +174,6 @@ def test_reenactment_sees_the_maps_of_training(with_both):
     store = open_store(str(with_both.parent / "store"), check="none")
     model = AnimationModel(config, build_animator(config)[0], build_codec(config.codec))
     clip = store.read(next(info for info in store.clips if info.video == "a.mp4"))
-    image = own_signal(model, clip, 6).control_image(4)
+    image = clip_driving_signal(model, clip, 6).control_image(4)
     assert image.shape == (9, 48, 32)
     assert_array_equal(image[3:], cut_maps(clip, [4], SIZE, False, NAMES)[0].float().numpy())

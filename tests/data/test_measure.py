@@ -7,8 +7,8 @@ import pytest
 
 from hia.conditions.blur import hand_sharpness, sharpness
 from hia.conditions.regions import Box, face_box, five_points, hand_boxes
-from hia.data.jpeg import decode_jpeg, encode_jpeg
-from hia.data.measure import measure_frames, measure_keypoints
+from hia.data.preprocess.annotations import measure_frames, measure_keypoints
+from hia.images import decode_jpeg, encode_jpeg
 from hia.pose.keypoints import HANDS, KeypointSequence
 from tests.data.raw_videos import people_at
 

@@ -6,11 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from hia.data.building import build_store
-from hia.data.people import Sidecar, load_sidecar
-from hia.data.records import Rejected
-from hia.data.survey import Survey
-from hia.pose.sidecar import save_keypoints
+from hia.data.preprocess.build_store import build_store
+from hia.data.preprocess.person import Sidecar, load_sidecar
+from hia.data.preprocess.shots import Survey
+from hia.data.store.records import Rejected
+from hia.pose.keypoint_files import save_keypoints
 from hia.video import write_video
 from tests.data.raw_videos import background, centres, frames_of, people_at, small_config, write_networks
 from tests.pose.tiny_onnx import OTHER, draw_person

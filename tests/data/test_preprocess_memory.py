@@ -22,7 +22,7 @@ ROOM = 60 * MEBIBYTE
 
 PROGRAM = """
 import resource, sys
-from hia.data.building import build_store
+from hia.data.preprocess.build_store import build_store
 from tests.data.raw_videos import small_config
 built = build_store([sys.argv[1]], sys.argv[2], small_config(*sys.argv[3:]), threads=1)
 print(built.store.statistics["frames"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)

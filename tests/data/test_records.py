@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from hia.data.records import Rejection, VideoResult, from_json, to_json
+from hia.data.store.records import Rejection, VideoResult, from_json, to_json
 
 REJECTION = Rejection(video='a "b"\n舞.mp4', reason="too_short", message="0.5 s", first_time=0.1, end_time=1 / 3)
 RESULT = VideoResult(

@@ -10,10 +10,11 @@ import pytest
 from tiny_samples import WINDOWS, configuration, cut_short, draws, equal, samples_of
 from tiny_store import TinyClip, write_store
 
-from hia.data.samples import TrainingSamples
-from hia.data.samples.draw import stored_step
-from hia.data.store import ClipStore, open_store
-from hia.training.stages import REGIONAL, SPATIAL, TEMPORAL_FULL, Stage
+from hia.config import Stage
+from hia.config.stages import REGIONAL, SPATIAL, TEMPORAL_FULL
+from hia.data.sampling import TrainingSamples
+from hia.data.sampling.draw import stored_step
+from hia.data.store.clip_store import ClipStore, open_store
 
 
 @pytest.fixture(scope="module")

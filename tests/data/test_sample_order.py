@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hia.data.order import SampleOrder, positions
+from hia.data.sampling.epoch_sampler import EpochSampler, positions
 
 NUMBERS, SEEDS = st.integers(1, 200), st.integers(0, 2**63 - 1)
 
 
 @given(num=NUMBERS, seed=SEEDS, epoch=st.integers(0, 10**6))
 def test_every_epoch_holds_every_sample_exactly_once(num: int, seed: int, epoch: int):
-    order = SampleOrder(num, seed)
+    order = EpochSampler(num, seed)
     drawn = [order[position] for position in range(epoch * num, (epoch + 1) * num)]
     assert {found for found, _ in drawn} == {epoch}
     assert sorted(index for _, index in drawn) == list(range(num))
@@ -22,13 +22,13 @@ def test_every_epoch_holds_every_sample_exactly_once(num: int, seed: int, epoch:
 
 @given(num=NUMBERS, seed=SEEDS, wanted=st.lists(st.integers(0, 10**9), max_size=20))
 def test_a_position_holds_the_same_sample_wherever_one_enters(num: int, seed: int, wanted: list[int]):
-    order = SampleOrder(num, seed)
-    assert [order[position] for position in wanted] == [SampleOrder(num, seed)[position] for position in wanted]
+    order = EpochSampler(num, seed)
+    assert [order[position] for position in wanted] == [EpochSampler(num, seed)[position] for position in wanted]
 
 
 def test_epochs_and_seeds_give_different_orders():
     def epoch(seed: int, number: int) -> list[int]:
-        order = SampleOrder(100, seed)
+        order = EpochSampler(100, seed)
         return [order[position][1] for position in range(100 * number, 100 * (number + 1))]
 
     orders = [epoch(0, 0), epoch(0, 1), epoch(1, 0), list(range(100))]
@@ -36,7 +36,7 @@ def test_epochs_and_seeds_give_different_orders():
 
 
 def test_memory_does_not_grow_with_epochs():
-    order = SampleOrder(1000, seed=0)
+    order = EpochSampler(1000, seed=0)
     early = order[0], len(pickle.dumps(vars(order)))
     for epoch in range(50):
         order[1000 * epoch]
@@ -45,7 +45,7 @@ def test_memory_does_not_grow_with_epochs():
 
 
 def test_the_order_travels_to_other_processes_without_its_permutations():
-    order = SampleOrder(10**5, seed=3)
+    order = EpochSampler(10**5, seed=3)
     expected = order[12345]
     assert len(pickle.dumps(order)) < 1000
     assert pickle.loads(pickle.dumps(order))[12345] == expected
@@ -91,6 +91,6 @@ def test_impossible_divisions_are_refused(wrong: dict[str, int]):
 
 def test_an_order_of_nothing_and_negative_positions_are_refused():
     with pytest.raises(ValueError, match="num must be at least 1"):
-        SampleOrder(0, seed=0)
+        EpochSampler(0, seed=0)
     with pytest.raises(IndexError, match="start at 0"):
-        SampleOrder(5, seed=0)[-1]
+        EpochSampler(5, seed=0)[-1]

@@ -16,13 +16,14 @@ from torch import Tensor
 from hia.conditions.blur import SharpnessScale, clip_ranks
 from hia.conditions.control import render_control
 from hia.conditions.regions import box_mask, face_box, five_points, hand_boxes
-from hia.data.samples import Draw, TrainingSamples
-from hia.data.store import ClipStore, open_store
+from hia.config import Stage
+from hia.config.stages import REGIONAL, SPATIAL
+from hia.data.sampling import Draw, TrainingSamples
+from hia.data.store.clip_store import ClipStore, open_store
 from hia.images import to_tensor
 from hia.models.codec import PixelCodec
 from hia.pose.keypoints import FACE
 from hia.pose.render import OPENPOSE, render_skeleton
-from hia.training.stages import REGIONAL, SPATIAL, Stage
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hia.data.shots import ShotDetector, stretches
+from hia.data.preprocess.shots import ShotDetector, stretches
 from hia.images import fit_to_size
 from hia.video import read_frames
 

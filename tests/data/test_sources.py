@@ -9,8 +9,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from hia.data.sources import find_videos
-from hia.pose.sidecar import load_keypoints
+from hia.data.ingest.videos import find_videos
+from hia.pose.keypoint_files import load_keypoints
 from hia.video import local_copy
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hia.data.sources import VideoSource
-from hia.data.splits import assign_split, read_list
+from hia.data.ingest.splits import assign_split, read_list
+from hia.data.ingest.videos import VideoSource
 
 
 def video(name="sub/clip.one.mp4", **options):

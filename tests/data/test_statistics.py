@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from hia.conditions.blur import hand_movement, hand_sharpness
-from hia.data.statistics import hand_speed, speed_sharpness_spearman
+from hia.data.store.statistics import hand_speed, speed_sharpness_spearman
+from hia.pose.keypoint_files import load_keypoints
 from hia.pose.keypoints import KeypointSequence
-from hia.pose.sidecar import load_keypoints
 from hia.video import read_frames
 
 

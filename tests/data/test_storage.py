@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from hia.data.storage import ASIDE, Folder, WriteError, bytes_sha256, file_sha256
+from hia.io.files import ASIDE, Folder, WriteError, bytes_sha256, file_sha256
 
 
 @pytest.fixture(params=["local", "remote"])
@@ -55,7 +55,7 @@ def test_a_remote_file_is_copied_once_and_checked(tmp_path, monkeypatch):
 def test_a_write_that_fails_says_so_and_leaves_the_older_file(tmp_path):
     """The file is larger than the operating system lets this process write: what a full disk does."""
     program = (
-        "import resource, sys; from hia.data.storage import Folder, WriteError\n"
+        "import resource, sys; from hia.io.files import Folder, WriteError\n"
         "folder = Folder(sys.argv[1]); folder.write('a', b'old')\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try: folder.write('a', b'x' * 2000)\n"
@@ -84,7 +84,7 @@ def test_half_written_files_are_not_listed_and_can_be_cleared(tmp_path):
 
 def test_one_process_writes_at_a_time(tmp_path):
     with Folder(tmp_path).lock():
-        other = "import sys; from hia.data.storage import Folder\nwith Folder(sys.argv[1]).lock(): pass"
+        other = "import sys; from hia.io.files import Folder\nwith Folder(sys.argv[1]).lock(): pass"
         done = subprocess.run([sys.executable, "-c", other, str(tmp_path)], capture_output=True, text=True)
         assert done.returncode == 1 and "another run is writing to this store" in done.stderr
     with Folder(tmp_path).lock():

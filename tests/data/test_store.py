@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tiny_store import TinyClip, write_store
 
-from hia.data.clip import Clip
-from hia.data.records import Rejection
-from hia.data.store import MANIFEST, StoreError, open_store
+from hia.data.store.clip import Clip
+from hia.data.store.clip_store import MANIFEST, StoreError, open_store
+from hia.data.store.records import Rejection
 
 
 @pytest.fixture

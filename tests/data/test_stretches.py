@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from hia.data.building import build_store, plan_jobs, preprocessing_settings
-from hia.data.encoders import load_encoders
-from hia.data.importers import find
-from hia.data.journal import MOST_ATTEMPTS
-from hia.data.preprocess import VideoPreprocessor, pose_estimator
-from hia.data.storage import Folder
+from hia.data.ingest.layouts import find_videos_in_layout
+from hia.data.preprocess.build_store import build_store, plan_jobs
+from hia.data.preprocess.encoders import load_encoders
+from hia.data.preprocess.manifest import preprocessing_settings
+from hia.data.preprocess.video_preprocessor import VideoPreprocessor, pose_estimator
+from hia.data.store.journal import MOST_ATTEMPTS
+from hia.io.files import Folder
 from hia.video import write_video
 from tests.data.raw_videos import background, centres, frames_of, small_config, write_dance, write_networks
 
@@ -39,7 +40,7 @@ def preprocessor(config, store, make_estimator=None):
 
 def jobs_of(videos, config):
     settings = preprocessing_settings(config, load_encoders(config))
-    return plan_jobs(find([str(videos)]).sources, config, settings)[0]
+    return plan_jobs(find_videos_in_layout([str(videos)]).sources, config, settings)[0]
 
 
 def no_estimator():

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hia.data.records import Rejected
-from hia.data.settings import PreprocessConfig
-from hia.data.survey import kept_rate, survey_video, without_pauses
+from hia.config import PreprocessConfig
+from hia.data.preprocess.shots import kept_rate, survey_video, without_pauses
+from hia.data.store.records import Rejected
 from hia.video import write_video
 from tests.data.raw_videos import background, centres, frames_of
 

@@ -11,14 +11,14 @@ import pytest
 from hia.commands import dancers
 from hia.conditions.blur import hand_movement, hand_sharpness
 from hia.conditions.regions import hand_boxes
-from hia.data.synthetic import write_dancers
-from hia.data.synthetic.body import HAND_PARTS
-from hia.data.synthetic.casting import cast_dancer
-from hia.data.synthetic.figure import pose_figure
-from hia.data.synthetic.keypoints import BEHIND_OTHER, BEHIND_OWN, OUTSIDE, SEEN, keypoints_in_space
-from hia.data.synthetic.render import Dancer, RenderedFrame, expressions_at, render, to_linear
+from hia.pose.keypoint_files import load_keypoints
 from hia.pose.keypoints import FACE, HANDS, JOINTS
-from hia.pose.sidecar import load_keypoints
+from hia.synthetic import write_dancers
+from hia.synthetic.body import HAND_PARTS
+from hia.synthetic.casting import cast_dancer
+from hia.synthetic.figure import pose_figure
+from hia.synthetic.keypoints import BEHIND_OTHER, BEHIND_OWN, OUTSIDE, SEEN, keypoints_in_space
+from hia.synthetic.render import Dancer, RenderedFrame, expressions_at, render, to_linear
 from hia.video import probe, read_frames
 
 WIDTH, HEIGHT = 80, 128

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from hia.data.synthetic.appearance import random_appearance
-from hia.data.synthetic.casting import FRAMINGS, cast_dancer
-from hia.data.synthetic.figure import BONE, BONES, SIDES, Proportions, pose_figure, rest_positions
-from hia.data.synthetic.keypoints import keypoints_in_space
-from hia.data.synthetic.kinematics import LARGEST_STRETCH, Pulses, Track, bend_limb, carry, rotation, turn, unit
-from hia.data.synthetic.motion import choreograph
-from hia.data.synthetic.render import expressions_at
 from hia.pose.keypoints import HANDS, JOINTS
+from hia.synthetic.appearance import Proportions, random_appearance
+from hia.synthetic.casting import FRAMINGS, cast_dancer
+from hia.synthetic.figure import BONE, BONES, SIDES, pose_figure, rest_positions
+from hia.synthetic.keypoints import keypoints_in_space
+from hia.synthetic.kinematics import LARGEST_STRETCH, Pulses, Track, bend_limb, carry, rotation, turn, unit
+from hia.synthetic.motion import choreograph
+from hia.synthetic.render import expressions_at
 
 LINKS = [
     *(("pelvis", "spine"), ("spine", "chest"), ("chest", "neck"), ("neck", "head")),

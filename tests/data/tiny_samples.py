@@ -8,11 +8,10 @@ import torch
 from tiny_store import HEIGHT, TOKEN_DIMENSION, WIDTH, TinyClip
 from torch import Tensor
 
-from hia.config import Config
-from hia.config_files import load_config
-from hia.data.samples import Draw, TrainingSamples
-from hia.data.store import ClipStore
-from hia.training.stages import REGIONAL, SPATIAL, TEMPORAL_FULL, TEMPORAL_HALF, LossWeights, Stage
+from hia.config import Config, LossWeights, Stage, load_config
+from hia.config.stages import REGIONAL, SPATIAL, TEMPORAL_FULL, TEMPORAL_HALF
+from hia.data.sampling import Draw, TrainingSamples
+from hia.data.store.clip_store import ClipStore
 
 TINY_CONFIG = Path(__file__).resolve().parent.parent / "tiny.yaml"
 

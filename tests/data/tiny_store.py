@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hia.data.clip import Clip, serialise_clip
-from hia.data.encoders import Encoders
-from hia.data.measure import Arrays, measure_frames, measure_keypoints
-from hia.data.records import ClipInfo, Rejection, Split, to_json
-from hia.data.statistics import store_statistics
-from hia.data.storage import Folder
-from hia.data.store import MANIFEST, REJECTED, manifest_text
+from hia.data.preprocess.annotations import Arrays, measure_frames, measure_keypoints
+from hia.data.preprocess.encoders import Encoders
+from hia.data.store.clip import Clip, serialise_clip
+from hia.data.store.clip_store import MANIFEST, REJECTED, manifest_text
+from hia.data.store.records import ClipInfo, Rejection, Split, to_json
+from hia.data.store.statistics import store_statistics
 from hia.images import Frame, fit_to_size
+from hia.io.files import Folder
 from hia.models.codec import PixelCodec
+from hia.pose.keypoint_files import load_keypoints
 from hia.pose.keypoints import KeypointSequence
-from hia.pose.sidecar import load_keypoints
 from hia.video import read_frames
 
 WIDTH, HEIGHT = 64, 112

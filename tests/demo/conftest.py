@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from hia.demo.backend import LocalBackend
-from hia.demo.visit import Controls
+from hia.demo.session import Controls
+from hia.models.animation_model import AnimationModel
 from hia.models.build import build_animator
 from hia.models.codec import build_codec
-from hia.models.export import AnimationModel
-from hia.serving.generate import Generator
+from hia.serving.generator import Generator
 from hia.weights import MissingWeights
 from tests.serving.requests_ import LIMITS, motion, npz, picture
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from hia.cli import main
-from hia.models.export import AnimationModel, save_model
+from hia.models.animation_model import AnimationModel, save_model
+from hia.serving.encoding import read_statement
 from hia.serving.limits import PREFIX
-from hia.serving.provenance import read_statement
 from hia.video import probe
 
 STARTS_WITHIN = 120

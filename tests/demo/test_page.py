@@ -5,7 +5,7 @@ import json
 import pytest
 
 from hia.demo.samples import Motion, Samples
-from hia.demo.work import Workshop
+from hia.demo.session import Workshop
 
 gradio = pytest.importorskip("gradio")
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from hia.demo import samples
 from hia.demo.samples import make_samples
-from hia.pose.sidecar import load_keypoints
+from hia.pose.keypoint_files import load_keypoints
 from tests.serving.requests_ import motion, npz, picture, video
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from hia.animation.guided_predictor import GuidedPredictor
 from hia.config import SamplingConfig
-from hia.diffusion.predictor import GuidedPredictor
 from hia.diffusion.sampler import sample_latents
 from hia.diffusion.schedule import NoiseSchedule
 from hia.models.build import build_animator

@@ -12,7 +12,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from hia.models.export import load_model
+from hia.models.animation_model import load_model
 from hia.video import probe
 from orchestration.run_all import main
 from tests.e2e.pipeline import (

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hia.models.export import load_model
+from hia.models.animation_model import load_model
 from tests.conftest import REPOSITORY
 from tests.e2e.pipeline import environment, folder_of, write_config
 

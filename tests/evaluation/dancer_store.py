@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hia.data.synthetic import write_dancers
-from hia.pose.sidecar import load_keypoints
+from hia.pose.keypoint_files import load_keypoints
+from hia.synthetic import write_dancers
 from hia.video import read_frames
 from tests.data.tiny_store import HEIGHT, WIDTH, TinyClip, write_store
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hia.evaluation.bootstrap import bootstrap, weighted_mean
+from hia.evaluation.aggregate import bootstrap, weighted_mean
 
 VALUES = np.random.default_rng(0).normal(10, 2, 40)
 

@@ -4,10 +4,10 @@ from typing import get_args
 
 import pytest
 
-from hia.config_files import ConfigError
+from hia.config import ConfigError
+from hia.config.evaluation import ALWAYS, CHEAP, MetricName, own_weights
 from hia.evaluation.metrics import METRICS, USUAL, WITH_NETWORK, load_metrics
-from hia.evaluation.needed import NETWORKS, weight_files
-from hia.evaluation.settings import ALWAYS, CHEAP, MetricName, own_weights
+from hia.evaluation.weights.locate import NETWORKS, weight_files
 
 
 def test_the_configuration_knows_all_metrics():

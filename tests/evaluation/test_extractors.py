@@ -10,16 +10,19 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hia.evaluation.extractors import (
+from hia.evaluation.features import (
     ClipExtractor,
-    Cutting,
+    ClipSampling,
     FrameExtractor,
     NetworkExtractor,
     SegmentExtractor,
+    clip_starts,
+    filled_up,
     load_extractor,
+    pad_square,
+    scaled,
 )
 from hia.evaluation.networks.i3d import InceptionI3d
-from hia.evaluation.squares import clip_starts, filled_up, pad_square, scaled
 from hia.evaluation.weights import Provenance
 from hia.weights import MissingWeights
 
@@ -101,7 +104,7 @@ def test_filling_up_repeats_the_last_frame_to_a_multiple():
 def test_fid_sees_every_frame_scaled_as_pytorch_fid_does():
     extractor, network = watching(FrameExtractor)
     frames = video(18)
-    assert extractor(frames, Cutting()).shape == (18, 3)
+    assert extractor(frames, ClipSampling()).shape == (18, 3)
     seen = torch.cat(network.shown)
     pictures = torch.from_numpy(pad_square(frames)).permute(0, 3, 1, 2) / 255
     expected = 2 * functional.interpolate(pictures, (299, 299), mode="bilinear", align_corners=False) - 1
@@ -111,7 +114,7 @@ def test_fid_sees_every_frame_scaled_as_pytorch_fid_does():
 def test_fvd_sees_clips_in_minus_one_to_one():
     extractor, network = watching(ClipExtractor)
     frames = video(40)
-    assert extractor(frames, Cutting(stride=8)).shape == (4, 3)
+    assert extractor(frames, ClipSampling(stride=8)).shape == (4, 3)
     assert [tuple(clip.shape) for clip in network.shown] == [(1, 3, 16, 224, 224)] * 4
     expected = scaled(pad_square(frames[8:24]), 224) / 127.5 - 1
     torch.testing.assert_close(network.shown[1][0], expected.transpose(0, 1))
@@ -120,7 +123,7 @@ def test_fvd_sees_clips_in_minus_one_to_one():
 def test_fid_vid_sees_clips_less_the_mean_of_kinetics():
     extractor, network = watching(SegmentExtractor)
     frames = video(32)
-    assert extractor(frames, Cutting()).shape == (2, 3)
+    assert extractor(frames, ClipSampling()).shape == (2, 3)
     expected = scaled(pad_square(frames[16:]), 112) - torch.tensor([114.7748, 107.7354, 99.4750])[:, None, None]
     torch.testing.assert_close(network.shown[1][0], expected.transpose(0, 1))
 
@@ -128,33 +131,35 @@ def test_fid_vid_sees_clips_less_the_mean_of_kinetics():
 def test_fid_vid_of_a_whole_video_is_the_mean_over_segments_the_last_filled_up():
     extractor, _ = watching(SegmentExtractor)
     frames = video(20)
-    whole = extractor(frames, Cutting(stride=None))
-    segments = extractor(filled_up(frames, 16), Cutting())
+    whole = extractor(frames, ClipSampling(stride=None))
+    segments = extractor(filled_up(frames, 16), ClipSampling())
     assert whole.shape == (1, 3)
     np.testing.assert_allclose(whole[0], segments.mean(axis=0), rtol=1e-5)
 
 
 def test_fvd_of_a_whole_video_takes_all_its_frames_in_one_pass():
     extractor, network = watching(ClipExtractor)
-    assert extractor(video(20), Cutting(stride=None)).shape == (1, 3)
+    assert extractor(video(20), ClipSampling(stride=None)).shape == (1, 3)
     assert network.shown[0].shape == (1, 3, 20, 224, 224)
 
 
 def test_the_paddings_colour_is_seen():
     extractor, network = watching(ClipExtractor)
-    extractor(np.zeros((16, 20, 4, 3), np.uint8), Cutting(colour=255))
+    extractor(np.zeros((16, 20, 4, 3), np.uint8), ClipSampling(colour=255))
     assert network.shown[0][0, 0, 0, 112, 0] == 1 and network.shown[0][0, 0, 0, 112, 112] == -1
 
 
 @pytest.mark.parametrize("kind", [ClipExtractor, SegmentExtractor])
 def test_a_video_shorter_than_a_clip_has_no_rows(kind):
-    assert watching(kind)[0](video(15), Cutting()).shape == (0, 3)
+    assert watching(kind)[0](video(15), ClipSampling()).shape == (0, 3)
 
 
 def test_colours_are_red_green_blue():
     extractor, _ = watching(SegmentExtractor)
     frames = np.full((16, 20, 20, 3), (200, 90, 20), np.uint8)
-    assert extractor(frames, Cutting())[0] == pytest.approx([200 - 114.7748, 90 - 107.7354, 20 - 99.4750], abs=1e-3)
+    assert extractor(frames, ClipSampling())[0] == pytest.approx(
+        [200 - 114.7748, 90 - 107.7354, 20 - 99.4750], abs=1e-3
+    )
 
 
 def test_features_that_are_not_finite_are_refused_with_the_videos_name():
@@ -162,13 +167,13 @@ def test_features_that_are_not_finite_are_refused_with_the_videos_name():
     with torch.no_grad():
         network.scale.fill_(float("nan"))
     with pytest.raises(ValueError, match=r"fd\[toy\] features of video dance_3 must be finite: row 0 of 2"):
-        extractor(video(32), Cutting(), "video dance_3")
+        extractor(video(32), ClipSampling(), "video dance_3")
 
 
 @pytest.mark.parametrize("wrong", [{"stride": 0}, {"colour": 256}, {"colour": -1}])
 def test_cuttings_that_cannot_be_are_refused(wrong):
     with pytest.raises(ValueError, match=r"must be"):
-        Cutting(**wrong)
+        ClipSampling(**wrong)
 
 
 # ------------------------------------------------------------------------------------------------------- names
@@ -203,6 +208,6 @@ def test_real_features_tell_a_video_from_its_blurred_self(sample_data, monkeypat
     monkeypatch.setenv("HIA_WEIGHTS", str(sample_data / "weights"))
     extractor = load_extractor("fvd")
     frames = np.repeat(video(1, 64, 48), 16, axis=0)
-    one, same, other = (extractor(shown, Cutting()) for shown in (frames, frames.copy(), frames // 2))
+    one, same, other = (extractor(shown, ClipSampling()) for shown in (frames, frames.copy(), frames // 2))
     np.testing.assert_array_equal(one, same)
     assert np.abs(one - other).max() > 0.1

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hia.evaluation.folders import match_videos, read_pair
+from hia.evaluation.protocol.folders import match_videos, read_pair
+from hia.pose.keypoint_files import save_keypoints
 from hia.pose.keypoints import KeypointSequence
-from hia.pose.sidecar import save_keypoints
 from hia.video import VideoError, write_video
 
 

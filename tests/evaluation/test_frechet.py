@@ -8,14 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hia.evaluation.frechet import (
-    FeatureStatistics,
-    FewSamples,
-    Gaussian,
-    frechet_distance,
-    kernel_distance,
-    merged,
-)
+from hia.evaluation.frechet import FeatureStatistics, FewSamples, Gaussian, frechet_distance, kernel_distance, merged
 
 pytestmark = pytest.mark.filterwarnings("ignore::hia.evaluation.frechet.FewSamples")
 

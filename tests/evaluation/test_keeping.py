@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hia.evaluation.extractors import Cutting
-from hia.evaluation.keeping import is_kept, load_scores, made_whole, mark_of, save_scores
-from hia.evaluation.metrics import Measuring, load_metrics
+from hia.evaluation.features import ClipSampling
+from hia.evaluation.metrics import MetricSettings, load_metrics
+from hia.evaluation.protocol.cache import atomic_directory, is_cached, load_scores, save_scores, settings_digest
 from hia.evaluation.scores import Features, Figure, VideoScores
 
 
@@ -45,30 +45,30 @@ def test_scores_of_another_mark_and_damaged_ones_are_none(scores, tmp_path):
 
 def test_the_mark_tells_apart_what_gives_other_numbers():
     measured = load_metrics(["psnr", "ssim"])
-    assert mark_of(load_metrics(["ssim", "psnr"])) == mark_of(measured)
+    assert settings_digest(load_metrics(["ssim", "psnr"])) == settings_digest(measured)
     others = [
         load_metrics(["psnr"]),
-        load_metrics(["psnr", "ssim"], measuring=Measuring(first_frame=1)),
-        load_metrics(["psnr", "ssim"], measuring=Measuring(Cutting(stride=8))),
+        load_metrics(["psnr", "ssim"], measuring=MetricSettings(first_frame=1)),
+        load_metrics(["psnr", "ssim"], measuring=MetricSettings(ClipSampling(stride=8))),
     ]
-    assert len({mark_of(one) for one in (measured, *others)}) == 4
+    assert len({settings_digest(one) for one in (measured, *others)}) == 4
 
 
 def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
     folder = tmp_path / "clip" / "result"
-    with pytest.raises(RuntimeError), made_whole(folder, "mark", {}) as aside:
+    with pytest.raises(RuntimeError), atomic_directory(folder, "mark", {}) as aside:
         (aside / "half").touch()
         raise RuntimeError("killed")
-    assert not list((tmp_path / "clip").iterdir()) and not is_kept(folder, "mark")
+    assert not list((tmp_path / "clip").iterdir()) and not is_cached(folder, "mark")
     for mark in ("first", "second"):
-        with made_whole(folder, mark, {}) as aside:
+        with atomic_directory(folder, mark, {}) as aside:
             (aside / mark).touch()
-    assert is_kept(folder, "second") and not is_kept(folder, "first")
+    assert is_cached(folder, "second") and not is_cached(folder, "first")
     assert {path.name for path in folder.iterdir()} == {"second", "mark.json"}
 
 
 def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path):
     (tmp_path / ".hia-aside-left").mkdir()
-    with made_whole(tmp_path / "result", "mark", {}) as aside:
+    with atomic_directory(tmp_path / "result", "mark", {}) as aside:
         (aside / "file").touch()
     assert [path.name for path in tmp_path.iterdir()] == ["result"]

@@ -11,16 +11,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hia.data.synthetic import write_dancers
-from hia.evaluation.extractors import Cutting
+from hia.evaluation.features import ClipSampling
 from hia.evaluation.image import l1, psnr
-from hia.evaluation.metrics import METRICS, Measuring, Metrics, load_metrics
+from hia.evaluation.metrics import METRICS, Metrics, MetricSettings, load_metrics
 from hia.evaluation.networks.i3d import InceptionI3d
 from hia.evaluation.networks.lpips import Lpips
 from hia.evaluation.scores import VideoPair
 from hia.evaluation.temporal import dtssd
 from hia.evaluation.weights import AlteredWeights, UnknownWeights
-from hia.pose.sidecar import load_keypoints
+from hia.pose.keypoint_files import load_keypoints
+from hia.synthetic import write_dancers
 from hia.video import read_frames
 from hia.weights import MissingWeights
 
@@ -137,7 +137,7 @@ def test_features_of_the_truth_can_be_used_again_but_not_for_another_video(pair,
 
 def test_frames_before_the_first_that_counts_are_left_out_of_everything(pair):
     late = VideoPair("dancer", pair.generated[3:], pair.real[3:], pair.from_frame(3).keypoints)
-    whole = load_metrics(WEIGHT_FREE, measuring=Measuring(first_frame=3)).score(pair)
+    whole = load_metrics(WEIGHT_FREE, measuring=MetricSettings(first_frame=3)).score(pair)
     assert whole.flat() == load_metrics(WEIGHT_FREE).score(late).flat()
     assert whole.num_frames == FRAMES - 3
 
@@ -150,7 +150,7 @@ def test_scores_travel_between_processes(pair):
 
 
 def test_the_record_says_how_it_was_measured_and_with_which_files(weights):
-    metrics = load_metrics(["psnr", "fvd"], measuring=Measuring(Cutting(stride=8), first_frame=1))
+    metrics = load_metrics(["psnr", "fvd"], measuring=MetricSettings(ClipSampling(stride=8), first_frame=1))
     record = json.loads(json.dumps(metrics.provenance()))
     assert record["measuring"] == {"cutting": {"stride": 8, "colour": 0}, "first_frame": 1}
     network = record["networks"]["fvd"]
@@ -200,9 +200,9 @@ def test_keypoints_of_another_length_or_size_are_refused_by_name(pair):
 
 def test_leaving_out_all_frames_is_refused_by_name(pair):
     with pytest.raises(ValueError, match="video dancer: of its 18 frames, none are left after the first 18"):
-        load_metrics(["l1"], measuring=Measuring(first_frame=18)).score(pair)
+        load_metrics(["l1"], measuring=MetricSettings(first_frame=18)).score(pair)
     with pytest.raises(ValueError, match="0 or more, not -1"):
-        Measuring(first_frame=-1)
+        MetricSettings(first_frame=-1)
 
 
 def test_features_that_are_not_finite_are_refused_by_the_videos_name(pair, weights):

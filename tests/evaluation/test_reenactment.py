@@ -8,18 +8,17 @@ import numpy as np
 import pytest
 from torch import nn
 
-from hia.animation import DrivingSignal, animate, default_sharpness
+from hia.animation.inference import DrivingSignal, animate, default_sharpness
 from hia.conditions.blur import SharpnessScale, clip_ranks
-from hia.config import Config
-from hia.config_files import load_config
-from hia.data.clip import Clip
-from hia.data.samples import TrainingSamples
-from hia.data.store import ClipStore, open_store
-from hia.evaluation.reenactment import own_signal, reconstruct, reenact, true_frames
+from hia.config import Config, load_config
+from hia.config.stages import SPATIAL
+from hia.data.sampling import TrainingSamples
+from hia.data.store.clip import Clip
+from hia.data.store.clip_store import ClipStore, open_store
+from hia.evaluation.protocol.reenactment import clip_driving_signal, reconstruct, reenact, true_frames
+from hia.models.animation_model import AnimationModel
 from hia.models.build import build_animator
 from hia.models.codec import build_codec
-from hia.models.export import AnimationModel
-from hia.training.stages import SPATIAL
 from tests.evaluation.dancer_store import dancer_store
 
 TINY_CONFIG = Path(__file__).resolve().parent.parent / "tiny.yaml"
@@ -51,7 +50,7 @@ def test_the_control_images_are_those_of_training_to_half_precision(store, clip,
     samples = TrainingSamples(store, config, SPATIAL, seed=0)
     drawn = next(n for n in range(200) if samples.draw(n).clip.id == clip.info.id and samples.draw(n).targets[0] > 2)
     frame = samples.draw(drawn).targets[0]
-    signal = own_signal(model, clip)
+    signal = clip_driving_signal(model, clip)
     assert np.any(signal.movement[frame]) and not np.isnan(signal.sharpness[frame]).all()
     trained_on = samples[drawn].control[0].numpy()
     np.testing.assert_array_equal(signal.control_image(frame).astype(np.float16), trained_on)
@@ -60,15 +59,15 @@ def test_the_control_images_are_those_of_training_to_half_precision(store, clip,
 def test_truth_is_the_clip_and_the_result_is_its_first_frame_animated(clip, model):
     truth, generated = reenact(model, clip, seed=3, frames=6)
     np.testing.assert_array_equal(truth, clip.frames(range(6)))
-    expected = np.stack(list(animate(model, clip.frame(0), own_signal(model, clip, 6), seed=3)))
+    expected = np.stack(list(animate(model, clip.frame(0), clip_driving_signal(model, clip, 6), seed=3)))
     np.testing.assert_array_equal(generated, expected)
     assert generated.dtype == np.uint8 and generated.shape == truth.shape
 
 
 def test_all_frames_are_reenacted_unless_fewer_are_asked_for(clip, model):
-    assert len(own_signal(model, clip).keypoints) == len(true_frames(model, clip)) == len(clip)
-    assert len(own_signal(model, clip, 3).keypoints) == len(true_frames(model, clip, 3)) == 3
-    assert len(own_signal(model, clip, 10_000).keypoints) == len(true_frames(model, clip, 10_000)) == len(clip)
+    assert len(clip_driving_signal(model, clip).keypoints) == len(true_frames(model, clip)) == len(clip)
+    assert len(clip_driving_signal(model, clip, 3).keypoints) == len(true_frames(model, clip, 3)) == 3
+    assert len(clip_driving_signal(model, clip, 10_000).keypoints) == len(true_frames(model, clip, 10_000)) == len(clip)
 
 
 def test_the_seed_and_the_sampling_that_are_asked_for_are_used(clip, model):
@@ -80,31 +79,31 @@ def test_the_seed_and_the_sampling_that_are_asked_for_are_used(clip, model):
 
 def test_sharpness_is_measured_on_the_models_scale_not_the_stores(clip, model):
     scale = SharpnessScale(p5=0.0, p75=6.0, p95=9.0)
-    signal = own_signal(replace(model, sharpness=scale), clip)
+    signal = clip_driving_signal(replace(model, sharpness=scale), clip)
     np.testing.assert_array_equal(signal.sharpness, scale.normalise(clip.sharpness))
 
 
 def test_sharpness_by_default_is_the_models_knob_for_all_hands(clip, model):
-    signal = own_signal(model, clip, sharpness="default")
+    signal = clip_driving_signal(model, clip, sharpness="default")
     assert set(signal.sharpness.ravel().tolist()) == {np.float32(default_sharpness(model))}
     assert isinstance(signal, DrivingSignal)
 
 
 def test_a_model_of_ranks_gets_ranks_within_the_whole_clip(clip, model):
     ranked = replace(model, config=configuration("conditions.sharpness_scale=clip"), sharpness=None)
-    np.testing.assert_array_equal(own_signal(ranked, clip, 3).sharpness, clip_ranks(clip.sharpness)[:3])
+    np.testing.assert_array_equal(clip_driving_signal(ranked, clip, 3).sharpness, clip_ranks(clip.sharpness)[:3])
 
 
 def test_a_model_without_percentiles_is_refused(clip, model):
     with pytest.raises(ValueError, match="no sharpness percentiles"):
-        own_signal(replace(model, sharpness=None), clip)
+        clip_driving_signal(replace(model, sharpness=None), clip)
 
 
 def test_a_smaller_model_of_the_same_aspect_ratio_gets_smaller_frames_and_keypoints(clip, model):
     half = replace(model, config=configuration("width=32", "height=56", "stages.temporal_half.resolution_scale=1"))
     assert true_frames(half, clip, 2).shape == (2, 56, 32, 3)
-    keypoints = own_signal(half, clip).keypoints
-    whole = own_signal(model, clip).keypoints.keypoints
+    keypoints = clip_driving_signal(half, clip).keypoints
+    whole = clip_driving_signal(model, clip).keypoints.keypoints
     np.testing.assert_allclose((keypoints.keypoints + 0.5) * 2, whole + 0.5, atol=1e-3)
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from hia.evaluation.agreement import sharpness_agreement
+from hia.evaluation.aggregate import Resampling, summarise
 from hia.evaluation.frechet import FewSamples, frechet_distance, kernel_distance
+from hia.evaluation.regions import sharpness_agreement
 from hia.evaluation.scores import Features, Figure, VideoScores
-from hia.evaluation.summary import Resampling, summarise
 
 pytestmark = pytest.mark.filterwarnings("ignore::hia.evaluation.frechet.FewSamples")
 

@@ -8,15 +8,14 @@ import torch
 import yaml
 from torch import nn
 
-from hia.animation import animate, driving_signal
-from hia.config import Config
-from hia.config_files import load_config
+from hia.animation.inference import animate, driving_signal
+from hia.config import Config, Stage, load_config
+from hia.models.animation_model import AnimationModel
 from hia.models.build import build_animator
 from hia.models.codec import build_codec
-from hia.models.export import AnimationModel
 from hia.pose.keypoints import KeypointSequence
-from hia.training.stages import Stage
-from hia.training.step import Batch, Regions, Supervision, training_loss
+from hia.training.batch import Batch, Regions
+from hia.training.step import Supervision, training_loss
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = ROOT / "experiments"

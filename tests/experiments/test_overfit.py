@@ -13,12 +13,11 @@ from experiments.benchmarks.overfit import PRESETS, main, new_folder, shortcomin
 from experiments.benchmarks.overfit_data import around_hands, kept_out, without_frames
 from experiments.benchmarks.overfit_figures import Learned, hands_psnr, knob_figures, own_moment
 from experiments.benchmarks.overfit_training import KNOB, at_frames
-from hia.animation import driving_signal
-from hia.config import Config
-from hia.config_files import load_config
-from hia.data.store import ClipStore, open_store
+from hia.animation.inference import driving_signal
+from hia.config import Config, load_config
+from hia.data.store.clip_store import ClipStore, open_store
 from hia.evaluation.image import psnr
-from hia.pose.sidecar import load_keypoints
+from hia.pose.keypoint_files import load_keypoints
 from hia.video import read_frames
 from tests.data.tiny_store import sample_clips, write_store
 

@@ -12,9 +12,9 @@ from experiments.starting_weights import dancers
 from experiments.starting_weights.animator import configuration, new_animator
 from experiments.starting_weights.codec import reconstructed
 from experiments.starting_weights.evaluate import Animated, animate_dancer, psnr
-from hia.data.synthetic import write_dancers
+from hia.models.animation_model import AnimationModel, load_model
 from hia.models.codec import load_codec
-from hia.models.export import AnimationModel, load_model
+from hia.synthetic import write_dancers
 
 WEIGHTS = Path(__file__).parents[2] / "experiments" / "presets" / "quickstart_weights"
 MEGABYTE = 10**6

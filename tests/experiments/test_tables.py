@@ -10,7 +10,7 @@ from experiments.paper_tables.layout import MeasuredTable
 from experiments.paper_tables.running import Measured
 from experiments.paper_tables.spec import base_config, base_path, configs_of, load_table
 from experiments.tables import main
-from hia.config_files import ConfigError
+from hia.config import ConfigError
 from tests.conftest import TINY_CONFIG
 from tests.orchestration.sweeps.toy import FAILS, ran, sweep_stages
 

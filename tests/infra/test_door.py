@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hia.serving.errors import RequestError
-from infra.ray_serve.door import Door
+from orchestration.serving.ingress import Ingress
 from tests.serving.requests_ import LIMITS, good_row
 
 BODY = json.dumps({"dataframe_records": [good_row()]}).encode()
@@ -49,7 +49,7 @@ def request(method: str = "POST", path: str = "/invocations", body: bytes = BODY
 
 def answered(replicas: Replicas, asked: Request, **limits: Any) -> Response:
     async def scenario() -> Response:
-        return await asyncio.wait_for(Door(replicas, replace(LIMITS, **limits), places=1)(asked), 20)
+        return await asyncio.wait_for(Ingress(replicas, replace(LIMITS, **limits), places=1)(asked), 20)
 
     return asyncio.run(scenario())
 
@@ -91,7 +91,7 @@ def test_when_the_time_is_up_the_client_is_told_and_the_replica_too():
 def test_a_client_that_leaves_is_waited_for_no_longer():
     async def scenario() -> Replicas:
         replicas = Replicas(never)
-        waiting = asyncio.create_task(Door(replicas, LIMITS, places=1)(request()))
+        waiting = asyncio.create_task(Ingress(replicas, LIMITS, places=1)(request()))
         while not replicas.seconds:
             await asyncio.sleep(0.01)
         waiting.cancel()
@@ -110,7 +110,7 @@ def test_when_no_replica_has_room_the_client_is_told_when_to_come_again():
 def test_all_places_taken_are_told_before_the_body_is_read():
     async def scenario() -> tuple[Response, Response]:
         replicas = Replicas(never)
-        door = Door(replicas, LIMITS, places=1)
+        door = Ingress(replicas, LIMITS, places=1)
         waiting = asyncio.create_task(door(request()))
         while not replicas.seconds:
             await asyncio.sleep(0.01)

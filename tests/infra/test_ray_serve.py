@@ -25,17 +25,16 @@ from ray.serve.schema import ServeDeploySchema
 from ray.util import list_named_actors
 
 from hia.cli import main
+from hia.models.animation_model import AnimationModel, load_model, save_model
 from hia.models.build import build_animator
 from hia.models.codec import build_codec
-from hia.models.export import AnimationModel, load_model, save_model
-from hia.serving.envelope import check_body
 from hia.serving.errors import RequestError
-from hia.serving.generate import Generator, Result
-from hia.serving.line import Ticket
-from hia.serving.schema import parse_request
+from hia.serving.generator import GeneratedVideo, Generator
+from hia.serving.queue import RequestDeadline
+from hia.serving.schema import check_body, parse_request
 from hia.serving.watermark import Watermark
-from infra.ray_serve.source import pinned, recorded_settings
-from orchestration.register import save_pyfunc
+from orchestration.serving.model_source import pinned, recorded_settings
+from orchestration.stages.pyfunc import save_pyfunc
 from tests.serving import malformed
 from tests.serving.over_http import BODIES, check_body_is_refused, check_params_are_refused
 from tests.serving.requests_ import LIMITS, good_row, motion, npz, picture, with_keypoints
@@ -152,11 +151,13 @@ def _wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def expected(registry) -> Callable[..., Result]:
+def expected(registry) -> Callable[..., GeneratedVideo]:
     """What the model makes in this process: a function of a row and parameters."""
     digest = hashlib.sha256((registry / "model" / "hia.json").read_bytes()).hexdigest()[:16]
     generator = Generator(load_model(registry / "model"), LIMITS, f"hia/1 sha256:{digest}", None, Watermark())
-    return lambda row=None, **params: generator.answer(parse_request(row or good_row(), params, LIMITS), Ticket(60))
+    return lambda row=None, **params: generator.answer(
+        parse_request(row or good_row(), params, LIMITS), RequestDeadline(60)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hia.data.clip import Clip, serialise_clip
-from hia.data.store import ClipStore, open_store
+from hia.data.store.clip import Clip, serialise_clip
+from hia.data.store.clip_store import ClipStore, open_store
 
 # Test folders are no packages: this is how the helpers beside the tests of data are imported.
 sys.path.append(str(Path(__file__).parent.parent / "data"))

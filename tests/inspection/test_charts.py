@@ -6,10 +6,10 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from hia.inspection.charts import Histogram, histogram_svg, share_bar
 from hia.inspection.curves import LEFT_MARGIN, RIGHT_MARGIN, Curves, draw_curves, nice_step
-from hia.inspection.lettering import Style, printable, shortened, text_width
 from hia.inspection.overlay import HAND_COLOURS
+from hia.visualization.charts import Histogram, histogram_svg, share_bar
+from hia.visualization.text import Style, printable, shortened, text_width
 
 WIDTH, HEIGHT = 600, 130
 

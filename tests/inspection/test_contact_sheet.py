@@ -6,8 +6,8 @@ import pytest
 from numpy.typing import NDArray
 
 from hia.conditions.blur import SharpnessScale
-from hia.data.clip import Clip
-from hia.data.store import ClipStore
+from hia.data.store.clip import Clip
+from hia.data.store.clip_store import ClipStore
 from hia.inspection.contact_sheet import contact_sheet, shown_frames
 from hia.inspection.overlay import (
     FACE_COLOUR,

@@ -5,7 +5,7 @@ import torch
 from diffusers import ControlNetModel, MotionAdapter, UNet2DConditionModel
 from torch.testing import assert_close
 
-from hia.config_files import load_config
+from hia.config import load_config
 from hia.models.build import build_animator
 from hia.weights import MissingWeights
 

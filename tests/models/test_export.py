@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hia.conditions.blur import SharpnessScale
+from hia.models.animation_model import AnimationModel, load_model, save_model
 from hia.models.build import build_animator
 from hia.models.codec import build_codec
-from hia.models.export import AnimationModel, load_model, save_model
 from hia.models.reference import ReferenceAttention
 
 SHARPNESS = SharpnessScale(p5=1.25, p75=4.5, p95=6.0)

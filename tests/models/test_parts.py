@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from hia.models.animation_model import AnimationModel, save_model
 from hia.models.build import build_animator
 from hia.models.codec import build_codec
-from hia.models.export import AnimationModel, save_model
 from hia.models.parts import all_parameters, load_part, part_parameters
 
 PARTS = ("appearance_encoder", "controlnet", "unet", "motion")

@@ -8,9 +8,9 @@ import torch
 from diffusers import ControlNetModel, UNet2DConditionModel
 from torch.testing import assert_close
 
+from hia.models.animation_model import AnimationModel, load_model, save_model
 from hia.models.build import add_motion, build_animator
 from hia.models.codec import build_codec
-from hia.models.export import AnimationModel, load_model, save_model
 from hia.models.parts import load_part, part_parameters
 from hia.models.pose_guider import PoseGuider
 from hia.training.flops import training_flops

@@ -10,14 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from hia.weights import (
-    FrozenModule,
-    MissingWeights,
-    find_weights,
-    load_state,
-    load_strict,
-    resolve_pretrained,
-)
+from hia.weights import FrozenModule, MissingWeights, find_weights, load_state, load_strict, resolve_pretrained
 
 
 @pytest.fixture(autouse=True)

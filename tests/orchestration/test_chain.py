@@ -12,9 +12,9 @@ import pytest
 
 from hia.config import Config
 from orchestration.chain import Chain, ChainError, ChainStage, Executed, Plan, Selection, StageFailed, StageFolder
-from orchestration.chain.execution import ending
-from orchestration.journal import read_new
+from orchestration.chain.execute import final_status
 from orchestration.tracking import Tracking, connect_tracking
+from orchestration.tracking.journal import read_new
 from tests.orchestration.toy_chain import toy_stages
 
 NAMES = ("numbers", "steps", "report", "listed")
@@ -46,7 +46,7 @@ class Toy:
         chain = self.chain(*overrides)
         planned = chain.plan(Selection(anew, only))
         parent = self.tracking.start_pipeline(chain.fingerprint, dataclasses.asdict(chain.config), {})
-        with ending(parent):
+        with final_status(parent):
             return chain.run(planned, parent)
 
     def fails(self, stage: str, text: str) -> None:
@@ -276,7 +276,7 @@ def test_a_stage_that_writes_no_result_has_failed(toy: Toy) -> None:
     stages = [dataclasses.replace(chain.stages[0], keeps=("numbers.json", "other.json"))]
     lazy = dataclasses.replace(chain, stages=stages)
     parent = toy.tracking.start_pipeline(lazy.fingerprint, {}, {})
-    with pytest.raises(StageFailed, match=r"without writing .*other\.json"), ending(parent):
+    with pytest.raises(StageFailed, match=r"without writing .*other\.json"), final_status(parent):
         lazy.run(lazy.plan(), parent)
 
 

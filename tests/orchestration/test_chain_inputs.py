@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from hia.config import Config
-from hia.data.building import run_here
-from hia.data.store import StoreError, open_store
+from hia.data.preprocess.build_store import run_in_process
+from hia.data.store.clip_store import StoreError, open_store
 from orchestration.chain import StageRun
 from orchestration.cluster import connected
-from orchestration.input_stages import Preprocessing, store_fingerprint, use_store, write_the_dancers
-from orchestration.journal import JournalWriter
+from orchestration.stages.inputs import Preprocessing, store_fingerprint, use_store, write_the_dancers
+from orchestration.tracking.journal import JournalWriter
 
 Configure = Callable[..., Config]
 SETTINGS = ("preprocess.least_seconds=0.3", "dancers.count=3", "dancers.seconds=0.5", "dancers.fps=12")
@@ -41,7 +41,7 @@ def preprocess(videos: Path, tmp_path: Path, tiny_config: Configure) -> Callable
 
     def run(*overrides: str) -> dict[str, float]:
         config = tiny_config(f"data={videos}", *SETTINGS, *overrides)
-        return Preprocessing(config, run_here).run(stage_run(config, tmp_path / "stage"))
+        return Preprocessing(config, run_in_process).run(stage_run(config, tmp_path / "stage"))
 
     return run
 

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from hia.config import Config
-from hia.config_files import load_config
+from hia.config import Config, load_config
 from hia.weights import MissingWeights
 from orchestration.chain import fingerprint
-from orchestration.chain.reasons import flat
-from orchestration.contents import Contents
-from orchestration.reads import IRRELEVANT, READS, UPDATING
-from orchestration.stages import chain_stages
+from orchestration.chain.plan import flat
+from orchestration.stages.chain_stages import chain_stages
+from orchestration.stages.config_keys import IRRELEVANT, READS, UPDATING
+from orchestration.stages.content_hashes import ContentHashes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TINY_CONFIG = REPOSITORY / "tests" / "tiny.yaml"
@@ -42,7 +41,7 @@ def reruns(tiny_config: Configure) -> Callable[..., set[str]]:
 def marks(config: Config) -> dict[str, str]:
     """Fingerprints by stage; an input of other settings counts as another input, also where content decides."""
     found: dict[str, str] = {}
-    for stage in chain_stages(config, Contents()):
+    for stage in chain_stages(config, ContentHashes()):
         found[stage.name] = fingerprint(stage, found)
     return found
 
@@ -178,8 +177,8 @@ def test_a_metric_that_is_asked_for_by_name_must_have_its_weights(
     for variable in ("XDG_CACHE_HOME", "TORCH_HOME"):
         monkeypatch.delenv(variable, raising=False)
     with pytest.raises(MissingWeights, match="FVD needs"):
-        chain_stages(tiny_config("evaluation.metrics=[fvd]"), Contents())
-    assert chain_stages(tiny_config(), Contents())
+        chain_stages(tiny_config("evaluation.metrics=[fvd]"), ContentHashes())
+    assert chain_stages(tiny_config(), ContentHashes())
 
 
 def test_only_the_used_part_of_a_pipeline_counts(reruns: Callable[..., set[str]], tmp_path: Path) -> None:
@@ -191,7 +190,7 @@ def test_only_the_used_part_of_a_pipeline_counts(reruns: Callable[..., set[str]]
 
 
 def test_a_model_of_the_hub_counts_the_same_before_and_after_its_download(no_weights: None) -> None:
-    assert Contents().of_weights("owner/model", "unet") == "hub:owner/model"
+    assert ContentHashes().of_weights("owner/model", "unet") == "hub:owner/model"
 
 
 def test_a_changed_split_updates_the_store_in_its_place(tiny_config: Configure) -> None:
@@ -221,10 +220,10 @@ def test_the_tables_name_only_values_that_exist(tiny_config: Configure) -> None:
 def test_a_file_is_read_again_only_when_it_has_changed(tmp_path: Path) -> None:
     weights, notes = tmp_path / "weights.bin", tmp_path / "notes.json"
     weights.write_bytes(b"first")
-    contents = Contents(notes)
+    contents = ContentHashes(notes)
     first = contents.of_path(weights)
     contents.remember()
     notes.write_text(notes.read_text().replace(first, "remembered"))
-    assert Contents(notes).of_path(weights) == "remembered"
+    assert ContentHashes(notes).of_path(weights) == "remembered"
     weights.write_bytes(b"second, longer")
-    assert Contents(notes).of_path(weights) not in (first, "remembered")
+    assert ContentHashes(notes).of_path(weights) not in (first, "remembered")

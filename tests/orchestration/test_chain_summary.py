@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from orchestration.chain import Executed
-from orchestration.chain.execution import in_words
-from orchestration.summary import end_summary, metrics_table
+from orchestration.chain.execute import format_duration
+from orchestration.pipeline import end_summary, metrics_table
 
 METRICS = {
     **{"psnr": 18.25, "ssim": 0.71, "l1": 0.04, "l1_disco": 3e-5},
@@ -67,4 +67,4 @@ def test_a_tracking_server_needs_no_command_to_be_looked_at(tmp_path: Path, monk
 
 @pytest.mark.parametrize(("seconds", "said"), [(0.04, "0.0 s"), (75, "1 min 15 s"), (3725, "1 h 02 min")])
 def test_durations_are_told_in_words(seconds: float, said: str) -> None:
-    assert in_words(seconds) == said
+    assert format_duration(seconds) == said

@@ -13,16 +13,16 @@ import pytest
 import ray
 from safetensors.torch import load_file, save_file
 
-from hia.data.store import open_store
+from hia.data.store.clip_store import open_store
 from hia.evaluation.image import psnr, ssim
-from hia.evaluation.reenactment import reenact, spread
+from hia.evaluation.protocol.reenactment import interleave_by_video, reenact
 from hia.images import load_image
 from hia.models.parts import part_parameters
 from hia.video import probe, read_frames
 from orchestration.chain.stage import StageFailed
-from orchestration.evaluate import evaluate, trained_model, trained_weights
-from orchestration.journal import check_name
-from orchestration.metric_names import TRAIN_PREFIX, metric_prefix, tracked_name
+from orchestration.stages.evaluate import evaluate
+from orchestration.stages.trained_model import trained_model, trained_weights
+from orchestration.tracking.journal import TRAIN_PREFIX, check_name, metric_prefix, tracked_name
 from tests.evaluation.dancer_store import dancer_store
 from tests.orchestration.trained_run import Trained, artifacts, random_animator, tiny_config, trained
 
@@ -240,4 +240,4 @@ def test_weights_of_another_network_fail_with_the_name_of_their_file(ready, tmp_
 def test_the_first_clips_are_of_different_videos(ready):
     infos = open_store(ready.store).clips
     doubled = [infos[0], infos[0], infos[0], infos[1], infos[2], infos[2]]
-    assert [one.video[7:10] for one in spread(doubled)] == ["000", "001", "002", "000", "002", "000"]
+    assert [one.video[7:10] for one in interleave_by_video(doubled)] == ["000", "001", "002", "000", "002", "000"]

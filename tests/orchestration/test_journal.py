@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.journal import Artifact, JournalWriter, Metrics, read_new
+from orchestration.tracking.journal import Artifact, JournalWriter, Metrics, read_new
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -104,7 +104,7 @@ def test_lines_that_say_nothing_are_passed_by(journal: Path, line: str) -> None:
 
 def test_processes_that_write_at_once_leave_all_lines_whole(journal: Path) -> None:
     program = (
-        "import sys; from orchestration.journal import JournalWriter; writer = JournalWriter(sys.argv[1])\n"
+        "import sys; from orchestration.tracking.journal import JournalWriter; writer = JournalWriter(sys.argv[1])\n"
         "for step in range(300): writer.metrics(step, {sys.argv[2]: step, 'x' * 200: 0.5})"
     )
     names = ("a", "b", "c")

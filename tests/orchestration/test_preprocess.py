@@ -13,7 +13,7 @@ import psutil
 import pytest
 import ray
 
-from hia.data.building import build_store
+from hia.data.preprocess.build_store import build_store
 from orchestration.preprocess import RayRunner
 from tests.data.raw_videos import TINY_CONFIG, small_config, write_dance, write_networks
 

@@ -12,12 +12,12 @@ import psutil
 import pytest
 import ray
 
-from hia.data.building import build_store, run_here
-from hia.data.preprocess import Job, Worker
-from hia.data.records import Outcome, from_json
-from hia.data.sources import VideoSource
-from hia.data.storage import ASIDE
-from hia.data.store import open_store
+from hia.data.ingest.videos import VideoSource
+from hia.data.preprocess.build_store import build_store, run_in_process
+from hia.data.preprocess.video_preprocessor import Job, PreprocessorFactory
+from hia.data.store.clip_store import open_store
+from hia.data.store.records import Outcome, from_json
+from hia.io.files import ASIDE
 from orchestration.preprocess import RayRunner, VideoActor, main
 from tests.data.raw_videos import TINY_CONFIG, small_config, write_dance, write_networks
 
@@ -85,7 +85,7 @@ def test_relative_paths_are_those_of_the_driver(folder, cluster):
 
 
 def outcomes_with_face_embeddings(folder: Path, store: Path) -> list[Outcome]:
-    worker = Worker(small_config("face_embedder=mobilefacenet"), str(store))
+    worker = PreprocessorFactory(small_config("face_embedder=mobilefacenet"), str(store))
     return list(RayRunner(1)(worker, [Job(VideoSource("dance 0.mp4", str(folder / "videos/dance 0.mp4")), "key")]))
 
 
@@ -104,7 +104,9 @@ def test_workers_look_for_weights_where_the_driver_does(folder, cluster, tmp_pat
 
 
 def test_pose_networks_that_a_machine_lacks_are_not_taken_for_faults_of_the_videos(folder, tmp_path):
-    worker = Worker(small_config("preprocess.pose.detector=nowhere.onnx"), str(tmp_path / "store"), threads=1)
+    worker = PreprocessorFactory(
+        small_config("preprocess.pose.detector=nowhere.onnx"), str(tmp_path / "store"), threads=1
+    )
     video = VideoSource("dance 1.mp4", str(folder / "videos/dance 1.mp4"))
     answer = VideoActor(worker, [Job(video, "key")], str(folder))({"job": 0})
     assert answer["trouble"].startswith("weights not found: nowhere.onnx") and not (tmp_path / "store").exists()
@@ -116,10 +118,10 @@ def test_a_store_that_lies_in_one_process_is_refused(folder, cluster):
 
 
 def test_what_a_killed_worker_was_writing_does_not_stay(folder, tmp_path):
-    def killed_once(worker: Worker, jobs):
+    def killed_once(worker: PreprocessorFactory, jobs):
         Path(worker.store, "clips/00").mkdir(parents=True)
         Path(worker.store, "clips/00", f"{ASIDE}0").touch()
-        return run_here(worker, jobs)
+        return run_in_process(worker, jobs)
 
     build_store([str(folder / "videos/dance 0.mp4")], str(tmp_path / "store"), small_config(), killed_once)
     assert list(tmp_path.rglob(f"{ASIDE}*")) == []
@@ -127,10 +129,10 @@ def test_what_a_killed_worker_was_writing_does_not_stay(folder, tmp_path):
 
 def test_results_that_do_not_arrive_in_the_store_are_an_error(folder, tmp_path, monkeypatch):
     """The machines share no folder of this name."""
-    monkeypatch.setattr("hia.data.building.PATIENCE", 0)
+    monkeypatch.setattr("hia.data.preprocess.build_store.PATIENCE", 0)
 
-    def elsewhere(worker: Worker, jobs):
-        actor = VideoActor(Worker(worker.config, str(tmp_path / "other"), threads=1), jobs, str(folder))
+    def elsewhere(worker: PreprocessorFactory, jobs):
+        actor = VideoActor(PreprocessorFactory(worker.config, str(tmp_path / "other"), threads=1), jobs, str(folder))
         yield from (from_json(Outcome, actor({"job": index})["outcome"], "it") for index in range(len(jobs)))
 
     with pytest.raises(OSError, match="workers have finished 1 videos, but what they wrote is not here"):

@@ -17,27 +17,19 @@ from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
 
 import hia
-from hia.animation import animate, default_sharpness, driving_signal
-from hia.data.store import open_store
+from hia.animation.inference import animate, default_sharpness, driving_signal
+from hia.data.store.clip_store import open_store
 from hia.images import load_image
-from hia.models.export import load_model
+from hia.models.animation_model import load_model
 from hia.models.parts import part_parameters
-from hia.pose.sidecar import load_keypoints
+from hia.pose.keypoint_files import load_keypoints
 from hia.serving.schema import COLUMNS, PARAMS
 from hia.serving.watermark import Watermark
 from hia.video import read_frames, write_video
-from orchestration.chain.records import write_json
-from orchestration.register import (
-    CHAMPION,
-    NAME,
-    better,
-    example_request,
-    export,
-    register,
-    requirements,
-    save_pyfunc,
-    tags_of,
-)
+from orchestration.chain.stage_folder import write_json
+from orchestration.stages.export import export
+from orchestration.stages.pyfunc import example_request, requirements, save_pyfunc
+from orchestration.stages.register import CHAMPION, NAME, better, register, tags_of
 from orchestration.tracking import connect_tracking
 from tests.evaluation.dancer_store import dancer_store
 from tests.orchestration.trained_run import Trained, artifacts, random_animator, tiny_config, trained

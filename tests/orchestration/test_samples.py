@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import ray
 
-from hia.data.store import ClipStore, open_store
+from hia.data.store.clip_store import ClipStore, open_store
 from hia.images import load_image
-from hia.models.export import AnimationModel, load_model
+from hia.models.animation_model import AnimationModel, load_model
 from hia.pose.keypoints import SCORE_THRESHOLD
 from hia.video import probe, read_frames
 from orchestration.chain.stage import StageFailed
-from orchestration.register import export
-from orchestration.samples import LONGEST_SECONDS, aligned, choose, sample, suitability
+from orchestration.stages.export import export
+from orchestration.stages.sample import LONGEST_SECONDS, aligned, choose, sample, suitability
 from tests.data.tiny_store import TinyClip, write_store
 from tests.evaluation.dancer_store import dancer_store
 from tests.orchestration.trained_run import Trained, artifacts, tiny_config, trained

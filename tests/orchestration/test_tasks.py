@@ -9,8 +9,8 @@ import pytest
 import ray
 from ray.exceptions import RayError
 
-from hia.training.settings import TrainingConfig
-from orchestration.tasks import in_tasks
+from hia.config import TrainingConfig
+from orchestration.cluster import map_tasks
 from tests.orchestration.trained_run import tiny_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
@@ -49,19 +49,19 @@ def settings(**changes: int) -> TrainingConfig:
 
 
 def test_every_job_has_its_outcome_whatever_becomes_of_the_others():
-    outcomes = {one.index: one for one in in_tasks(square, [(3,), (-1,), (4,)], settings(workers=2))}
+    outcomes = {one.index: one for one in map_tasks(square, [(3,), (-1,), (4,)], settings(workers=2))}
     assert (outcomes[0].value, outcomes[2].value) == (9, 16)
     assert type(outcomes[1].error) is ValueError and str(outcomes[1].error) == "-1 is negative"
 
 
 def test_a_job_whose_process_dies_is_tried_again(tmp_path):
-    (outcome,) = in_tasks(die, [(str(tmp_path / "note"), 2)], settings(most_failures=2))
+    (outcome,) = map_tasks(die, [(str(tmp_path / "note"), 2)], settings(most_failures=2))
     assert outcome.value == "died 2 times"
 
 
 def test_a_job_whose_process_dies_too_often_is_given_up(tmp_path):
     outcomes = list(
-        in_tasks(die, [(str(tmp_path / "note"), 9), (str(tmp_path / "other"), 0)], settings(most_failures=1))
+        map_tasks(die, [(str(tmp_path / "note"), 9), (str(tmp_path / "other"), 0)], settings(most_failures=1))
     )
     assert [one.index for one in outcomes if one.error is None] == [1]
     (lost,) = (one for one in outcomes if one.error is not None)
@@ -70,4 +70,4 @@ def test_a_job_whose_process_dies_too_often_is_given_up(tmp_path):
 
 def test_no_room_for_a_single_task_is_an_error_at_once():
     with pytest.raises(ValueError, match="room for 0 of 1 workers"):
-        next(in_tasks(square, [(1,)], settings(cpus_per_worker=99)))
+        next(map_tasks(square, [(1,)], settings(cpus_per_worker=99)))

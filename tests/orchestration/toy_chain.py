@@ -17,10 +17,10 @@ from pathlib import Path
 
 from hia.config import Config
 from orchestration.chain import ChainStage, StageRun
-from orchestration.contents import Contents
+from orchestration.stages.content_hashes import ContentHashes
 
 
-def toy_stages(config: Config, _contents: Contents | None = None) -> Sequence[ChainStage]:
+def toy_stages(config: Config, _contents: ContentHashes | None = None) -> Sequence[ChainStage]:
     """The chain of a configuration."""
     source = Path(str(config.preprocess.test_list))
     iterations = config.stages.spatial.iterations

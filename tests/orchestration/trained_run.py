@@ -7,14 +7,13 @@ from typing import Any
 
 import torch
 
-from hia.config import Config
-from hia.config_files import load_config
+from hia.config import Config, load_config
 from hia.models.animator import Animator
 from hia.models.build import build_animator
 from hia.models.parts import part_parameters
-from orchestration.chain.records import write_json
 from orchestration.chain.stage import STORE_NOTE, StageRun, store_of
-from orchestration.journal import Artifact, JournalWriter, read_new
+from orchestration.chain.stage_folder import write_json
+from orchestration.tracking.journal import Artifact, JournalWriter, read_new
 from orchestration.training.run import WEIGHTS
 from orchestration.training.weights import write_weights
 

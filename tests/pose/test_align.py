@@ -5,9 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from hia.pose.align import align_to_reference
+from hia.pose.keypoint_files import load_keypoints
 from hia.pose.keypoints import FACE, HANDS, JOINTS, NUM_KEYPOINTS, KeypointSequence
-from hia.pose.sidecar import load_keypoints
+from hia.pose.retarget import align_to_reference
 
 LEFT_ARM = ("left_shoulder", "left_elbow", "left_wrist")
 RIGHT_ARM = ("right_shoulder", "right_elbow", "right_wrist")

@@ -7,10 +7,10 @@ import onnxruntime
 import pytest
 from rtmlib import YOLOX, RTMPose
 
+from hia.pose.box_tracks import overlaps
+from hia.pose.keypoint_files import load_keypoints
 from hia.pose.keypoints import FEET
 from hia.pose.onnx_session import OnnxModel
-from hia.pose.sidecar import load_keypoints
-from hia.pose.tracks import overlaps
 from hia.video import read_frames
 from tests.pose.tiny_onnx import FEET_COLOUR, OTHER, PERSON, draw_person, write_detector
 

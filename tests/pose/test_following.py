@@ -7,11 +7,11 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
+from hia.pose.box_tracks import NoPerson, overlaps
 from hia.pose.estimators import PoseEstimator, PoseModels
+from hia.pose.keypoint_files import load_keypoints
 from hia.pose.keypoints import BODY
-from hia.pose.sidecar import load_keypoints
-from hia.pose.tracking import NoPerson, PersonTrack, follow_person
-from hia.pose.tracks import overlaps
+from hia.pose.tracking import PersonTrack, follow_person
 from hia.video import read_frames
 from tests.pose.boxes import Box, around, boxes
 from tests.pose.tiny_onnx import OTHER, PERSON, draw_person, figure, write_detector, write_pose

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hia.pose.gaps import fill_gaps
+from hia.pose.keypoints import fill_gaps
 
 
 def one_point(scores: list[float], places: list[float]) -> tuple[np.ndarray, np.ndarray]:

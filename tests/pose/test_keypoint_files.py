@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
+from hia.pose.keypoint_files import load_keypoints, save_keypoints
 from hia.pose.keypoints import NUM_KEYPOINTS, KeypointSequence
-from hia.pose.sidecar import load_keypoints, save_keypoints
 
 
 def values(frames=3, **changes):

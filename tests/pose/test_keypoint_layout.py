@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hia.images import cover_transform
+from hia.pose.keypoint_files import load_keypoints
 from hia.pose.keypoints import (
     BODY,
     FACE,
@@ -15,10 +17,8 @@ from hia.pose.keypoints import (
     LEFT_HAND,
     NUM_KEYPOINTS,
     RIGHT_HAND,
-    cover_transform,
     flip_horizontal,
 )
-from hia.pose.sidecar import load_keypoints
 
 
 def random_person(seed, width=512, height=896, frames=()):

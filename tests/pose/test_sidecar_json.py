@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from hia.pose.keypoint_files import load_keypoints
+from hia.pose.keypoint_json import MAX_BYTES, load_people
 from hia.pose.keypoints import FACE, FEET, HANDS, JOINTS, LEFT_HAND, RIGHT_HAND
-from hia.pose.sidecar import load_keypoints
-from hia.pose.sidecar_json import MAX_BYTES, load_people
 
 WIDTH, HEIGHT, FPS = 512, 896, 25.0
 

@@ -5,9 +5,9 @@ import colorsys
 import numpy as np
 import pytest
 
+from hia.pose.keypoint_files import load_keypoints
 from hia.pose.keypoints import FACE, FLIP_TABLE, HANDS, JOINTS, NUM_KEYPOINTS, flip_horizontal
 from hia.pose.render import OPENPOSE, render_skeleton
-from hia.pose.sidecar import load_keypoints
 
 WIDTH, HEIGHT = 256, 448
 

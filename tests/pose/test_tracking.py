@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from hia.pose.tracking import NoPerson, box_area, boxes_of, choose_from_people, choose_person, link
-from hia.pose.tracks import overlaps
+from hia.pose.box_tracks import NoPerson, box_area, boxes_of, choose_person, link, overlaps
+from hia.pose.tracking import choose_from_people
 from tests.pose.boxes import around, boxes
 from tests.pose.tiny_onnx import figure
 

@@ -16,8 +16,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from hia.serving.errors import RequestError
-from hia.serving.gate import Gate
-from hia.serving.line import TICKET, Line, Ticket
+from hia.serving.middleware import AdmissionControl
+from hia.serving.queue import CURRENT_DEADLINE, RequestDeadline, RequestQueue
 from tests.serving.requests_ import LIMITS, good_row
 
 BODY = json.dumps({"dataframe_records": [good_row()]}).encode()
@@ -56,17 +56,17 @@ class Exchange:
         return self.answered[0]["status"], json.loads(content)
 
 
-def application(endpoint: Callable, line: Line | None = None, **limits: Any) -> Starlette:
+def application(endpoint: Callable, line: RequestQueue | None = None, **limits: Any) -> Starlette:
     async def passing(request: Request, call_next: Callable) -> Response:
         return await call_next(request)
 
-    gate = Gate(line or Line(1), replace(LIMITS, **limits))
+    gate = AdmissionControl(line or RequestQueue(1), replace(LIMITS, **limits))
     route = Route("/", gate.guarded(endpoint), methods=["POST"])
     return Starlette(routes=[route], middleware=[Middleware(BaseHTTPMiddleware, dispatch=passing)])
 
 
-def ticket() -> Ticket:
-    found = TICKET.get()
+def ticket() -> RequestDeadline:
+    found = CURRENT_DEADLINE.get()
     assert found is not None
     return found
 
@@ -75,7 +75,7 @@ async def count_bytes(request: Request) -> Response:
     return JSONResponse({"bytes": len(await request.body())})
 
 
-def until_left(noticed: list[Ticket]) -> Callable:
+def until_left(noticed: list[RequestDeadline]) -> Callable:
     """An endpoint that computes, in a thread, until the ticket says that it need not."""
 
     def compute() -> None:
@@ -115,7 +115,7 @@ def test_what_the_endpoint_left_on_the_ticket_is_the_answer():
 
 def test_work_ends_when_the_client_leaves():
     async def scenario() -> None:
-        line, noticed = Line(0), []
+        line, noticed = RequestQueue(0), []
         exchange = Exchange(application(until_left(noticed), line)).bring(BODY)
         while not line.full:
             await asyncio.sleep(0.01)
@@ -128,7 +128,7 @@ def test_work_ends_when_the_client_leaves():
 
 def test_when_the_time_is_up_the_client_is_told_and_the_work_ends():
     async def scenario() -> None:
-        noticed: list[Ticket] = []
+        noticed: list[RequestDeadline] = []
         status, content = await Exchange(application(until_left(noticed), seconds=1)).bring(BODY).answer()
         assert status == 504 and "no answer within 1 s" in content["message"]
         while not noticed:
@@ -154,7 +154,7 @@ def test_a_step_that_takes_too_long_does_not_keep_the_client_waiting():
 
 def test_who_finds_the_line_full_is_sent_away_before_bringing_anything():
     async def scenario() -> None:
-        line = Line(1)
+        line = RequestQueue(1)
         with line.admitted(), line.admitted():
             exchange = Exchange(application(count_bytes, line))
             status, content = await exchange.answer()
@@ -167,7 +167,7 @@ def test_who_finds_the_line_full_is_sent_away_before_bringing_anything():
 
 def test_a_body_that_does_not_arrive_gives_its_place_free():
     async def scenario() -> None:
-        line = Line(0)
+        line = RequestQueue(0)
         status, content = (
             await Exchange(application(count_bytes, line, upload_seconds=1)).bring(b"{", more=True).answer()
         )

@@ -6,20 +6,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from hia.models.animation_model import AnimationModel, save_model
 from hia.models.build import build_animator
 from hia.models.codec import build_codec
-from hia.models.export import AnimationModel, save_model
 from hia.serving import loading
 from hia.serving.errors import Busy, OutOfTime
-from hia.serving.line import Line, Ticket
 from hia.serving.loading import load_generator
-from hia.serving.one_thread import OneThread
+from hia.serving.queue import RequestDeadline, RequestQueue, SingleThreadExecutor
 from hia.serving.schema import parse_request
 from tests.serving.requests_ import LIMITS, good_row
 
 
 def test_a_line_takes_one_and_those_who_may_wait():
-    line, leave, inside, busy = Line(waiting=4), threading.Event(), [], []
+    line, leave, inside, busy = RequestQueue(waiting=4), threading.Event(), [], []
 
     def come(number: int) -> None:
         try:
@@ -44,10 +43,10 @@ def test_a_line_takes_one_and_those_who_may_wait():
 
 
 def test_one_at_a_time_has_the_turn():
-    line, present, most = Line(waiting=8), [], []
+    line, present, most = RequestQueue(waiting=8), [], []
 
     def take(number: int) -> None:
-        with line.turn(Ticket(20)):
+        with line.turn(RequestDeadline(20)):
             present.append(number)
             most.append(len(present))
             time.sleep(0.01)
@@ -59,16 +58,16 @@ def test_one_at_a_time_has_the_turn():
 
 
 def test_waiting_ends_when_time_is_up_or_the_client_leaves():
-    line, gone = Line(waiting=4), Ticket(20)
+    line, gone = RequestQueue(waiting=4), RequestDeadline(20)
     gone.leave()
-    with line.turn(Ticket(20)):
-        for ticket in (Ticket(0.2), gone):
+    with line.turn(RequestDeadline(20)):
+        for ticket in (RequestDeadline(0.2), gone):
             with pytest.raises(OutOfTime), line.turn(ticket):
                 raise AssertionError("two at once")
 
 
 def test_one_thread_does_the_work_of_all_and_gives_them_its_errors():
-    thread, seen = OneThread(), set()
+    thread, seen = SingleThreadExecutor(), set()
 
     def work(number: int) -> int:
         seen.add(threading.get_ident())
@@ -98,5 +97,5 @@ def test_a_model_is_loaded_and_used_in_one_thread(tiny_config, tmp_path, monkeyp
     generator = load_generator(tmp_path / "model", LIMITS, watermark=False)
     request = parse_request(good_row(), {"steps": 1}, LIMITS)
     with ThreadPoolExecutor(2) as threads:
-        videos = list(threads.map(lambda _: generator.answer(request, Ticket(60)).data, range(2)))
+        videos = list(threads.map(lambda _: generator.answer(request, RequestDeadline(60)).data, range(2)))
     assert videos[0] == videos[1] and len(seen) > 2 and len(set(seen)) == 1

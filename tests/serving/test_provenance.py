@@ -11,8 +11,7 @@ import pytest
 from hia.cli import main
 from hia.evaluation.image import psnr
 from hia.images import fit_to_size
-from hia.serving.encode import encode
-from hia.serving.provenance import SOURCE_TYPE, read_statement, statement, xmp
+from hia.serving.encoding import SOURCE_TYPE, encode_video, read_statement, statement, xmp
 from hia.serving.watermark import ENOUGH, NUM_BITS, Watermark
 from hia.video import VideoWriter, read_frames, write_video
 
@@ -54,7 +53,7 @@ def frames() -> list[np.ndarray]:
 @pytest.mark.parametrize("kind", ["mp4", "webp", "gif"])
 def test_every_format_says_that_it_was_generated_and_by_which_model(kind, frames, tmp_path):
     file = tmp_path / f"video.{kind}"
-    file.write_bytes(encode(frames, 10.0, kind, SAID))
+    file.write_bytes(encode_video(frames, 10.0, kind, SAID))
     assert read_statement(file) == SAID == "AI-generated video, made with hia; model hia/3 sha256:0123; seed 7"
 
 
@@ -105,7 +104,7 @@ def test_frames_of_any_size_are_marked(watermark, width, height):
 
 def test_verify_tells_generated_videos_from_others(watermark, clip, tmp_path, capsys):
     generated, real = tmp_path / "generated.mp4", tmp_path / "real.mp4"
-    generated.write_bytes(encode([watermark.written(frame) for frame in clip[:3]], 25.0, "mp4", SAID))
+    generated.write_bytes(encode_video([watermark.written(frame) for frame in clip[:3]], 25.0, "mp4", SAID))
     write_video(real, clip[:3], 25)
     for file in (generated, real):
         assert main(["verify", str(file)]) == 0

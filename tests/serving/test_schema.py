@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hia.serving.clip import ClipInMemory
-from hia.serving.envelope import check_body
 from hia.serving.errors import RequestError
 from hia.serving.limits import Limits
-from hia.serving.schema import Params, parse_params, parse_request
+from hia.serving.schema import Params, check_body, parse_params, parse_request
+from hia.serving.video_upload import ClipInMemory
 from tests.serving import malformed
 from tests.serving.requests_ import (
     LIMITS,

@@ -24,16 +24,16 @@ import requests
 from mlflow.exceptions import MlflowException
 
 from hia.cli import main
+from hia.models.animation_model import AnimationModel, load_model, save_model
 from hia.models.build import build_animator
 from hia.models.codec import build_codec
-from hia.models.export import AnimationModel, load_model, save_model
-from hia.serving.generate import Generator
+from hia.serving.generator import Generator
 from hia.serving.limits import PREFIX
-from hia.serving.line import Ticket
+from hia.serving.queue import RequestDeadline
 from hia.serving.schema import parse_request
 from hia.serving.watermark import Watermark
 from hia.video import probe
-from orchestration.register import example_request, save_pyfunc
+from orchestration.stages.pyfunc import example_request, save_pyfunc
 from tests.serving import malformed
 from tests.serving.over_http import BODIES, MEGABYTE, check_body_is_refused, check_params_are_refused
 from tests.serving.requests_ import LIMITS, good_row, motion, npz, picture
@@ -131,7 +131,7 @@ def version_of(model: Path) -> str:
 def test_the_answer_is_what_the_model_makes_in_this_process(server):
     found = answer(server.ask(seed=5))
     generator = Generator(load_model(server.model), LIMITS, version_of(server.model), None, Watermark())
-    expected = generator.answer(parse_request(good_row(), {"seed": 5}, LIMITS), Ticket(60))
+    expected = generator.answer(parse_request(good_row(), {"seed": 5}, LIMITS), RequestDeadline(60))
     assert base64.b64decode(found["video"]) == expected.data
     about = {name: found[name] for name in ("format", "num_frames", "width", "height", "fps", "seed")}
     assert about == {"format": "mp4", "num_frames": 5, "width": 32, "height": 48, "fps": 10.0, "seed": 5}

@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hia.models.build import build_animator
 from hia.training.flops import training_flops
-from hia.training.randomness import generator_for
+from hia.training.step import generator_for
 
 PARTS = ("appearance_encoder", "controlnet", "unet")
 

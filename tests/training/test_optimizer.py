@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from hia.config import OptimizerConfig, Stage
+from hia.config.stages import SPATIAL
 from hia.training.optimizer import MovingAverage, learning_rate_factor, make_optimizer
-from hia.training.settings import OptimizerConfig
-from hia.training.stages import SPATIAL, Stage
 
 
 def test_warm_up_is_linear_and_takes_a_tenth_of_a_short_stage_at_most():

@@ -2,7 +2,8 @@
 
 import pytest
 
-from hia.training.stages import REGIONAL, SPATIAL, TEMPORAL_FULL, TEMPORAL_HALF, LossWeights, Stage, Stages
+from hia.config import LossWeights, Stage, Stages
+from hia.config.stages import REGIONAL, SPATIAL, TEMPORAL_FULL, TEMPORAL_HALF
 
 
 def test_the_four_stages_train_what_the_paper_says():

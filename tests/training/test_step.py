@@ -6,15 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from hia.config import CodecConfig
+from hia.config import CodecConfig, LossWeights
+from hia.config.stages import REGIONAL, SPATIAL, TEMPORAL_FULL
 from hia.diffusion.schedule import NoiseSchedule
 from hia.images import to_tensor
 from hia.models.build import build_animator
 from hia.models.codec import build_codec
 from hia.models.face.embedder import load_face_embedder
+from hia.training.batch import Batch, Regions
 from hia.training.losses import regional_mse
-from hia.training.stages import REGIONAL, SPATIAL, TEMPORAL_FULL, LossWeights
-from hia.training.step import Batch, Regions, Supervision, training_loss
+from hia.training.step import Supervision, training_loss
 
 SCHEDULE = NoiseSchedule(0.571)
 
@@ -186,7 +187,7 @@ def test_each_stage_learns_its_batch(stage, tiny_config, generator):
 def real_face(sample_data):
     """A real frame's picture cut around its face: image [1, 3, 256, 256] in [−1, 1] and five points [1, 5, 2]."""
     from hia.conditions.regions import five_points
-    from hia.pose.sidecar import load_keypoints
+    from hia.pose.keypoint_files import load_keypoints
     from hia.video import read_frames
 
     sequence = load_keypoints(sample_data / "keypoints" / "gesture_woman_bench.npz")

@@ -1,18 +1,27 @@
 """The worst and the best videos, to be looked at."""
 
-from collections.abc import Sequence
+import base64
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hia.evaluation.report.embedding import data_uri, small_video
-from hia.evaluation.report.meanings import in_order, meaning_of, shown
-from hia.evaluation.results import LABELS, Results, Video, figure_names
-from hia.inspection.html import escape, name, section
+import cv2
+import numpy as np
+
+from hia.evaluation.protocol.results import LABELS, Results, Video, figure_names
+from hia.evaluation.report.metric_info import in_order, meaning_of, shown
+from hia.images import Frame
+from hia.video import VideoWriter, probe, read_frames
+from hia.visualization.html import escape, name, section
 
 # So many of each.
 SHOWN = 3
 # Of all videos together; what goes beyond is only linked.
 MOST_BYTES = 24_000_000
 TOLD = ("psnr", "ssim", "lpips_alex", "hands_psnr", "face_psnr")
+# Videos up to this are embedded as they are; others are made smaller first.
+SMALL = 300_000
+HEIGHT, WIDTH, CRF = 360, 1280, 28
 
 
 def ranked(results: Results) -> tuple[str | None, list[Video]]:
@@ -75,3 +84,28 @@ def link(path: str, text: str) -> str:
 def labels(methods: Sequence[str]) -> list[str]:
     """What methods are called."""
     return [LABELS[method] for method in methods]
+
+
+def small_video(path: Path) -> bytes:
+    """An mp4's content, or that of a smaller version: at most 1280×360 px, more compressed."""
+    if path.stat().st_size <= SMALL:
+        return path.read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        smaller = Path(folder) / "small.mp4"
+        with VideoWriter(smaller, probe(path).fps, CRF) as writer:
+            for frame in _shrunk(path):
+                writer.write(frame)
+        return min(smaller.read_bytes(), path.read_bytes(), key=len)
+
+
+def data_uri(content: bytes, kind: str = "video/mp4") -> str:
+    """Content as an address."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _shrunk(path: Path) -> Iterator[Frame]:
+    for frame in read_frames(path):
+        height, width = frame.shape[:2]
+        scale = min(1.0, HEIGHT / height, WIDTH / width)
+        size = max(2, 2 * round(width * scale / 2)), max(2, 2 * round(height * scale / 2))
+        yield np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)

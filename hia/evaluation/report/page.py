@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from hia.data.storage import Folder
+from hia.evaluation.protocol.results import LABELS, Results
 from hia.evaluation.report import sections
 from hia.evaluation.report.cases import cases
-from hia.evaluation.report.meanings import meaning_of, shown
-from hia.evaluation.results import LABELS, Results
-from hia.inspection.document import document
-from hia.inspection.html import escape
+from hia.evaluation.report.metric_info import meaning_of, shown
+from hia.io.files import Folder
+from hia.visualization.html import document, escape
 
 REPORT = "report.html"
 LINKS = {

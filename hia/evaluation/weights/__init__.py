@@ -1,8 +1,8 @@
 """Official weights of published metrics: which files they are, where they lie, and that nobody has altered them."""
 
 from hia.evaluation.weights.digests import AlteredWeights
-from hia.evaluation.weights.official import OFFICIAL, Network
-from hia.evaluation.weights.provenance import Provenance, UnknownWeights, official_state, state_of_file
+from hia.evaluation.weights.loading import Provenance, UnknownWeights, official_state, state_of_file
+from hia.evaluation.weights.registry import OFFICIAL, Network
 
 __all__ = [
     "OFFICIAL",

@@ -1,7 +1,6 @@
 """Codecs between images [B, 3, H, W] in [-1, 1] and the latents [B, C, H/f, W/f] that diffusion works on."""
 
-from hia.models.codec.autoencoders import KLCodec, TinyCodec
-from hia.models.codec.base import Codec, PixelCodec
+from hia.models.codec.codecs import Codec, KLCodec, PixelCodec, TinyCodec
 from hia.models.codec.loading import build_codec, build_random_codec, load_codec
 
 __all__ = [

@@ -9,8 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from hia.config import CodecConfig
-from hia.models.codec.autoencoders import KLCodec, TinyCodec
-from hia.models.codec.base import CONFIG_FILE, Codec, PixelCodec
+from hia.models.codec.codecs import CONFIG_FILE, Codec, KLCodec, PixelCodec, TinyCodec
 from hia.weights import MissingWeights, find_weights, load_pretrained, load_state, load_strict
 
 STABLE_DIFFUSION_VAE = {

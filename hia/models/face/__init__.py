@@ -1,7 +1,12 @@
 """Face embedders in torch, with alignment: the gradient of an identity loss reaches the pixels."""
 
-from hia.models.face.alignment import ARCFACE_TEMPLATE, align_faces, similarity_transform
-from hia.models.face.embedder import FaceEmbedder, load_face_embedder
+from hia.models.face.embedder import (
+    ARCFACE_TEMPLATE,
+    FaceEmbedder,
+    align_faces,
+    load_face_embedder,
+    similarity_transform,
+)
 from hia.models.face.iresnet import IResNet, iresnet_from_onnx
 from hia.models.face.mobilefacenet import MobileFaceNet
 

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 import yaml
 
-from hia.config_files import load_config
-from orchestration.sweeps.records import Record
+from hia.config import load_config
+from orchestration.sweeps.plan import known_trials
 from orchestration.sweeps.results import Results, end_summary, write_results
-from orchestration.sweeps.search import known_trials
 from orchestration.sweeps.spec import SweepSpec
-from orchestration.sweeps.sweep import Sweep, Trial, resolve
-from orchestration.sweeps.work import check_metric
+from orchestration.sweeps.trial import check_metric
+from orchestration.sweeps.trials import Record, Sweep, Trial, resolve
 from tests.conftest import TINY_CONFIG
 from tests.orchestration.test_chain_summary import Parent
 

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import yaml
 
-from hia.config_files import ConfigError
-from orchestration.sweeps.domains import Choice, Range
-from orchestration.sweeps.search import known_trials, spread
-from orchestration.sweeps.spec import SweepSpec, load_sweep
-from orchestration.sweeps.sweep import Sweep, Trial, resolve
+from hia.config import ConfigError
+from orchestration.sweeps.plan import interleave_by_training, known_trials
+from orchestration.sweeps.spec import Choice, Range, SweepSpec, load_sweep
+from orchestration.sweeps.trials import Sweep, Trial, resolve
 from tests.conftest import REPOSITORY, TINY_CONFIG
 
 GAMMA, OMEGA = "schedule.gamma", "sampling.guidance_scale"
@@ -152,7 +151,7 @@ def test_a_choice_may_be_of_anything() -> None:
 
 def test_one_trial_of_each_training_begins_before_the_second_of_any() -> None:
     trials = [Trial({GAMMA: gamma, OMEGA: omega}) for gamma in (0.5, 1.0) for omega in (1, 2)]
-    ordered = spread(trials, [str(trial.values[GAMMA]) for trial in trials])
+    ordered = interleave_by_training(trials, [str(trial.values[GAMMA]) for trial in trials])
     assert [tuple(trial.values.values()) for trial in ordered] == [(0.5, 1), (1.0, 1), (0.5, 2), (1.0, 2)]
 
 

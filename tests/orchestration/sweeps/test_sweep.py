@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from orchestration.sweep import main
-from orchestration.sweeps.records import read_records
+from orchestration.sweeps.trials import read_records
 from tests.conftest import REPOSITORY
 from tests.orchestration.sweeps.toy import FAILS, OMEGA, REACHED, STEPS, WAITS, ran, sweep_stages, write_sweep
 

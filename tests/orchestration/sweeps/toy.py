@@ -16,7 +16,7 @@ import yaml
 
 from hia.config import Config
 from orchestration.chain import ChainStage, StageRun
-from orchestration.contents import Contents
+from orchestration.stages.content_hashes import ContentHashes
 from tests.conftest import TINY_CONFIG
 from tests.orchestration.toy_chain import toy_stages
 
@@ -24,7 +24,7 @@ RAN, FAILS, WAITS, REACHED = "ran.txt", "fails_at.txt", "waits_at.txt", "reached
 OMEGA, STEPS = "sampling.guidance_scale", "stages.spatial.iterations"
 
 
-def sweep_stages(config: Config, _contents: Contents | None = None) -> Sequence[ChainStage]:
+def sweep_stages(config: Config, _contents: ContentHashes | None = None) -> Sequence[ChainStage]:
     """The chain of a configuration."""
     numbers, steps, report, listed = toy_stages(config)
     folder = Path(str(config.preprocess.test_list)).parent

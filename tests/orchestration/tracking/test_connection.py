@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.tracking import Run, Tracking, TrackingAway, TrackingRefused, connect_tracking, connection
+from orchestration.tracking import Run, Tracking, TrackingRefused, TrackingUnavailable, connect_tracking, connection
 from tests.orchestration.tracking.seen import REPOSITORY
 
 
@@ -24,7 +24,9 @@ def test_an_address_without_a_server_is_named_after_a_short_wait(
 ) -> None:
     monkeypatch.setattr(connection, "CONNECTION_PATIENCE_SECONDS", 0.1)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:secret@127.0.0.1:9")
-    with pytest.raises(TrackingAway, match=r"http://127\.0\.0\.1:9 does not answer \(Connection refused\)") as raised:
+    with pytest.raises(
+        TrackingUnavailable, match=r"http://127\.0\.0\.1:9 does not answer \(Connection refused\)"
+    ) as raised:
         connect_tracking(tmp_path)
     assert "secret" not in str(raised.value)
 
@@ -40,7 +42,7 @@ def test_a_deleted_experiment_is_told_of(tracking: Tracking, tmp_path: Path, mon
 @pytest.mark.slow
 def test_a_run_on_a_new_storage_says_nothing_of_its_own(tmp_path: Path) -> None:
     program = (
-        "import sys; from orchestration.tracking import *; from orchestration.journal import JournalWriter\n"
+        "import sys; from orchestration.tracking import *; from orchestration.tracking.journal import JournalWriter\n"
         "tracking = connect_tracking(sys.argv[1]); run = tracking.start_pipeline('f' * 64, {'a': 1}, {})\n"
         "JournalWriter(sys.argv[1] + '/journal.jsonl').metrics(1, {'loss': 1})\n"
         "with Following(run, sys.argv[1], system_interval=0.1): pass\n"
@@ -54,5 +56,7 @@ def test_a_run_on_a_new_storage_says_nothing_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_tracking_is_imported_without_mlflow() -> None:
-    program = "import sys; import orchestration.tracking, orchestration.journal; sys.exit('mlflow' in sys.modules)"
+    program = (
+        "import sys; import orchestration.tracking, orchestration.tracking.journal; sys.exit('mlflow' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY).returncode == 0

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hia.config import Config
-from hia.config_files import load_config
+from hia.config import Config, load_config
 from orchestration.tracking import Run, Tracking, environment
 from tests.orchestration.tracking.seen import CONFIG, REPOSITORY, artifact, seen
 

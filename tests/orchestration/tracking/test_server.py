@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from hia.video import write_video
-from orchestration.journal import JournalWriter
-from orchestration.tracking import Following, Run, Tracking, TrackingAway, connect_tracking
+from orchestration.tracking import JournalUploader, Run, Tracking, TrackingUnavailable, connect_tracking
+from orchestration.tracking.journal import JournalWriter
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tracking server")]
 
@@ -111,8 +111,8 @@ def absence(server: MlflowServer, tracking: Tracking, tmp_path_factory: pytest.T
     )
     writing = threading.Thread(target=write)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("orchestration.tracking.server.say", said.append)
-        with Following(stage, folder, interval=0.05, system_interval=0.2):
+        patch.setattr("orchestration.tracking.retry.log", said.append)
+        with JournalUploader(stage, folder, interval=0.05, system_interval=0.2):
             writing.start()
             wait_for_metric(stage)
             server.kill()
@@ -177,21 +177,24 @@ def test_a_server_that_stays_away_is_told_of_in_the_end_and_gets_the_rest_later(
     server: MlflowServer, tracking: Tracking, tmp_path: Path, absence: Absence
 ) -> None:
     run = tracking.start_stage(tracking.start_pipeline(MARK, {}, {}), "temporal_half", MARK, {}, {})
-    with Following(run, tmp_path):
+    with JournalUploader(run, tmp_path):
         JournalWriter(tmp_path / "journal.jsonl").metrics(1, {"loss": 1})
     server.kill()
     try:
-        with pytest.raises(TrackingAway, match="run the same command again"), Following(run, tmp_path, patience=1):
+        with (
+            pytest.raises(TrackingUnavailable, match="run the same command again"),
+            JournalUploader(run, tmp_path, patience=1),
+        ):
             JournalWriter(tmp_path / "journal.jsonl").metrics(2, {"loss": 2})
-        with pytest.raises(RuntimeError, match="the stage's own"), Following(run, tmp_path, patience=1):
+        with pytest.raises(RuntimeError, match="the stage's own"), JournalUploader(run, tmp_path, patience=1):
             raise RuntimeError("the stage's own")
         began = time.monotonic()
-        with pytest.raises(TrackingAway, match=r"ending the run: .* \(Connection refused\)"):
+        with pytest.raises(TrackingUnavailable, match=r"ending the run: .* \(Connection refused\)"):
             run.finish("FAILED")
         assert time.monotonic() - began < run.server.patience / 10  # patience was in vain once; that is enough
     finally:
         server.start()
-    with Following(run, tmp_path):
+    with JournalUploader(run, tmp_path):
         pass
     history = run.server.client.get_metric_history(run.id, "loss")
     assert [(metric.step, metric.value) for metric in history] == [(1, 1.0), (2, 2.0)]

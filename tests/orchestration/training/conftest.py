@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from hia.config_files import load_config
-from hia.data.building import build_store
-from hia.data.synthetic import write_dancers
+from hia.config import load_config
+from hia.data.preprocess.build_store import build_store
+from hia.synthetic import write_dancers
 from orchestration.training.run import TrainingRun
 from tests.orchestration.training.tiny_runs import SMALLEST, TINY, tiny_run
 

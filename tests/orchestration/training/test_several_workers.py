@@ -9,10 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from orchestration.journal import JournalWriter, read_new
-from orchestration.train import JOURNAL, to_json
+from orchestration.tracking.journal import JournalWriter, read_new
+from orchestration.train import JOURNAL, to_json, train_in_process
 from orchestration.training.checkpoints import newest
-from orchestration.training.local import train_here
 from orchestration.training.run import TrainingRun
 from tests.conftest import REPOSITORY
 from tests.orchestration.training.tiny_runs import tiny_run
@@ -71,7 +70,7 @@ def by_two(dancers_store, tmp_path_factory):
 def test_all_zero_stages_and_one_accumulating_worker_give_the_same_losses(a_run, by_two):
     alone = a_run(*STEPS)
     assert alone.settings.accumulation(1) == 2
-    train_here(alone, JournalWriter(alone.path / JOURNAL))
+    train_in_process(alone, JournalWriter(alone.path / JOURNAL))
     for stage, run in by_two.items():
         assert losses(run) == pytest.approx(losses(alone), rel=2e-5), f"ZeRO {stage}"
         assert difference(run, alone) < 0.01, f"ZeRO {stage}"
@@ -82,5 +81,5 @@ def test_another_number_of_workers_goes_on_where_two_left_off(a_run, by_two):
     whole = by_two[shorter.config.training.zero_stage]
     shutil.copytree(whole.path / "checkpoints", shorter.path / "checkpoints")
     assert newest(shorter.path, "tests").world_size == 2
-    train_here(shorter)
+    train_in_process(shorter)
     assert difference(shorter, whole) < 0.01

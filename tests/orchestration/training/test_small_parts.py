@@ -5,11 +5,10 @@ import time
 import pytest
 import torch
 
-from hia.config_files import load_config
-from orchestration.training.clock import Clock
+from hia.config import load_config
 from orchestration.training.memory import check
-from orchestration.training.meter import Meter
-from orchestration.training.preview import at_size_of
+from orchestration.training.meters import Clock, Meter
+from orchestration.training.validation import at_size_of
 from tests.orchestration.training.tiny_runs import TINY
 
 

@@ -10,9 +10,9 @@ import torch
 from ray.cluster_utils import Cluster
 from safetensors.torch import load_file
 
+from hia.config import TrainingConfig
 from hia.models.parts import part_parameters
-from hia.training.settings import TrainingConfig
-from orchestration.cluster import quiet_ray
+from orchestration.cluster import silence_ray
 from orchestration.train import train_on_ray
 from orchestration.training.run import TrainingFailed, TrainingRun
 from orchestration.training.weights import write_weights
@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 @pytest.fixture(scope="module")
 def cluster():
     """Three machines of one CPU, on this one; the first is the head. One of the others may go away."""
-    quiet = quiet_ray()
+    quiet = silence_ray()
     machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100_000_000})
     machines.spare = [machines.add_node(num_cpus=1, object_store_memory=100_000_000) for _ in range(2)]
     ray.init(address=machines.address, **quiet)

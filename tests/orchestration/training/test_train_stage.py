@@ -7,14 +7,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hia.config_files import load_config
-from hia.data.samples import TrainingSamples
-from hia.data.store import open_store
+from hia.config import Stage, load_config
+from hia.data.sampling import TrainingSamples
+from hia.data.store.clip_store import open_store
 from hia.models.parts import part_parameters
-from hia.training.stages import Stage
 from hia.video import probe
+from orchestration.train import train_in_process
 from orchestration.training.checkpoints import newest
-from orchestration.training.local import train_here
 from orchestration.training.run import TrainingFailed, TrainingRun
 from orchestration.training.weights import load_animator
 from tests.orchestration.training.tiny_runs import SMALLEST, TINY, Killed, Notes
@@ -44,7 +43,7 @@ def chain(dancers_store, tmp_path_factory):
         (folder / stage).mkdir()
         runs[stage] = TrainingRun(config, stage, str(dancers_store), str(folder / stage), weights, "chain")
         told[stage] = Notes()
-        train_here(runs[stage], told[stage])
+        train_in_process(runs[stage], told[stage])
         weights = (*weights, str(folder / stage / "weights"))
     return runs, told
 
@@ -105,13 +104,13 @@ def test_what_is_told_of_a_step_adds_up(chain):
 def test_a_stage_that_is_killed_goes_on_to_the_same_weights(a_run):
     straight = a_run(name="straight")
     told = Notes()
-    train_here(straight, told)
+    train_in_process(straight, told)
     broken = a_run(name="broken")
     with pytest.raises(Killed):
-        train_here(broken, Notes(dies_at=4))
+        train_in_process(broken, Notes(dies_at=4))
     assert newest(broken.path, "tests").step == 3
     again = Notes()
-    train_here(broken, again)
+    train_in_process(broken, again)
     assert equal(weights_of(broken), weights_of(straight))
     assert [line[0] for line in again.lines] == [4, 6], "one interval is computed again, no more"
     assert again.losses() == told.losses()[1:], "means over steps go on, too"
@@ -119,46 +118,46 @@ def test_a_stage_that_is_killed_goes_on_to_the_same_weights(a_run):
 
 def test_so_does_the_moving_average(a_run):
     straight, broken = (a_run("optimizer.ema_decay=0.9", name=name) for name in ("straight", "broken"))
-    train_here(straight)
+    train_in_process(straight)
     with pytest.raises(Killed):
-        train_here(broken, Notes(dies_at=6))
-    train_here(broken)
+        train_in_process(broken, Notes(dies_at=6))
+    train_in_process(broken)
     assert equal(weights_of(broken), weights_of(straight))
     plain = a_run(name="plain")
-    train_here(plain)
+    train_in_process(plain)
     assert not equal(weights_of(plain), weights_of(straight))
 
 
 def test_a_killed_write_of_a_checkpoint_is_nothing(a_run):
     run = a_run(name="stage")
     with pytest.raises(Killed):
-        train_here(run, Notes(dies_at=4))
+        train_in_process(run, Notes(dies_at=4))
     half = run.path / "checkpoints" / ".step_000006.partial"
     half.mkdir()
     (half / "checkpoint.json").write_text("{")
     straight = a_run(name="straight")
-    train_here(straight)
-    train_here(run)
+    train_in_process(straight)
+    train_in_process(run)
     assert equal(weights_of(run), weights_of(straight)) and not half.exists()
 
 
 def test_only_the_newest_checkpoints_stay(a_run):
     run = a_run("training.checkpoint_every=1", "training.num_to_keep=2")
-    train_here(run)
+    train_in_process(run)
     assert sorted(path.name for path in (run.path / "checkpoints").iterdir()) == ["step_000004", "step_000005"]
 
 
 def test_a_checkpoint_of_another_run_is_refused(a_run):
     run = a_run()
     with pytest.raises(Killed):
-        train_here(run, Notes(dies_at=4))
+        train_in_process(run, Notes(dies_at=4))
     with pytest.raises(TrainingFailed, match="step_000003 was written by a run with another configuration"):
-        train_here(replace(run, fingerprint="another"))
+        train_in_process(replace(run, fingerprint="another"))
 
 
 def test_a_loss_that_is_not_finite_names_its_samples_and_spares_the_weights(a_run, tmp_path):
     run = a_run(name="first")
-    train_here(run)
+    train_in_process(run)
     file = run.path / "weights" / "unet.safetensors"
     from safetensors.torch import save_file
 
@@ -169,16 +168,16 @@ def test_a_loss_that_is_not_finite_names_its_samples_and_spares_the_weights(a_ru
     samples = TrainingSamples(open_store(second.store), second.config, second.settings, second.config.seed)
     first = samples[0].sample_id
     with pytest.raises(TrainingFailed, match="stage spatial, step 0: the loss is not finite") as failure:
-        train_here(second)
+        train_in_process(second)
     assert first in str(failure.value) and not (second.path / "weights").exists()
 
 
 @pytest.mark.parametrize("stage", ["spatial", "temporal_half"])
 def test_half_precision_comes_close_and_hands_on_float32(a_run, stage):
     exact, told = a_run(stage=stage, name="float32"), Notes()
-    train_here(exact, told)
+    train_in_process(exact, told)
     half, also_told = a_run("training.precision=bfloat16", stage=stage, name="bfloat16"), Notes()
-    train_here(half, also_told)
+    train_in_process(half, also_told)
     assert also_told.losses() == pytest.approx(told.losses(), rel=0.02)
     tensors = weights_of(half).values()
     assert {tensor.dtype for tensor in tensors} == {torch.float32}
@@ -209,11 +208,11 @@ def test_a_pose_guider_is_trained_and_handed_on_like_a_controlnet(a_run):
     )
     spatial = a_run(*guided)
     with pytest.warns(UserWarning, match="no map depth"):
-        train_here(spatial, Notes())
+        train_in_process(spatial, Notes())
     handed_on = str(spatial.path / "weights")
     assert load_file(spatial.path / "weights" / "pose_guider.safetensors")
     temporal = a_run(*guided, stage="temporal_full", name="temporal", weights=(handed_on,))
     loaded = load_animator(temporal.config, temporal.weights, motion=True)
     assert loaded.pose_guider.guiders[0].conv_out.weight.any(), "it begins at zero and has moved"
-    train_here(temporal, Notes())
+    train_in_process(temporal, Notes())
     assert {file.stem for file in (temporal.path / "weights").iterdir()} == {"motion"}

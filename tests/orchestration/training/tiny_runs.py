@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from hia.config_files import load_config
+from hia.config import load_config
 from orchestration.training.run import TrainingRun
 
 TINY = Path(__file__).resolve().parents[2] / "tiny.yaml"

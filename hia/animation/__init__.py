@@ -1,0 +1,5 @@
+"""Inference: a reference image and a driving signal in, frames out (paper sec. 3.4)."""
+
+from hia.animation.inference import DrivingSignal, animate, default_sharpness, driving_signal
+
+__all__ = ["DrivingSignal", "animate", "default_sharpness", "driving_signal"]

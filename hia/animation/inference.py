@@ -1,0 +1,211 @@
+"""Animate: a reference image and a driving signal in, frames out (paper sec. 3.4)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from hia.animation.guided_predictor import GuidedPredictor
+from hia.conditions.blur import hand_movement
+from hia.conditions.control import render_control
+from hia.config import ConditionsConfig, SamplingConfig
+from hia.diffusion.sampler import sample_latents
+from hia.images import Frame, fit_to_size, to_frames, to_tensor
+from hia.models.animation_model import AnimationModel
+from hia.models.animator import zero_image_token
+from hia.pose.keypoints import KeypointSequence
+
+# Default of the sharpness knob for a model whose training set's percentiles are not known.
+UNTRAINED_SHARPNESS = 0.75
+
+# Control images are kept up to this size and drawn again beyond, so memory does not grow with the clip.
+CONTROL_CACHE_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class DrivingSignal:
+    """What drives an animation, in the output's pixels.
+
+    keypoints: N frames; movement float32 [N, 2 hands, 2] in [−1, 1]; sharpness float32 [N, 2 hands] in [0, 1].
+    conditions: how it is drawn. maps: frame → the M maps that the conditions name, float32 [3·M, H, W] in [0, 1]; None:
+    they are black.
+    """
+
+    keypoints: KeypointSequence
+    movement: NDArray[np.float32]
+    sharpness: NDArray[np.float32]
+    conditions: ConditionsConfig
+    maps: Callable[[int], NDArray[np.float32]] | None = None
+
+    def control_image(self, frame: int) -> NDArray[np.float32]:
+        """The control image of one frame, float32 [K, H, W], K as the conditions say."""
+        keypoints, conditions = self.keypoints, self.conditions
+        drawn = render_control(
+            keypoints.keypoints[frame],
+            keypoints.scores[frame],
+            self.movement[frame],
+            self.sharpness[frame],
+            keypoints.width,
+            keypoints.height,
+            feet=conditions.feet,
+            blur=conditions.blur,
+        )
+        unknown = np.zeros((conditions.num_channels - len(drawn), *drawn.shape[1:]), np.float32)
+        return np.concatenate([drawn, unknown if self.maps is None else self.maps(frame)])
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The present estimate of the clip's middle frame, RGB uint8 [H, W, 3], after `step` of `steps`."""
+
+    step: int
+    steps: int
+    frame: Frame
+
+
+def driving_signal(
+    keypoints: KeypointSequence,
+    width: int,
+    height: int,
+    sharpness: float | NDArray[np.floating],
+    conditions: ConditionsConfig | None = None,
+) -> DrivingSignal:
+    """Fit keypoints to the output and derive the blur conditions.
+
+    sharpness: one knob value in [0, 1] for all, or [N, 2 hands] with NaN where no hand was seen. Movement is measured
+    in the output's pixels, as in training. conditions: those of the model, by default the paper's. Raises ValueError
+    for sharpness of another shape or range.
+    """
+    fitted = keypoints.resized(width, height)
+    values = np.asarray(sharpness, dtype=np.float32)
+    if values.ndim and values.shape != (len(fitted), 2):
+        raise ValueError(f"sharpness must be one number or [{len(fitted)}, 2], not {list(values.shape)}")
+    wrong = values[~((values >= 0) & (values <= 1) | (np.isnan(values) & (values.ndim > 0)))]
+    if wrong.size:
+        raise ValueError(f"sharpness must lie in [0, 1], not {wrong.flat[0]:g}")
+    movement = hand_movement(fitted.keypoints, fitted.scores, width, height, fitted.fps)
+    return DrivingSignal(fitted, movement, np.broadcast_to(values, (len(fitted), 2)), conditions or ConditionsConfig())
+
+
+def default_sharpness(model: AnimationModel) -> float:
+    """The knob's default: the training set's 75th percentile, which on the scale of ranks is 0.75."""
+    if model.config.conditions.sharpness_scale == "clip":
+        return 0.75
+    return model.sharpness.default if model.sharpness else UNTRAINED_SHARPNESS
+
+
+def animate(
+    model: AnimationModel,
+    reference: Frame,
+    driving: DrivingSignal,
+    sampling: SamplingConfig | None = None,
+    seed: int = 0,
+    progress: bool = False,
+    on_preview: Callable[[Preview], None] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Iterator[Frame]:
+    """Animate the person of a reference image; yields frames RGB uint8 [H, W, 3] in the driving signal's size.
+
+    reference: RGB uint8, any size, fitted by scaling and centre cropping. sampling: default, the model's own.
+    on_step: is told (step, steps) after each denoising step, at no cost; what it raises ends the animation.
+    Besides the latents, memory does not grow with the number of frames: they are decoded as they are asked for. The
+    same seed gives the same frames, whatever the window batch (to rounding).
+    Raises ValueError when width or height is not a multiple of the codec's factor, the window is longer than the motion
+    layers reach, the scheduler is unknown, or the signal was drawn for a model with other conditions.
+    """
+    sampling = sampling or model.config.sampling
+    _check(model, driving, sampling)
+
+    def frames() -> Iterator[Frame]:
+        latents = _sample(model, reference, driving, sampling, seed, progress, on_preview, on_step)
+        for batch in tqdm(latents.split(sampling.decode_batch), desc="decoding", unit="batch", disable=not progress):
+            yield from _decode(model, batch)
+
+    return frames()
+
+
+def _check(model: AnimationModel, driving: DrivingSignal, sampling: SamplingConfig) -> None:
+    model.codec.check_size(driving.keypoints.width, driving.keypoints.height)
+    model.schedule.scheduler(sampling.scheduler)
+    wanted, given = model.config.conditions.channels, driving.conditions.channels
+    if given != wanted:
+        raise ValueError(
+            f"the driving signal shows {', '.join(given)}, the model reads {', '.join(wanted)}: make it with the "
+            "model's own conditions"
+        )
+    reach = model.config.network.motion_max_frames
+    if model.animator.has_motion and sampling.window > reach:
+        raise ValueError(f"window is {sampling.window} frames, but the model's motion layers reach over {reach} only")
+
+
+@torch.no_grad()
+def _sample(
+    model: AnimationModel,
+    reference: Frame,
+    driving: DrivingSignal,
+    sampling: SamplingConfig,
+    seed: int,
+    progress: bool,
+    on_preview: Callable[[Preview], None] | None,
+    on_step: Callable[[int, int], None] | None,
+) -> Tensor:
+    """Latents of the whole clip, float32 [N, C, h, w]."""
+    keypoints = driving.keypoints
+    device = next(model.animator.parameters()).device
+    picture = to_tensor(fit_to_size(reference, keypoints.width, keypoints.height))[None].to(device)
+    reference_latents = model.codec.encode(picture)[0]
+    token = model.image_encoder(picture) if model.image_encoder else zero_image_token(model.animator, 1, picture)
+    predictor = GuidedPredictor(
+        model.animator,
+        reference_latents,
+        token[0],
+        _control_images(driving, device),
+        sampling.guidance,
+        sampling.guidance_scale,
+    )
+    with tqdm(total=sampling.steps, desc="sampling", unit="step", disable=not progress) as bar:
+
+        def after_step(step: int, steps: int, clean: Tensor) -> None:
+            bar.total = steps
+            bar.update(step - bar.n)
+            if on_step is not None:
+                on_step(step, steps)
+            if on_preview is not None:
+                middle = len(clean) // 2
+                on_preview(Preview(step, steps, _decode(model, clean[middle : middle + 1])[0]))
+
+        generator = torch.Generator().manual_seed(seed)
+        return sample_latents(
+            predictor, reference_latents, len(keypoints), model.schedule, sampling, generator, after_step
+        )
+
+
+@torch.no_grad()
+def _decode(model: AnimationModel, latents: Tensor) -> Frame:
+    """latents [n, C, h, w] → uint8 [n, H, W, 3]"""
+    return to_frames(model.codec.decode(latents))
+
+
+def _control_images(driving: DrivingSignal, device: torch.device) -> Callable[[Sequence[int]], Tensor]:
+    """Control images [n, K, H, W] by frame numbers, drawn when first needed."""
+    kept: dict[int, NDArray[np.float32]] = {}
+    pixels = driving.keypoints.width * driving.keypoints.height
+    most = CONTROL_CACHE_BYTES // (driving.conditions.num_channels * 4 * pixels)
+
+    def control_image(frame: int) -> NDArray[np.float32]:
+        if frame in kept:
+            return kept[frame]
+        image = driving.control_image(frame)
+        # Never evicted: every step walks over all frames, so the least recently used is the next one needed.
+        if len(kept) < most:
+            kept[frame] = image
+        return image
+
+    def control_images(frames: Sequence[int]) -> Tensor:
+        return torch.from_numpy(np.stack([control_image(frame) for frame in frames])).to(device)
+
+    return control_images

@@ -1,0 +1,7 @@
+"""Training samples: cut from the clips of a store, gathered to batches by processes that read ahead."""
+
+from hia.data.sampling.dataset import TrainingSamples
+from hia.data.sampling.draw import Draw
+from hia.data.sampling.sample import Sample, SampleRegions
+
+__all__ = ["Draw", "Sample", "SampleRegions", "TrainingSamples"]

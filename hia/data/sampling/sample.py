@@ -1,0 +1,175 @@
+"""Cutting a sample out of a clip: pictures or latents, control images, regions."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hia.conditions.blur import SharpnessScale, clip_ranks
+from hia.conditions.control import flip_conditions, render_control
+from hia.conditions.regions import box_mask, face_box, five_points, hand_boxes
+from hia.config import ConditionsConfig
+from hia.data.sampling.draw import Draw
+from hia.data.store.clip import Clip
+from hia.images import REDUCED, Frame
+from hia.pose.keypoints import KeypointSequence, flip_horizontal
+
+Size = tuple[int, int]  # width and height in px
+
+# Black that went through a JPEG stays below this; the components of a normal cannot all be so small.
+DARKEST_NORMAL = 48
+
+
+@dataclass(frozen=True)
+class SampleRegions:
+    """What the regional losses need besides the images, for F frames.
+
+    face_mask, hand_mask: bool [F, 1, H, W]; five_points: float32 [F, 5, 2] px, 0 where they are not known; face_usable:
+    bool [F], the target's face can be compared, and the reference's too where there is an identity loss;
+    reference_embedding: float32 [D], 0 where the reference has none; None without identity loss.
+    """
+
+    face_mask: Tensor
+    hand_mask: Tensor
+    five_points: Tensor
+    face_usable: Tensor
+    reference_embedding: Tensor | None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training sample of F frames of W × H px, all tensors on the CPU.
+
+    control: float16 [F, K, H, W], see `control_images`; half precision halves what goes from process to process.
+    latents: float16 [F, C, h, w] and reference_latents [C, h, w] where the store has them, else None. images: uint8
+    [F, H, W, 3] and reference_image [H, W, 3], None where nothing needs them. image_token: float16 [D] of the
+    reference, None where the store has none or the model reads none. regions: None without regional losses.
+    """
+
+    sample_id: str
+    control: Tensor
+    latents: Tensor | None
+    reference_latents: Tensor | None
+    images: Tensor | None
+    reference_image: Tensor | None
+    image_token: Tensor | None
+    regions: SampleRegions | None
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What drives the F frames of a sample, in its pixels, mirrored where it is.
+
+    keypoints: of F frames; movement: float32 [F, 2 hands, 2] in [−1, 1]; sharpness: float32 [F, 2 hands] in [0, 1], or
+    NaN where there is no hand.
+    """
+
+    keypoints: KeypointSequence
+    movement: NDArray[np.float32]
+    sharpness: NDArray[np.float32]
+
+
+def cut_signal(clip: Clip, draw: Draw, size: Size, scale: SharpnessScale | None) -> Signal:
+    """The signal of a draw's targets. scale: None stands for the ranks within the clip.
+
+    Movement is that between consecutive stored frames, whatever the stride of the window is; nothing moves in a still.
+    """
+    frames, info = list(draw.targets), clip.info
+    sharpness = (clip_ranks(clip.sharpness) if scale is None else scale.normalise(clip.sharpness))[frames]
+    movement = np.zeros((len(frames), 2, 2), np.float32) if draw.still else clip.movement[frames]
+    keypoints, scores = clip.keypoints.keypoints[frames], clip.keypoints.scores[frames]
+    if draw.mirrored:
+        keypoints, scores = flip_horizontal(keypoints, scores, info.width)
+        movement, sharpness = flip_conditions(movement, sharpness)
+    sequence = KeypointSequence(keypoints, scores, info.width, info.height, info.fps)
+    return Signal(sequence.resized(*size), movement, sharpness)
+
+
+def control_images(signal: Signal, still: bool, conditions: ConditionsConfig) -> Tensor:
+    """Control images of all frames, float16 [F, K, H, W], K as `conditions` say, maps black; a still is drawn once."""
+    people, (width, height) = signal.keypoints, (signal.keypoints.width, signal.keypoints.height)
+    control = torch.zeros(len(people), conditions.num_channels, height, width, dtype=torch.float16)
+    for frame in range(1 if still else len(people)):
+        person = people.keypoints[frame], people.scores[frame]
+        blur = signal.movement[frame], signal.sharpness[frame]
+        drawn = render_control(*person, *blur, width, height, feet=conditions.feet, blur=conditions.blur)
+        control[frame, : len(drawn)] = torch.from_numpy(drawn)
+    if still:
+        control[1:] = control[0]
+    return control
+
+
+def cut_maps(clip: Clip, frames: Sequence[int], size: Size, mirrored: bool, names: Sequence[str]) -> Tensor:
+    """Maps of frames at a size, float16 [F, 3·M, H, W] in [0, 1]; black where the clip has none of a name.
+
+    In the mirror normals point the other way: the red of `normals` is turned over, but for the black background.
+    """
+    width, height = size
+    maps = torch.zeros(len(frames), len(names), height, width, 3, dtype=torch.uint8)
+    for place, name in enumerate(names):
+        if name not in clip.info.maps:
+            continue
+        pictures = _cut(partial(clip.map_frame, name), clip, frames, size, mirrored)
+        if mirrored and name == "normals":
+            seen = pictures.amax(dim=-1) >= DARKEST_NORMAL
+            pictures[..., 0] = torch.where(seen, 255 - pictures[..., 0], pictures[..., 0])
+        maps[:, place] = pictures
+    return maps.permute(0, 1, 4, 2, 3).flatten(1, 2).half() / 255
+
+
+def cut_regions(clip: Clip, draw: Draw, signal: Signal, identity: bool) -> SampleRegions:
+    """Masks, face points and embeddings of a draw. identity: whether faces are compared with the reference's."""
+    people, (width, height) = signal.keypoints, (signal.keypoints.width, signal.keypoints.height)
+    persons = list(zip(people.keypoints, people.scores, strict=True))
+    faces = [box_mask([face_box(*person, width, height)], width, height) for person in persons]
+    hands = [box_mask(hand_boxes(*person, width, height), width, height) for person in persons]
+    points = [five_points(*person) for person in persons]
+    unknown = np.zeros((5, 2), np.float32)
+    embedding, known = _reference_embedding(clip, draw) if identity else (None, True)
+    return SampleRegions(
+        face_mask=torch.from_numpy(np.stack(faces)).bool(),
+        hand_mask=torch.from_numpy(np.stack(hands)).bool(),
+        five_points=torch.from_numpy(np.stack([unknown if five is None else five for five in points])),
+        face_usable=torch.from_numpy(clip.face_usable[list(draw.targets)] & known),
+        reference_embedding=embedding,
+    )
+
+
+def comparable_faces(clip: Clip) -> NDArray[np.int64]:
+    """int64 [K]: frames with a face embedding and a face that can be compared."""
+    return clip.face_frames[clip.face_usable[clip.face_frames]]
+
+
+def cut_images(clip: Clip, frames: Sequence[int], size: Size, mirrored: bool) -> Tensor:
+    """Frames at a size, uint8 [F, H, W, 3]; each is read once.
+
+    At a half and a quarter of the stored size JPEGs decode to it directly, others are resized by pixel areas.
+    """
+    return _cut(clip.frame, clip, frames, size, mirrored)
+
+
+def _cut(read: Callable[[int, int], Frame], clip: Clip, frames: Sequence[int], size: Size, mirrored: bool) -> Tensor:
+    reduction = next((r for r in REDUCED if (size[0] * r, size[1] * r) == (clip.info.width, clip.info.height)), 1)
+    pictures = {frame: _sized(read(frame, reduction), size, mirrored) for frame in set(frames)}
+    return torch.from_numpy(np.stack([pictures[frame] for frame in frames]))
+
+
+def _sized(picture: Frame, size: Size, mirrored: bool) -> Frame:
+    if picture.shape[:2] != (size[1], size[0]):
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    return cv2.flip(picture, 1).astype(np.uint8, copy=False) if mirrored else picture
+
+
+def _reference_embedding(clip: Clip, draw: Draw) -> tuple[Tensor, bool]:
+    """Embedding of the reference's face [D] on the side that is seen, and whether it can be compared."""
+    place = np.flatnonzero(comparable_faces(clip) == draw.reference)
+    known = bool(len(place))
+    if not known:
+        return torch.zeros(clip.face_embeddings.shape[-1]), False
+    row = np.flatnonzero(clip.face_frames == draw.reference)[0]
+    return torch.from_numpy(clip.face_embeddings[row, int(draw.mirrored)].copy()), True

@@ -1,0 +1,140 @@
+"""What a store remembers while it is made, so that a killed run loses at most the clips that were being made.
+
+videos/KEY.json                 what became of a video; it stays
+work/KEY/FIRST-END.safetensors  the person's track in a stretch of it, as estimated
+work/KEY/FIRST-END.json         what became of that stretch: a clip or a rejection
+work/KEY/attempt-*              a worker began it, and has noted nothing since
+
+work/KEY goes when the video is done.
+"""
+
+import re
+import uuid
+from collections.abc import Set
+from dataclasses import dataclass
+
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from hia.data.store.records import ClipInfo, Rejected, Rejection, VideoResult, from_json, to_json
+from hia.io.files import Folder, bytes_sha256
+from hia.pose.tracking import PersonTrack
+
+TRACK = ("keypoints", "scores", "boxes", "others")
+
+CLIP_FILE = re.compile(r'"file":"(clips/[^"]+)"')
+
+# A video that ended so many workers (a decoder that crashes, memory) is set aside.
+MOST_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Journal:
+    """Notes in a store's folder. Everything is written aside and renamed, so a note is complete or not there."""
+
+    folder: Folder
+
+    def result(self, key: str) -> VideoResult | None:
+        """What became of a video, if it is known and its clips are all there, unaltered."""
+        name = f"videos/{key}.json"
+        if not self.folder.exists(name):
+            return None
+        result = from_json(VideoResult, self.folder.read(name), f"{self.folder}/{name}")
+        return result if all(self._is_whole(clip) for clip in result.clips) else None
+
+    def results(self) -> list[VideoResult]:
+        """What became of all videos so far."""
+        names = [f"videos/{name}" for name in self.folder.names("videos")]
+        return [from_json(VideoResult, self.folder.read(name), f"{self.folder}/{name}") for name in names]
+
+    def finish(self, result: VideoResult) -> None:
+        """Note what became of a video, and forget how far it had come."""
+        self.folder.write(f"videos/{result.key}.json", to_json(result).encode())
+        self.folder.remove(f"work/{result.key}")
+
+    def forget(self, key: str) -> None:
+        """Drop what is known of a video; its clips stay until the store is assembled."""
+        self.folder.remove(f"videos/{key}.json")
+
+    def begin_attempt(self, key: str) -> None:
+        """To be called before work on a video starts.
+
+        Raises Rejected when it has ended several workers in a row, none of which noted anything on the way.
+        """
+        notes = self.folder.names(f"work/{key}")
+        if sum(name.startswith("attempt-") for name in notes) >= MOST_ATTEMPTS:
+            self.forget_attempts(key)
+            raise Rejected(
+                "crashed",
+                f"its processing ended without a word {MOST_ATTEMPTS} times (a decoder's crash, or too little memory); "
+                "it is tried again at the next run",
+                transient=True,
+            )
+        self.folder.write(f"work/{key}/attempt-{uuid.uuid4().hex}", b"")
+
+    def forget_attempts(self, key: str) -> None:
+        """The attempts so far do not count: they ended in order, or got further."""
+        for name in self.folder.names(f"work/{key}"):
+            if name.startswith("attempt-"):
+                self.folder.remove(f"work/{key}/{name}")
+
+    def track(self, key: str, stretch: range) -> PersonTrack | None:
+        """The estimated track of a stretch, if it was noted."""
+        name = f"{_stretch_name(key, stretch)}.safetensors"
+        if not self.folder.exists(name):
+            return None
+        try:
+            arrays = load(self.folder.read(name))
+            return PersonTrack(**{name: arrays[name] for name in TRACK}, share=1.0)
+        except (SafetensorError, KeyError):
+            return None
+
+    def note_track(self, key: str, stretch: range, track: PersonTrack) -> None:
+        """Note the estimated track of a stretch."""
+        content = save({name: getattr(track, name) for name in TRACK})
+        self.folder.write(f"{_stretch_name(key, stretch)}.safetensors", content)
+        self.forget_attempts(key)
+
+    def part(self, key: str, stretch: range) -> ClipInfo | Rejection | None:
+        """What became of a stretch, if it was noted and, for a clip, its file is whole."""
+        name = f"{_stretch_name(key, stretch)}.json"
+        if not self.folder.exists(name):
+            return None
+        content = self.folder.read(name)
+        kind = ClipInfo if b'"sha256"' in content else Rejection
+        part = from_json(kind, content, f"{self.folder}/{name}")
+        return part if isinstance(part, Rejection) or self._is_whole(part) else None
+
+    def note_part(self, key: str, stretch: range, part: ClipInfo | Rejection) -> None:
+        """Note what became of a stretch."""
+        self.folder.write(f"{_stretch_name(key, stretch)}.json", to_json(part).encode())
+        self.forget_attempts(key)
+
+    def remove_unused(self, used: Set[str]) -> None:
+        """Remove clips that are not in `used` (names of files) nor belong to videos that are still being made.
+
+        A run that was killed just after it had finished a video has left that one's work behind; it goes as well.
+        """
+        done = {name.removesuffix(".json") for name in self.folder.names("videos")}
+        begun = set(self.folder.names("work"))
+        for key in begun & done:
+            self.folder.remove(f"work/{key}")
+        begun -= done
+        kept = set(used)
+        for key in sorted(begun):
+            for name in self.folder.names(f"work/{key}"):
+                if name.endswith(".json"):
+                    kept.update(CLIP_FILE.findall(self.folder.read(f"work/{key}/{name}").decode()))
+        for part in self.folder.names("clips"):
+            for name in self.folder.names(f"clips/{part}"):
+                if f"clips/{part}/{name}" not in kept:
+                    self.folder.remove(f"clips/{part}/{name}")
+        if not begun:
+            self.folder.remove("work")
+
+    def _is_whole(self, clip: ClipInfo) -> bool:
+        return self.folder.size(clip.file) == clip.bytes and bytes_sha256(self.folder.read(clip.file)) == clip.sha256
+
+
+def _stretch_name(key: str, stretch: range) -> str:
+    return f"work/{key}/{stretch.start:07d}-{stretch.stop:07d}"

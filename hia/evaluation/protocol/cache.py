@@ -1,0 +1,108 @@
+"""What an evaluation keeps of every video, so that one that was stopped goes on where it was: each with its mark.
+
+A mark is a digest of all that a result depends on: what has another one is made anew.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from hia.evaluation.metrics import Metrics
+from hia.evaluation.scores import Features, Figure, VideoScores
+from hia.io.files import ASIDE, Folder
+
+# To be raised whenever the same videos would get other numbers, or the same clips other videos.
+SCORES_VERSION = GENERATED_VERSION = 1
+MARK = "mark.json"
+NOTE = "hia-scores"
+
+
+def digest(*parts: Any) -> str:
+    """Hex digest of plain values, whatever the order of their keys."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def settings_digest(metrics: Metrics) -> str:
+    """What stands for all that decides what metrics say of given videos."""
+    networks = {
+        name: [network.key, network.provenance.variant, sorted(network.provenance.files.values())]
+        for name, network in metrics.networks.items()
+    }
+    return digest(SCORES_VERSION, sorted(metrics.names), networks, asdict(metrics.measuring))
+
+
+def save_scores(path: Path, scores: VideoScores, mark: str) -> None:
+    """Write a video's scores, whole or not at all: figures as JSON, features as float32 arrays."""
+    arrays = {
+        f"{key}/{side}": np.ascontiguousarray(rows, np.float64 if rows.dtype == np.float64 else np.float32)
+        for key, features in scores.features.items()
+        for side, rows in features._asdict().items()
+    }
+    note = {
+        "mark": mark,
+        "name": scores.name,
+        "num_frames": scores.num_frames,
+        "figures": {name: [figure.value, figure.count] for name, figure in scores.figures.items()},
+        "features": list(scores.features),
+        "left_out": dict(scores.left_out),
+    }
+    Folder(path.parent).write(path.name, save(arrays, metadata={NOTE: json.dumps(note)}))
+
+
+def load_scores(path: Path, mark: str | None = None) -> VideoScores | None:
+    """Scores as they were saved; None when there are none with this mark (None: any), or the file is damaged."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            note = json.loads(file.metadata()[NOTE])
+            if mark not in (None, note["mark"]):
+                return None
+            features = {
+                key: Features(file.get_tensor(f"{key}/generated"), file.get_tensor(f"{key}/real"))
+                for key in note["features"]
+            }
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return None
+    figures = {name: Figure(value, count) for name, (value, count) in note["figures"].items()}
+    return VideoScores(note["name"], note["num_frames"], figures, features, note["left_out"])
+
+
+def is_cached(folder: Path, mark: str) -> bool:
+    """Whether a folder was made whole by `atomic_directory` under this mark."""
+    try:
+        return bool(json.loads((folder / MARK).read_text(encoding="utf-8"))["mark"] == mark)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+@contextmanager
+def atomic_directory(folder: Path, mark: str, about: Mapping[str, Any]) -> Iterator[Path]:
+    """A folder to fill aside, which then takes the place of `folder`, or vanishes after an error."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_left_aside(folder.parent)
+    aside = folder.with_name(f"{ASIDE}{uuid.uuid4().hex}")
+    aside.mkdir()
+    try:
+        yield aside
+        (aside / MARK).write_text(json.dumps({"mark": mark, **about}, ensure_ascii=False), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_left_aside(folder: Path) -> None:
+    """Remove what killed processes have left; nobody else may be at work in this folder."""
+    for left in folder.glob(f"{ASIDE}*"):
+        shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)

@@ -1,0 +1,137 @@
+"""Where weights of metrics are looked for, and downloading them when that was asked for."""
+
+import importlib.util
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from urllib.error import URLError
+
+import torch
+
+from hia.evaluation.weights.digests import require_digest
+from hia.evaluation.weights.registry import OFFICIAL, Network, Official, WeightFile
+from hia.models.face.embedder import KNOWN_WEIGHTS
+from hia.weights import MissingWeights, find_weights, weight_folders
+
+SUBFOLDER = "eval"
+IDENTITY, ARCFACE = "csim", "arcface"
+NETWORKS: Mapping[str, Network] = MappingProxyType(
+    {
+        "lpips_vgg_disco": "lpips_vgg",
+        "lpips_vgg": "lpips_vgg",
+        "lpips_alex": "lpips_alex",
+        "fid": "inception",
+        "fid_vid": "resnet3d",
+        "fvd": "i3d",
+        "fvd_videogpt": "i3d",
+        "fvd_tensorflow": "i3d",
+    }
+)
+"""The networks of metrics that have one, but for that of identity."""
+
+
+def user_cache() -> Path:
+    """The folder of weights that were downloaded, `~/.cache/hia/eval` (or in `$XDG_CACHE_HOME`)."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hia" / SUBFOLDER
+
+
+def find_files(official: Official, download: bool = False) -> list[tuple[WeightFile, Path]]:
+    """The files of the first alternative all of which are there; their content is not looked at.
+
+    Looked for in `eval` of the folders of `$HIA_WEIGHTS` and these themselves, in the user's cache, in torch hub's and
+    in installed packages. download: fetch into the user's cache what is nowhere. Raises MissingWeights, which says
+    what was looked for, where, and how to get it; and OSError when a download fails.
+    """
+    for alternative in official.alternatives:
+        found = [(file, path) for file in alternative if (path := _place_of(file)) is not None]
+        if len(found) == len(alternative):
+            return found
+    if download:
+        for alternative in official.alternatives:
+            if all(_place_of(file) is not None or file.url for file in alternative):
+                return [(file, _place_of(file) or fetch(file)) for file in alternative]
+    raise MissingWeights(_told(official, download))
+
+
+def fetch(file: WeightFile, folder: Path | None = None) -> Path:
+    """Download a file into the user's cache (or `folder`), whole and checked or not at all.
+
+    Raises OSError when it cannot be had, and AlteredWeights when it is not the official file.
+    """
+    assert file.url is not None
+    folder = folder or user_cache()
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder / f".{file.name}.{uuid.uuid4().hex}.part"
+    try:
+        torch.hub.download_url_to_file(file.url, str(aside), progress=False)
+        if file.digest is not None:
+            require_digest(aside, file.digest)
+        os.replace(aside, folder / file.name)
+    except (URLError, TimeoutError) as error:
+        raise OSError(f"{file.url} cannot be downloaded: {error}. Put the file into {folder} yourself") from error
+    finally:
+        aside.unlink(missing_ok=True)
+    return folder / file.name
+
+
+def _place_of(file: WeightFile) -> Path | None:
+    return next((path for path in _candidates(file) if path.is_file()), None)
+
+
+def _candidates(file: WeightFile) -> Iterator[Path]:
+    yield from (folder / file.name for folder in _folders())
+    if file.package is not None:
+        package, place = file.package
+        # Found without being imported: jax, which some of them need, is not there.
+        spec = importlib.util.find_spec(package)
+        yield from (Path(folder) / place for folder in (spec and spec.submodule_search_locations) or ())
+
+
+def _folders() -> Iterator[Path]:
+    for folder in weight_folders():
+        yield from (folder / SUBFOLDER, folder)
+    yield from (user_cache(), Path(torch.hub.get_dir()) / "checkpoints")
+
+
+def _told(official: Official, download: bool) -> str:
+    alternatives = "; or ".join(" and ".join(map(_shown, files)) for files in official.alternatives)
+    places = "".join(f"\n  - {folder}" for folder in _folders())
+    packages = sorted({file.package[0] for files in official.alternatives for file in files if file.package})
+    installed = f"\n  - the installed packages {', '.join(packages)}" if packages else ""
+    no_address = "\nThere is no address from which it could be downloaded." if download else ""
+    return (
+        f"{official.metric} needs {alternatives}.\nLooked in:{places}{installed}{no_address}\n"
+        f"To get it: {official.hint}. Put it into the first of these folders{_downloadable(official, download)}."
+    )
+
+
+def _downloadable(official: Official, download: bool) -> str:
+    offered = any(_all_have_addresses(files) for files in official.alternatives)
+    return ", or ask for it to be downloaded" if offered and not download else ""
+
+
+def _all_have_addresses(files: Sequence[WeightFile]) -> bool:
+    return all(file.url for file in files)
+
+
+def _shown(file: WeightFile) -> str:
+    digest = f", {file.digest}" if file.digest else ""
+    return f"{file.name} ({file.megabytes:g} MB{digest})"
+
+
+def weight_files(metric: str, weights: str | None = None) -> list[Path]:
+    """Files that loading a metric would read, the official ones or `weights`; none for a metric without a network.
+
+    Raises MissingWeights when they are nowhere. Their content is not looked at.
+    """
+    if metric == IDENTITY:
+        name = weights or ARCFACE
+        names, hint = KNOWN_WEIGHTS.get(name, ((name,), "give the path of a weight file"))
+        return [find_weights(*names, hint=hint)]
+    if metric not in NETWORKS:
+        return []
+    if weights is not None:
+        return [find_weights(weights, hint=f"give the path of the weights for {metric}")]
+    return [path for _, path in find_files(OFFICIAL[NETWORKS[metric]])]

@@ -1,0 +1,1 @@
+"""Files and paths, local or at fsspec URLs: atomic writes, hashes, locks."""

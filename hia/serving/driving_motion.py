@@ -1,0 +1,90 @@
+"""The motion that a request means: its keypoints, found in its video where it brings one, at its rate and alignment."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hia.images import Frame
+from hia.pose.box_tracks import NoPerson
+from hia.pose.estimators import PoseEstimator
+from hia.pose.keypoints import KeypointSequence
+from hia.pose.retarget import align_to_reference
+from hia.pose.tracking import PersonTrack, follow_person
+from hia.serving.errors import RequestError
+from hia.serving.queue import RequestDeadline
+from hia.serving.schema import Request
+from hia.serving.video_upload import ClipInMemory
+from hia.video import resample
+from hia.weights import MissingWeights
+
+
+class MotionReader:
+    """Finds keypoints by pose networks, which `make_estimator` loads when a request first needs them."""
+
+    def __init__(self, make_estimator: Callable[[], PoseEstimator], detect_every: int) -> None:
+        self._make_estimator, self._detect_every = make_estimator, detect_every
+        self._estimator: PoseEstimator | None = None
+
+    def keypoints(self, request: Request, ticket: RequestDeadline) -> KeypointSequence:
+        """The driving keypoints at the rate that was asked for, aligned where that was. Raises RequestError."""
+        driving = request.driving
+        if isinstance(driving, ClipInMemory):
+            driving = self._estimated(driving, ticket)
+        if request.params.fps is not None:
+            driving = at_rate(driving, request.params.fps)
+        return self._aligned(driving, request) if request.params.align else driving
+
+    def _estimated(self, clip: ClipInMemory, ticket: RequestDeadline) -> KeypointSequence:
+        track = self._follow(CancellableFrames(clip, ticket), clip.name)
+        shown = resample(np.array(clip.times), clip.fps)
+        return KeypointSequence(track.keypoints[shown], track.scores[shown], clip.width, clip.height, clip.fps)
+
+    def _aligned(self, driving: KeypointSequence, request: Request) -> KeypointSequence:
+        height, width = request.reference.shape[:2]
+        person = request.reference_keypoints or self._follow([request.reference], "reference")
+        try:
+            return align_to_reference(driving, person.keypoints[0], person.scores[0], width, height)
+        except ValueError as error:
+            raise RequestError(f"align: {error}") from None
+
+    def _follow(self, frames: Iterable[Frame], name: str) -> PersonTrack:
+        try:
+            self._estimator = self._estimator or self._make_estimator()
+            return follow_person(frames, self._estimator, detect_every=self._detect_every)
+        except NoPerson as error:
+            raise RequestError(f"{name}: {error}") from None
+        except MissingWeights:
+            raise RequestError(
+                f"{name}: this server has no networks that find keypoints: send them, as driving_keypoints or "
+                "reference_keypoints"
+            ) from None
+
+
+@dataclass(frozen=True, eq=False)
+class CancellableFrames:
+    """Frames of a clip, for as long as somebody waits for them."""
+
+    clip: ClipInMemory
+    ticket: RequestDeadline
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in self.clip:
+            self.ticket.check()
+            yield frame
+
+
+def num_frames(request: Request) -> int:
+    """How many frames a request's motion has at its rate, before they are known."""
+    driving, asked = request.driving, request.params.fps
+    if isinstance(driving, ClipInMemory):
+        seconds, count = driving.times[-1], 1 + int(driving.times[-1] * driving.fps + 1e-6)
+    else:
+        seconds, count = (len(driving) - 1) / driving.fps, len(driving)
+    return count if asked is None else 1 + int(seconds * asked + 1e-6)
+
+
+def at_rate(sequence: KeypointSequence, fps: float) -> KeypointSequence:
+    """The same motion, as fast, at another rate: at each instant the nearest frame."""
+    shown = resample(np.arange(len(sequence)) / sequence.fps, fps)
+    return replace(sequence, keypoints=sequence.keypoints[shown], scores=sequence.scores[shown], fps=fps)

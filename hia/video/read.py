@@ -1,0 +1,116 @@
+"""Reading videos: files of any kind that FFmpeg knows, and folders of images."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from hia.images import Frame
+from hia.video.decode import decode_file, open_video, stated_rate, video_stream
+from hia.video.errors import VideoError
+from hia.video.image_folder import DEFAULT_FPS, decode_folder
+
+
+class Picture(Protocol):
+    """A frame that is there, but not converted to RGB yet."""
+
+    @property
+    def time(self) -> float: ...
+
+    def image(self) -> Frame: ...
+
+    def size(self) -> tuple[int, int]: ...
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video is: size in (upright, square) pixels, frames per second, and the frames that really decode."""
+
+    width: int
+    height: int
+    fps: float
+    num_frames: int
+
+
+@dataclass(frozen=True)
+class TimedFrame:
+    """A frame (RGB uint8 [H, W, 3], upright), its place among all from 0, its time in s since the first."""
+
+    index: int
+    time: float
+    image: Frame
+
+
+def probe(path: str | Path, fps: float | None = None) -> VideoInfo:
+    """Size, rate and number of frames of a video; counts by decoding, for headers may lie. `fps` as for `iterate`.
+
+    Raises VideoError naming the file when it is missing (also a FileNotFoundError), empty, not a video, damaged, or has
+    no frame.
+    """
+    size, num_frames = (0, 0), 0
+    for picture in _decode(path, fps):
+        size, num_frames = picture.size(), num_frames + 1
+    rate = _rate(Path(path), fps)
+    if rate <= 0:
+        raise VideoError("no_frames", f"{path}: the video has no frame rate")
+    return VideoInfo(width=size[0], height=size[1], fps=rate, num_frames=num_frames)
+
+
+def read_frames(path: str | Path, fps: float | None = None) -> Iterator[Frame]:
+    """Decode a video frame by frame, RGB uint8 [H, W, 3], upright. Raises as `probe` does."""
+    for picture in _decode(path, fps):
+        yield picture.image()
+
+
+def iterate(path: str | Path, fps: float | None = None) -> Iterator[TimedFrame]:
+    """Decode a video, each frame with its true time; times always rise. Raises as `probe` does.
+
+    path: a file, or a folder of .png and .jpg images in natural order, which come at `fps` (None: 30); files have
+    their own times, and `fps` changes nothing. Turned as their metadata say, transparency on white, pixels made square.
+    """
+    for index, picture in enumerate(_decode(path, fps)):
+        yield TimedFrame(index, picture.time, picture.image())
+
+
+def frames_at(path: str | Path, indices: Iterable[int]) -> Iterator[Frame]:
+    """Some frames of a video, by their index among all; decodes in one pass, converts only these, ends with the last.
+
+    indices: not falling, taken one at a time as frames are asked for; a repeated one gives the same array again, so it
+    is read-only. Raises as `probe` does, and ValueError for an index that falls or lies beyond the end.
+    """
+    with closing(_decode(path, None)) as pictures:  # type: ignore[type-var]
+        current, image = -1, None
+        for index in indices:
+            if index < max(current, 0):
+                raise ValueError(
+                    f"{path}: frames must be asked for in rising order from 0, not {index} after {current}"
+                )
+            if index > current:
+                picture, current = _advance(pictures, path, current, index), index
+                image = picture.image()
+                image.flags.writeable = False
+            assert image is not None
+            yield image
+
+
+def _advance(pictures: Iterator[Picture], path: str | Path, current: int, index: int) -> Picture:
+    picture = None
+    while current < index:
+        picture, current = next(pictures, None), current + 1
+        if picture is None:
+            raise ValueError(f"{path}: there is no frame {index}, the video has {current}")
+    assert picture is not None
+    return picture
+
+
+def _decode(path: str | Path, fps: float | None) -> Iterator[Picture]:
+    path = Path(path)
+    return decode_folder(path, fps) if path.is_dir() else decode_file(path)
+
+
+def _rate(path: Path, fps: float | None) -> float:
+    if path.is_dir():
+        return DEFAULT_FPS if fps is None else fps
+    with open_video(path) as container:
+        return stated_rate(video_stream(container, path))

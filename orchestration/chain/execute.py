@@ -1,0 +1,226 @@
+"""Doing what is missing: one stage after the other, each under its lock, in its folder, with its tracking run."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hia.config import Config
+from orchestration.chain.plan import Action, Plan, Planned, Selection, examine, plan
+from orchestration.chain.stage import DATA, ChainStage, StageFailed, StageRun, digest, fingerprint
+from orchestration.chain.stage_folder import JOURNAL, StageFolder
+from orchestration.training.run import TrainingFailed
+
+if TYPE_CHECKING:
+    from orchestration.tracking import Run, Tracking
+
+# Errors whose message alone tells the user what is wrong.
+FOR_USERS = (ValueError, OSError, TrainingFailed)
+LAST_CHARACTERS = 4000
+MOST_SHOWN = 4
+FIRST_SHOWN = ("psnr", "ssim", "l1")
+
+
+@dataclass(frozen=True)
+class Executed:
+    """What became of a stage. seconds: that its last execution took; run_id: of its tracking run."""
+
+    name: str
+    action: Action
+    folder: Path
+    metrics: Mapping[str, float]
+    seconds: float
+    run_id: str | None
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The stages of a configuration, and where they run.
+
+    storage: absolute. tags: of every tracking run. prepare: called before the first stage that needs the cluster.
+    say: takes lines of progress. show: whether stages show their own.
+    """
+
+    stages: Sequence[ChainStage]
+    config: Config
+    storage: Path
+    tracking: "Tracking"
+    tags: Mapping[str, str] = field(default_factory=dict)
+    prepare: Callable[[], None] = lambda: None
+    say: Callable[[str], None] = print
+    show: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the whole chain, before its data are looked at."""
+        return digest([[stage.name, stage.version, stage.reads] for stage in self.stages])
+
+    def plan(self, selection: Selection | None = None) -> Plan:
+        """What would be done; raises ChainError for a selection that cannot be."""
+        return plan(self.stages, self.storage, self.tracking, selection)
+
+    def run(self, planned: Plan, parent: "Run") -> tuple[Executed, ...]:
+        """Bring every stage of a plan to its end; parent: the tracking run that theirs belong to.
+
+        A stage is looked at once more when its turn comes: by then it may have been done by another process, or turn
+        out not to be needed, since its input came out as before. Raises StageFailed from a stage's error.
+        """
+        done: dict[str, Executed] = {}
+        outputs: dict[str, str] = {}
+        for one in planned:
+            if one.action == "left out":
+                continue
+            inputs = {name: outputs[name] for name in one.stage.inputs}
+            folders = {name: done[name].folder for name in one.stage.inputs}
+            position = f"[{_position(one, planned)}/{len(planned)}] {one.stage.name}"
+            done[one.stage.name], mark = self._bring_to_end(one, inputs, folders, parent, position)
+            outputs[one.stage.name] = _output(one.stage, done[one.stage.name].folder, mark)
+        return tuple(done.values())
+
+    def _bring_to_end(
+        self, one: Planned, inputs: Mapping[str, str], folders: Mapping[str, Path], parent: "Run", position: str
+    ) -> tuple[Executed, str]:
+        """Look at a stage once more, now that its inputs are there, and do what it needs; also its fingerprint."""
+        stage = one.stage
+        mark = fingerprint(stage, inputs)
+        folder = StageFolder.of(self.storage, stage.name, mark)
+        with folder.locked(self.say):
+            if one.anew:
+                folder.set_aside()
+            found = examine(stage, inputs, folders, self.storage, self.tracking)
+            if found.action == "reuse":
+                self.say(f"{position}: reused")
+                run_id = found.run_id or self._publish(found, inputs, parent)
+            else:
+                why = one.why if one.anew else found.why
+                self.say(f"{position}: " + (why if found.action == "resume" else f"begins ({why})"))
+                run_id = self._work(found, inputs, folders, parent)
+                self.say(f"{position}: {_ending(folder)}")
+            folder.drop(stage)  # also after a reuse: the process that finished it may have ended before it came to this
+            result = folder.result or {}
+        executed = Executed(
+            stage.name, found.action, folder.path, result.get("metrics", {}), result.get("seconds", 0.0), run_id
+        )
+        return executed, mark
+
+    def _publish(self, found: Planned, inputs: Mapping[str, str], parent: "Run") -> str:
+        """Send what the tracking server lacks of a finished stage; returns the id of its run there."""
+        with _named(found.stage), self._tracked(found, inputs, parent) as run:
+            return run.id
+
+    def _work(self, found: Planned, inputs: Mapping[str, str], folders: Mapping[str, Path], parent: "Run") -> str:
+        stage, folder = found.stage, _folder(found)
+        if stage.uses_cluster:
+            self.prepare()
+        with _named(stage):
+            folder.begin(stage, str(found.fingerprint), inputs)
+            with self._tracked(found, inputs, parent) as run:
+                self._call(found, inputs, folders, run)
+                return run.id
+
+    def _call(self, found: Planned, inputs: Mapping[str, str], folders: Mapping[str, Path], run: "Run") -> None:
+        """The stage's own function, and the note that it has finished."""
+        from orchestration.tracking.journal import JournalWriter
+
+        stage, folder = found.stage, _folder(found)
+        journal = JournalWriter(folder.path / JOURNAL)
+        began = time.monotonic()
+        given = StageRun(folder.path, folders, journal, run, self.config, str(found.fingerprint), self.show)
+        metrics = stage.run(given)
+        if (missing := folder.missing(stage)) is not None:
+            raise RuntimeError(f"it has ended without writing {folder.path / missing}")
+        self._check_inputs(stage, inputs, folders)
+        journal.metrics(0, {f"result/{name}": value for name, value in metrics.items()})
+        folder.finish(metrics, time.monotonic() - began)
+
+    def _check_inputs(self, stage: ChainStage, inputs: Mapping[str, str], folders: Mapping[str, Path]) -> None:
+        """Refuse a result whose input was brought up to date by someone else on the way."""
+        by_name = {one.name: one for one in self.stages}
+        for name in stage.inputs:
+            if _output(by_name[name], folders[name], inputs[name]) != inputs[name]:
+                raise StageFailed(
+                    f"{stage.name}: the output of {name} in {folders[name]} was changed by another run meanwhile, so "
+                    "this result fits neither: run it again"
+                )
+
+    @contextlib.contextmanager
+    def _tracked(self, found: Planned, inputs: Mapping[str, str], parent: "Run") -> Iterator["Run"]:
+        """A stage's run in the tracking server, to which its journal is sent; it ends as the stage does."""
+        from orchestration.tracking import JournalUploader
+
+        folder, stage = _folder(found), found.stage
+        tags = dict(self.tags) | ({"data_fingerprint": inputs[DATA]} if DATA in inputs else {})
+        run = self.tracking.start_stage(parent, stage.name, str(found.fingerprint), asdict(self.config), tags)
+        with final_status(run):
+            folder.belongs_to(run.id)
+            with JournalUploader(run, folder.path):
+                yield run
+
+
+@contextlib.contextmanager
+def _named(stage: ChainStage) -> Iterator[None]:
+    """Turn whatever goes wrong into an error that names the stage."""
+    try:
+        yield
+    except StageFailed:
+        raise
+    except Exception as error:
+        raise StageFailed(f"{stage.name} failed: {failure_reason(error)}") from error
+
+
+@contextlib.contextmanager
+def final_status(run: "Run") -> Iterator[None]:
+    """End a tracking run as what is done for it ends. A server that is away hides no error."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        with contextlib.suppress(Exception):
+            run.finish("KILLED")
+        raise
+    except BaseException as error:
+        with contextlib.suppress(Exception):
+            run.set_tags({"hia.error": failure_reason(error)[-LAST_CHARACTERS:]})
+            run.finish("FAILED")
+        raise
+    run.finish("FINISHED")
+
+
+def failure_reason(error: BaseException) -> str:
+    """What an error says to users: its message, with its kind where it was not made for them."""
+    cause = getattr(error, "cause", None)  # of Ray's errors, whose own message is a traceback
+    if isinstance(cause, Exception):
+        error = cause
+    if isinstance(error, (*FOR_USERS, StageFailed)):
+        return str(error) or repr(error)
+    return f"{type(error).__name__}: {error}"
+
+
+def format_duration(seconds: float) -> str:
+    """A duration to be read, such as `2 min 05 s`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _ending(folder: StageFolder) -> str:
+    result = folder.result or {}
+    metrics = sorted(result["metrics"].items(), key=lambda item: (item[0].count("/"), item[0] not in FIRST_SHOWN))
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics[:MOST_SHOWN])
+    return f"done in {format_duration(result['seconds'])}" + (f" ({shown})" if shown else "")
+
+
+def _folder(found: Planned) -> StageFolder:
+    assert found.folder is not None  # it is known for all that has been examined
+    return found.folder
+
+
+def _output(stage: ChainStage, folder: Path, mark: str) -> str:
+    return stage.output(folder) if stage.output else mark
+
+
+def _position(one: Planned, planned: Plan) -> int:
+    return [other.stage.name for other in planned].index(one.stage.name) + 1

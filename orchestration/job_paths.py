@@ -1,0 +1,96 @@
+"""Where a run's files are: absolute paths, for the working folder of a cluster's job is a copy that goes with it."""
+
+import json
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from hia.config import Config, ConfigError
+
+# Set by Ray for the driver of a job that was submitted to a cluster; holds its runtime environment.
+RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+DEFAULT_STORAGE = Config(preset="").storage
+JOB_STORAGE = "~/hia-runs"
+
+
+def with_absolute_paths(config: Config) -> tuple[Config, list[str]]:
+    """The configuration with absolute places, and what the user should know of them.
+
+    Raises ConfigError for a relative place in a job, whose working folder is a temporary copy.
+    """
+    notes = []
+    storage, data = config.storage, config.data
+    if in_temporary_copy():
+        if storage == DEFAULT_STORAGE:
+            storage = JOB_STORAGE
+            notes.append(
+                f"storage: {Path(storage).expanduser()} on {os.uname().nodename}, since a job's working folder goes "
+                "with it; a cluster of several machines needs a folder that all of them share (--set storage=/…)"
+            )
+        for key, value in (("storage", storage), ("data", data)):
+            if value and not _is_absolute(value):
+                raise ConfigError(
+                    f"{key}={value}: a job works in a temporary copy of the folder that was submitted, so this must be "
+                    "an absolute path (or a URL), which all machines of the cluster share"
+                )
+    if "://" in storage.removeprefix("file://"):
+        raise ConfigError(f"storage={storage}: must be a folder, which all machines share, and not a URL")
+    config = replace(config, storage=str(_path(storage)), data=_place(data) if data else None)
+    return _absolute_weights(config), notes
+
+
+def in_temporary_copy() -> bool:
+    """Whether this is a Ray job whose working folder Ray has unpacked for it."""
+    try:
+        environment = json.loads(os.environ.get(RAY_JOB, "{}")).get("runtime_env") or {}
+    except (ValueError, AttributeError):
+        return False
+    return bool(environment.get("working_dir"))
+
+
+def check_writable(storage: Path) -> None:
+    """Make the folder. Raises ConfigError when it cannot be made or written to."""
+    try:
+        storage.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=storage):
+            pass
+    except OSError as error:
+        raise ConfigError(f"storage={storage}: cannot be written to ({error.strerror or error})") from None
+
+
+def _absolute_weights(config: Config) -> Config:
+    """Files and folders beside the working folder under names that workers understand too."""
+    pretrained, pose = config.pretrained, config.preprocess.pose
+    pretrained = replace(
+        pretrained,
+        model=_found(pretrained.model),
+        unet=_found(pretrained.unet),
+        controlnet=_found(pretrained.controlnet),
+        motion=_found(pretrained.motion),
+        image_encoder=_found(pretrained.image_encoder),
+    )
+    pose = replace(pose, detector=_found(pose.detector), pose=_found(pose.pose), feet=_found(pose.feet))
+    return replace(
+        config,
+        codec=replace(config.codec, weights=_found(config.codec.weights)),
+        pretrained=pretrained,
+        face_embedder=_found(config.face_embedder),
+        preprocess=replace(config.preprocess, pose=pose, test_list=_found(config.preprocess.test_list)),
+    )
+
+
+def _found(name: str | None) -> str | None:
+    return str(_path(name)) if name and "://" not in name and _path(name).exists() else name
+
+
+def _place(location: str) -> str:
+    return location if "://" in location.removeprefix("file://") else str(_path(location))
+
+
+def _path(location: str) -> Path:
+    return Path(os.path.abspath(Path(location.removeprefix("file://")).expanduser()))
+
+
+def _is_absolute(location: str) -> bool:
+    return "://" in location or Path(location).expanduser().is_absolute()

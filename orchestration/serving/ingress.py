@@ -1,0 +1,55 @@
+"""The deployment that speaks HTTP."""
+
+import asyncio
+import logging
+
+from ray.serve.exceptions import BackPressureError
+from ray.serve.handle import DeploymentHandle
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from hia.serving.errors import Busy, RequestError
+from hia.serving.limits import Limits
+from hia.serving.middleware import AdmissionControl
+from hia.serving.queue import CURRENT_DEADLINE, RequestQueue
+
+logger = logging.getLogger(__name__)
+
+
+class Ingress:
+    """Refuses what is no request, and what finds no place; the rest waits here for a replica that is free."""
+
+    def __init__(self, animator: DeploymentHandle, limits: Limits, places: int) -> None:
+        self._animator = animator
+        guarded = AdmissionControl(RequestQueue(places - 1), limits).guarded(self._answered)
+        self._endpoints = {("GET", "/ping"): self._ping, ("POST", "/invocations"): guarded}
+
+    async def __call__(self, request: Request) -> Response:
+        """A video, see `hia.serving.mlflow_model`; at /ping, that requests are taken."""
+        endpoint = self._endpoints.get((request.method, request.scope["path"]))
+        return await endpoint(request) if endpoint else _error(404, "NOT_FOUND", "POST /invocations or GET /ping")
+
+    async def _ping(self, request: Request) -> Response:
+        return Response("\n", media_type="application/json")
+
+    async def _answered(self, request: Request) -> Response:
+        ticket = CURRENT_DEADLINE.get()
+        assert ticket is not None
+        response = self._animator.answer.remote(await request.body(), ticket.remaining())
+        try:
+            answer = await response
+        except BackPressureError:
+            raise Busy("all replicas are at work and the queue is full: come again later") from None
+        except asyncio.CancelledError:
+            response.cancel()  # out of the queue, or out of the replica
+            raise
+        except Exception:
+            logger.exception("a request failed")
+            return _error(500, "INTERNAL_ERROR", "the request failed; the server's log says why")
+        if isinstance(answer, RequestError):
+            raise answer
+        return Response(answer, media_type="application/json")
+
+
+def _error(status: int, code: str, message: str) -> Response:
+    return JSONResponse({"error_code": code, "message": message}, status)

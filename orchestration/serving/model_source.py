@@ -1,0 +1,61 @@
+"""Where a model comes from: a version in MLflow's registry, or a folder."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hia.models.animation_model import DESCRIPTION
+
+REGISTRY = "models:/"
+# What MLflow writes beside a model, and where the model's own directory lies from there.
+MLMODEL, INSIDE = "MLmodel", Path("artifacts", "model")
+
+
+def pinned(model: str) -> str:
+    """The very version that a registry's alias or `latest` means now, or a folder's absolute path.
+
+    A replica that starts when the alias has moved on would otherwise answer with another model than those before it.
+    Raises FileNotFoundError for a folder without a model, and what MLflow does.
+    """
+    if not model.startswith(REGISTRY):
+        return str(_directory(Path(model)).resolve())
+    from mlflow import MlflowClient
+    from mlflow.store.artifact.utils.models import get_model_name_and_version
+
+    return REGISTRY + "/".join(map(str, get_model_name_and_version(MlflowClient(), model)))
+
+
+def recorded_settings(model: str) -> Mapping[str, Any]:
+    """Settings recorded with the model for its servers (`orchestration.stages.register`); {} for a model directory."""
+    from mlflow.models import get_model_info
+
+    place = model if model.startswith(REGISTRY) else str(_around(Path(model)))
+    if not place.startswith(REGISTRY) and not Path(place, MLMODEL).is_file():
+        return {}
+    return get_model_info(place).flavors["python_function"].get("config") or {}
+
+
+@contextmanager
+def model_directory(model: str) -> Iterator[Path]:
+    """The model directory (`hia.models.animation_model`), for as long as the context lasts."""
+    if not model.startswith(REGISTRY):
+        yield _directory(Path(model))
+        return
+    from mlflow.artifacts import download_artifacts
+
+    with tempfile.TemporaryDirectory(prefix="hia-") as folder:
+        yield _directory(Path(download_artifacts(artifact_uri=model, dst_path=folder)))
+
+
+def _directory(folder: Path) -> Path:
+    """The model directory that a folder is, or has in it as an MLflow model."""
+    for candidate in (folder, folder / INSIDE):
+        if (candidate / DESCRIPTION).is_file():
+            return candidate
+    raise FileNotFoundError(f"{folder} is no model: neither it nor {INSIDE} in it has a {DESCRIPTION}")
+
+
+def _around(directory: Path) -> Path:
+    return directory.parents[len(INSIDE.parts) - 1]

@@ -1,0 +1,149 @@
+"""Weights and videos as a fingerprint sees them: files by their content, the hub's models by their name."""
+
+import json
+import os
+import uuid
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from hia.config import CodecConfig, EvaluationConfig
+from hia.config.evaluation import own_weights
+from hia.data.preprocess.manifest import fingerprint
+from hia.evaluation.weights.locate import weight_files
+from hia.io.files import file_sha256
+from hia.models.codec.loading import STABLE_DIFFUSION, TAESD, TAESD_FILES
+from hia.models.face.embedder import KNOWN_WEIGHTS
+from hia.video.remote import is_url
+from hia.weights import MissingWeights, find_weights, is_hub_id, weight_folders
+
+HINT = "see the section on weights in the README"
+# Of what a file system tells of a file, whatever says that its content may have changed.
+SIGNS = ("size", "mtime", "LastModified", "last_modified", "updated", "ETag", "etag", "md5Hash", "generation")
+
+
+class ContentHashes:
+    """Hashes of weights, each file read once as long as it stays as it is.
+
+    notes: the file that remembers hashes; it is neither read nor written when its folder does not exist.
+    """
+
+    def __init__(self, notes: Path | None = None) -> None:
+        self._notes = notes
+        self._known: dict[str, Any] = _read(notes) if notes else {}
+        self._changed = False
+
+    def of_weights(self, source: str | None, subfolder: str = "") -> str | None:
+        """What stands for weights in a fingerprint: of a folder (its `subfolder`, where it has one) or file the hash.
+
+        A model of the hub that no folder shadows counts by its name, so that it does not matter whether it has been
+        downloaded yet. Raises MissingWeights for what is neither.
+        """
+        if source is None:
+            return None
+        if is_hub_id(source) and not _is_local(source):
+            return f"hub:{source}"
+        found = find_weights(source, hint=HINT)
+        part = found / subfolder
+        return self.of_path(part if subfolder and part.is_dir() else found)
+
+    def of_codec(self, codec: CodecConfig) -> str | None:
+        """The same of a codec's weights; None for one that has none."""
+        if codec.kind == "pixel":
+            return None
+        if codec.kind == "sd-vae":
+            return self.of_weights(codec.weights or STABLE_DIFFUSION, "vae")
+        folders = ("", "taesd/") if codec.weights is None else (f"{codec.weights}/",)
+        try:
+            encoder = find_weights(*(folder + TAESD_FILES["encoder"] for folder in folders), hint=HINT)
+        except MissingWeights:
+            return self.of_weights(codec.weights or TAESD, "vae")
+        return fingerprint([self.of_path(encoder), self.of_path(encoder.with_name(TAESD_FILES["decoder"]))])
+
+    def of_face_embedder(self, name: str | None) -> str | None:
+        """The same of a face embedder's weights."""
+        if name is None:
+            return None
+        names, hint = KNOWN_WEIGHTS.get(name, ((name,), HINT))
+        return self.of_path(find_weights(*names, hint=hint))
+
+    def of_metrics(self, wanted: EvaluationConfig) -> dict[str, list[str]]:
+        """The same of the metrics that can be measured, by name: each one's files, none for one without a network.
+
+        Raises MissingWeights for metrics that were asked for by name.
+        """
+        own = own_weights(wanted.weights)
+        found: dict[str, list[str]] = {}
+        for name in dict.fromkeys((*wanted.names, *own)):
+            try:
+                found[name] = [self.of_path(file) for file in weight_files(name, own.get(name))]
+            except MissingWeights:
+                if wanted.metrics is not None or name in own:
+                    raise
+        return found
+
+    def of_path(self, path: Path) -> str:
+        """Hash of a file, or of the names and contents of a folder's files (hidden ones left out)."""
+        path = path.absolute()
+        if not path.is_dir():
+            return self._of_file(path)
+        files = sorted(one for one in path.rglob("*") if one.is_file() and not one.name.startswith("."))
+        return fingerprint([[one.relative_to(path).as_posix(), self._of_file(one)] for one in files])
+
+    def remember(self) -> None:
+        """Keep the hashes for the next time; it does not matter when that cannot be done."""
+        if self._notes is None or not self._changed or not self._notes.parent.is_dir():
+            return
+        aside = self._notes.with_name(f"{self._notes.name}.{uuid.uuid4().hex}")
+        with suppress(OSError):
+            aside.write_text(json.dumps(self._known, sort_keys=True), encoding="utf-8")
+            os.replace(aside, self._notes)
+        aside.unlink(missing_ok=True)
+
+    def _of_file(self, path: Path) -> str:
+        stat = path.stat()
+        state = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        known = self._known.get(str(path))
+        if isinstance(known, list) and known[:3] == state:
+            return str(known[3])
+        sha256 = file_sha256(path)
+        self._known[str(path)], self._changed = [*state, sha256], True
+        return sha256
+
+
+def content_states(locations: Iterable[tuple[str, Sequence[str]]]) -> dict[str, str]:
+    """For each named group of files or folders (paths or URLs): a text that changes when one of them does."""
+    return {name: fingerprint([_state(one) for one in places]) for name, places in locations}
+
+
+def _state(location: str) -> list[Any]:
+    """Size and time of a file, of all files of a folder; what a remote file system has instead. Missing: empty."""
+    if is_url(location):
+        try:
+            files, path = fsspec.core.url_to_fs(location)
+            found = files.find(path, detail=True) if files.isdir(path) else {path: files.info(path)}
+        except Exception:  # of many kinds; preprocessing says what is wrong with the video
+            return []
+        return [[name, *(str(info[sign]) for sign in SIGNS if sign in info)] for name, info in sorted(found.items())]
+    path = Path(location)
+    files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+    try:
+        return [[str(one), one.stat().st_size, one.stat().st_mtime_ns] for one in files]
+    except OSError:
+        return []
+
+
+def _is_local(source: str) -> bool:
+    """Whether a hub id is shadowed by a folder, in the working folder or in `$HIA_WEIGHTS`."""
+    return any((folder / source).exists() for folder in (Path(), *weight_folders()))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

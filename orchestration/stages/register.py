@@ -1,0 +1,163 @@
+"""From trained weights to a model directory, and from that to a version in MLflow's model registry."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hia.config.evaluation import ALWAYS
+from hia.evaluation.protocol.clips import BASELINE, CAP
+from hia.serving.loading import digest_of
+from orchestration.chain.stage import StageRun
+from orchestration.stages.evaluate import SUMMARY
+from orchestration.stages.export import MODEL
+from orchestration.stages.pyfunc import save_pyfunc
+from orchestration.tracking.journal import metric_prefix
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
+    from mlflow.entities.model_registry import ModelVersion
+
+    from orchestration.tracking import Server
+
+
+NAME = "hia"
+CHAMPION = "champion"
+ASIDE = ".pyfunc."
+
+
+# --------------------------------------------------------------------------------------------------------- registry
+
+
+def register(run: StageRun) -> dict[str, float]:
+    """Make the exported model a version of the registered model `hia`, with its metrics as tags; returns its number.
+
+    It becomes the champion (`models:/hia@champion`) when there is none yet, or when it is better than the present one.
+    The newest version is always `models:/hia/latest`. A version that an earlier, killed execution has registered is
+    found again.
+    """
+    server = run.run.server
+    summary = json.loads((run.inputs["evaluate"] / SUMMARY).read_text(encoding="utf-8"))
+    # MLflow's registry looks for the model that a version is made of there, whatever its client was told.
+    with _environment(MLFLOW_TRACKING_URI=server.uri, MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false"):
+        found = server.ask("looking for the model", lambda: _registered(server.client, run.fingerprint))
+        version = found or _register(server, run, summary)
+        server.ask("choosing the champion", lambda: _promote_if_better(server.client, version))
+    return {"version": float(version.version)}
+
+
+def better(tags: Mapping[str, str], champions: Mapping[str, str]) -> tuple[bool, str]:
+    """Whether a version is better than the champion, told by both versions' tags (see `tags_of`); and why, in words.
+
+    PSNRs can be compared when they are of the same frames of the same clips. A model that was evaluated on clips kept
+    out of training is preferred to one that was not. The champion's own weights, registered anew, take its place: what
+    has changed is the code that comes with them.
+    """
+    if tags["truth"] == champions.get("truth"):
+        name = f"{metric_prefix(tags['split'])}psnr"
+        ours, theirs = float(tags[name]), float(champions[name])
+        if ours == theirs and tags.get("model", "") == champions.get("model"):
+            return True, "the champion's weights, with newer code"
+        return ours > theirs, f"{name} {ours:.2f} dB, the champion's {theirs:.2f} dB"
+    if tags["split"] == "test" and champions.get("split") != "test":
+        return True, "the champion was not evaluated on clips kept out of training"
+    return False, "the champion was evaluated on other clips: their PSNRs cannot be compared"
+
+
+def tags_of(summary: Mapping[str, Any]) -> dict[str, str]:
+    """What a version's tags say of its evaluation: the model's metrics by name, and what they were measured on.
+
+    Of baselines only the measures of frames.
+    """
+    metrics = {name: f"{value:.6g}" for name, value in summary["metrics"].items() if _is_telling(name)}
+    return metrics | {"split": summary["split"], "truth": summary["truth"]}
+
+
+def _is_telling(name: str) -> bool:
+    *_, method, metric = ("", *name.split("/"))
+    return method not in (BASELINE, CAP) or metric in ALWAYS
+
+
+def _registered(client: "MlflowClient", fingerprint: str) -> "ModelVersion | None":
+    found = client.search_model_versions(f"name = '{NAME}' and tags.fingerprint = '{fingerprint}'")
+    return next((version for version in found if version.status == "READY"), None)
+
+
+def _register(server: "Server", run: StageRun, summary: Mapping[str, Any]) -> "ModelVersion":
+    client, run_id = server.client, run.run.id
+    logged = server.ask(
+        "beginning the model",
+        lambda: client.create_logged_model(run.run.experiment_id, name=NAME, source_run_id=run_id),
+    )
+    for left in run.folder.glob(f"{ASIDE}*"):  # by an execution that was killed
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(dir=run.folder, prefix=ASIDE) as aside:
+        path = Path(aside) / "pyfunc"
+        save_pyfunc(run.inputs["export"] / MODEL, path, run_id=run_id, model_id=logged.model_id)
+        server.ask("uploading the model", lambda: client.log_model_artifacts(logged.model_id, str(path)))
+    tags = tags_of(summary) | {"fingerprint": run.fingerprint, "preset": run.config.preset}
+    tags["model"] = digest_of(run.inputs["export"] / MODEL)
+    return server.ask("registering the model", lambda: _make_version(client, logged, run_id, tags))
+
+
+def _make_version(client: "MlflowClient", logged: "LoggedModel", run_id: str, tags: dict[str, str]) -> "ModelVersion":
+    """The version of a model that has been uploaded; one only, however often this is repeated."""
+    from mlflow.entities import LoggedModelOutput
+
+    if (made := _registered(client, tags["fingerprint"])) is not None:
+        return made
+    client.finalize_logged_model(logged.model_id, "READY")
+    outputs = client.get_run(run_id).outputs
+    if logged.model_id not in {output.model_id for output in (outputs.model_outputs if outputs else [])}:
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    _make_name(client)
+    made = client.create_model_version(
+        NAME, source=logged.model_uri, run_id=run_id, model_id=logged.model_id, tags=tags
+    )
+    versions = json.dumps([{"name": NAME, "version": str(made.version)}])
+    client.set_logged_model_tags(logged.model_id, {"mlflow.modelVersions": versions})  # for MLflow's page
+    return made
+
+
+def _make_name(client: "MlflowClient") -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(NAME)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def _promote_if_better(client: "MlflowClient", version: "ModelVersion") -> None:
+    """Make a version the champion if it is the first, or the better one; a tag tells why it is or is not."""
+    champion = _champion(client)
+    if champion is not None and champion.version == version.version:
+        return
+    first = champion is None, "the first version"
+    is_better, why = first if champion is None else better(version.tags, champion.tags)
+    client.set_model_version_tag(NAME, version.version, "champion", f"{'yes' if is_better else 'no'}: {why}")
+    if is_better:
+        client.set_registered_model_alias(NAME, CHAMPION, version.version)
+
+
+def _champion(client: "MlflowClient") -> "ModelVersion | None":
+    alias = client.get_registered_model(NAME).aliases.get(CHAMPION)
+    return client.get_model_version(NAME, str(alias)) if alias else None
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Environment variables for a while."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})

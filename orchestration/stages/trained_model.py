@@ -1,0 +1,46 @@
+"""The trained model against clips that were kept out of training: metrics, videos, a page and a sheet to look at."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+
+from hia.config import Config
+from hia.data.store.clip_store import ClipStore, open_store
+from hia.models.animation_model import AnimationModel
+from hia.models.codec import build_codec
+from hia.models.image_encoder import load_image_encoder
+from orchestration.chain.stage import StageRun
+from orchestration.training.run import WEIGHTS
+from orchestration.training.weights import load_animator
+
+
+def trained_model(config: Config, weights: Sequence[str], store: ClipStore) -> AnimationModel:
+    """The model that training has left in the stages' folders of weights, with the store's sharpness percentiles."""
+    motion = any("motion" in stage.trains for stage in config.stages.in_order())
+    animator = load_animator(config, weights, motion).eval().requires_grad_(False)
+    source = config.pretrained.image_encoder
+    return AnimationModel(
+        config=config,
+        animator=animator,
+        codec=build_codec(config.codec),
+        image_encoder=load_image_encoder(source) if source else None,
+        sharpness=store.sharpness_scale,
+    )
+
+
+def trained_weights(run: StageRun) -> tuple[str, ...]:
+    """Folders of the weights that the run's training stages have left, in order."""
+    return tuple(str(run.inputs[stage.name] / WEIGHTS) for stage in run.config.stages.in_order())
+
+
+def to_workers_device(model: AnimationModel) -> AnimationModel:
+    """The model on the GPU that this worker was given, in bf16; on the CPU as it is."""
+    given = model.config.training.gpus_per_worker
+    return model.to("cuda", torch.bfloat16) if given else model
+
+
+# A worker has the same model for all the clips that it is given.
+@lru_cache(maxsize=1)
+def _trained_model(config: Config, weights: tuple[str, ...], store: str) -> AnimationModel:
+    return to_workers_device(trained_model(config, weights, open_store(store, check="none")))

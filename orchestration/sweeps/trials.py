@@ -1,0 +1,218 @@
+"""A sweep as it runs here: its base configuration, its folder, the configuration of each trial."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from hia.config import Config, ConfigError, load_config, parse_config
+from orchestration.chain import Executed
+from orchestration.chain.stage import digest
+from orchestration.chain.stage_folder import write_json
+from orchestration.job_paths import with_absolute_paths
+from orchestration.sweeps.spec import SweepSpec
+
+SWEEPS = "sweeps"
+TRIALS = "trials"
+State = Literal["running", "done", "stopped", "failed"]
+# Trials that are not run again; failed ones are.
+FINAL = ("done", "stopped")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is tried: values by dotted key."""
+
+    values: Mapping[str, Any]
+
+    @cached_property
+    def id(self) -> str:
+        """The same for the same values."""
+        return digest(self.values)[:8]
+
+    @property
+    def label(self) -> str:
+        """The values to be read, such as `γ=0.5 ω=2`."""
+        return " ".join(f"{short(key)}={shown(value)}" for key, value in sorted(self.values.items(), key=_by_name))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A specification, and what it comes to on this machine; travels to the trials' processes.
+
+    base: plain values of the configuration with `set`, but without `budget`, all places absolute.
+    """
+
+    name: str
+    spec: SweepSpec
+    base: Mapping[str, Any]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of all that makes it another sweep: not where it is kept, nor how many trials run at once."""
+        spec = {key: value for key, value in self.spec.plain().items() if key != "concurrent"}
+        spec["set"] = {key: value for key, value in spec["set"].items() if key != "storage"}
+        return digest(spec, {key: value for key, value in self.base.items() if key != "storage"})
+
+    @property
+    def storage(self) -> Path:
+        """The one storage of all trials."""
+        return Path(self.base["storage"])
+
+    @property
+    def folder(self) -> Path:
+        """What is known of its trials, and what is made of that."""
+        return self.storage / SWEEPS / f"{self.name}-{self.fingerprint[:8]}"
+
+    def config(self, trial: Trial | None = None, share: float = 1.0, budget: bool = True) -> Config:
+        """A trial's configuration, or what it is made of.
+
+        share: of the training's iterations; budget: whether with the budget's changes.
+        Raises ConfigError naming the sweep and the key.
+        """
+        values = dict(self.base)
+        for changes in (self.spec.budget if budget else {}, trial.values if trial else {}):
+            for key, value in changes.items():
+                values = changed(values, key, value)
+        config, _ = with_absolute_paths(parse_config(values, source=f"sweep {self.name}"))
+        return shortened(config, share)
+
+
+def resolve(name: str, spec: SweepSpec) -> tuple[Sweep, list[str]]:
+    """The sweep on this machine, and what the user should know of its places. Raises ConfigError."""
+    values = asdict(load_config(spec.preset))
+    for key, value in spec.set.items():
+        values = changed(values, key, value)
+    config = parse_config(values, source=f"sweep {name}: set")
+    if spec.data is not None:
+        config = replace(config, data=spec.data)
+    config, notes = with_absolute_paths(config)
+    return Sweep(name, spec, json.loads(json.dumps(asdict(config)))), notes
+
+
+def changed(values: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """Nested plain values with another one at a dotted key; what does not exist is for `parse_config` to refuse."""
+    first, _, rest = key.partition(".")
+    if not rest:
+        return {**values, first: value}
+    inner = values.get(first)
+    if inner is not None and not isinstance(inner, Mapping):
+        raise ConfigError(f"unknown key {key}: {first} has no keys of its own")
+    return {**values, first: changed(inner or {}, rest, value)}
+
+
+def shortened(config: Config, share: float) -> Config:
+    """With a share of every training stage's iterations, but 1 at least."""
+    if share == 1:
+        return config
+    stages = {one.name: getattr(config.stages, one.name) for one in fields(config.stages)}
+    fewer = {
+        name: replace(stage, iterations=max(1, round(stage.iterations * share))) if stage.iterations else stage
+        for name, stage in stages.items()
+    }
+    return replace(config, stages=replace(config.stages, **fewer))
+
+
+def _by_name(item: tuple[str, Any]) -> str:
+    return short(item[0])
+
+
+def short(key: str) -> str:
+    """A key as it is called where there is little room."""
+    return {"schedule.gamma": "γ", "sampling.guidance_scale": "ω"}.get(key, key)
+
+
+def shown(value: Any) -> str:
+    """A value to be read."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A trial as far as it has come.
+
+    state: `stopped` when the scheduler has given it up. measured: the evaluation's metrics by share of the training's
+    iterations (as text, since JSON has no other keys). stages: of its last chain, each with what was done with it.
+    began: Unix time; seconds: of all its executions. run_id: its tracking run.
+    """
+
+    values: Mapping[str, Any]
+    state: State = "running"
+    measured: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    reason: str = ""
+    stages: Sequence[Mapping[str, Any]] = ()
+    began: float = 0.0
+    seconds: float = 0.0
+    run_id: str | None = None
+
+    @property
+    def trial(self) -> Trial:
+        """Of what this is the record."""
+        return Trial(self.values)
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """The evaluation's, after the longest training that it has had; empty for none."""
+        return self.measured[max(self.measured, key=float)] if self.measured else {}
+
+    @property
+    def share(self) -> float:
+        """Of the training's iterations, at the last measurement."""
+        return max(map(float, self.measured), default=0.0)
+
+    def at(self, share: float) -> Mapping[str, float] | None:
+        """What was measured after this share of the iterations; None when it was not."""
+        return self.measured.get(f"{share:.6g}")
+
+    def with_measured(self, share: float, executed: Sequence[Executed]) -> "Record":
+        """With the result of a chain, whose last stage is the evaluation."""
+        stages = tuple({"name": one.name, "action": one.action, "seconds": one.seconds} for one in executed)
+        metrics = dict(executed[-1].metrics)
+        return replace(self, measured={**self.measured, f"{share:.6g}": metrics}, stages=stages)
+
+    def with_state(self, state: State, reason: str = "") -> "Record":
+        """In another state."""
+        return replace(self, state=state, reason=reason)
+
+    def write(self, folder: Path) -> None:
+        """Keep it in the sweep's folder."""
+        file = _file(folder, self.trial)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, asdict(self))
+
+
+def begun(trial: Trial) -> Record:
+    """The record of a trial that begins."""
+    return Record(values=dict(trial.values), began=time.time())
+
+
+def read_record(folder: Path, trial: Trial) -> Record | None:
+    """What is known of a trial; None for nothing, or when its file is damaged."""
+    return _read(_file(folder, trial))
+
+
+def read_records(folder: Path) -> list[Record]:
+    """All trials that have begun, in that order."""
+    found = [record for file in (folder / TRIALS).glob("*.json") if (record := _read(file)) is not None]
+    return sorted(found, key=lambda record: record.began)
+
+
+def log_file(folder: Path, trial: Trial) -> Path:
+    """Where a trial's lines of progress are."""
+    return folder / TRIALS / f"{trial.id}.log"
+
+
+def _file(folder: Path, trial: Trial) -> Path:
+    return folder / TRIALS / f"{trial.id}.json"
+
+
+def _read(file: Path) -> Record | None:
+    try:
+        return Record(**json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None

@@ -1,0 +1,160 @@
+"""A tracking server that may be away for a while."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PATIENCE_SECONDS = 600.0
+FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 0.5, 10.0
+
+# What a server says that is there, but not well, by MLflow's names; anything else that it says is its answer.
+UNWELL = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED")
+# HTTP's codes for the same.
+UNWELL_CODES = (408, 429, 500, 502, 503, 504)
+
+Answer = TypeVar("Answer")
+
+
+class TrackingUnavailable(ConnectionError):
+    """The tracking server does not answer; the message says where it should be, why, what to do. reason: in short."""
+
+    reason = ""
+
+
+class TrackingRefused(ValueError):
+    """The tracking server is there, and does not do what it is asked for; the message says why."""
+
+
+@dataclass
+class Server:
+    """Asks a tracking server, or a database in its place. May be used by several threads.
+
+    uri: its address. patience: seconds that a question waits for a server that is away. Once that was in vain,
+    questions are asked but once, until one is answered: a lost server does not cost the same time over and over.
+    """
+
+    client: "MlflowClient"
+    uri: str
+    patience: float = PATIENCE_SECONDS
+    _in_vain: bool = False
+    _told: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def name(self) -> str:
+        """The address without a password."""
+        return without_password(self.uri)
+
+    def ask(self, what: str, call: Callable[[], Answer], patience: float | None = None) -> Answer:
+        """What `call` returns, which is repeated while the server is away.
+
+        what: the purpose, in words, for error messages. Raises TrackingAway when patience has run out, TrackingRefused.
+        """
+        limit = 0.0 if self._in_vain else self.patience if patience is None else patience
+        began, delay = time.monotonic(), FIRST_DELAY_SECONDS
+        while True:
+            try:
+                return self.ask_once(what, call)
+            except TrackingUnavailable as away:
+                if time.monotonic() - began + delay > limit:
+                    self.give_up()
+                    raise
+                if delay > FIRST_DELAY_SECONDS:
+                    self.tell(away.reason)
+            time.sleep(delay)
+            delay = min(2 * delay, LONGEST_DELAY_SECONDS)
+
+    def ask_once(self, what: str, call: Callable[[], Answer]) -> Answer:
+        """What `call` returns. Raises TrackingAway or TrackingRefused instead of the many errors of the ways there."""
+        try:
+            answer = call()
+        except TrackingRefused:
+            raise
+        except Exception as error:
+            reason = in_short(error)
+            if not is_away(error):
+                raise TrackingRefused(f"{what}: the tracking server {self.name} refused it: {reason}") from error
+            away = TrackingUnavailable(
+                f"{what}: the tracking server {self.name} does not answer ({reason}). Nothing that was made is lost: "
+                "run the same command again when it is there"
+            )
+            away.reason = reason
+            raise away from error
+        self._answered()
+        return answer
+
+    def tell(self, reason: str) -> None:
+        """Say that the server is waited for; once, until it is back."""
+        with self._lock:
+            told, self._told = self._told, True
+        if not told:
+            log(f"tracking server {self.name} does not answer ({reason}); trying again")
+
+    def give_up(self) -> None:
+        """Patience was in vain."""
+        self._in_vain = True
+
+    def _answered(self) -> None:
+        self._in_vain = False
+        if not self._told:
+            return
+        with self._lock:
+            told, self._told = self._told, False
+        if told:
+            log(f"tracking server {self.name} answers again")
+
+
+def log(line: str) -> None:
+    """A line for people, beside whatever bars of progress there are."""
+    tqdm.write(line, file=sys.stderr)
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether an error means that nobody is there, or not well, so that the same may succeed later."""
+    from mlflow.exceptions import MlflowException
+    from requests import HTTPError, RequestException
+
+    if isinstance(error, HTTPError) and error.response is not None:
+        return error.response.status_code in UNWELL_CODES
+    if isinstance(error, RequestException):
+        return True
+    if isinstance(error, MlflowException):
+        return error.error_code in UNWELL
+    # A disk that is full or may not be written to, and our own mistakes; object stores have errors of their own.
+    return isinstance(error, ConnectionError | TimeoutError) or not isinstance(
+        error, OSError | ValueError | TypeError | LookupError | AttributeError
+    )
+
+
+def in_short(error: BaseException) -> str:
+    """The reason at the bottom of an error, in a line: `Connection refused` rather than what was made of it."""
+    for cause in reversed(list(_causes(error))):
+        if isinstance(cause, OSError) and cause.strerror:
+            return f"{cause.strerror}: {cause.filename}" if cause.filename else cause.strerror
+    text = str(error).strip() or repr(error)
+    if "timed out" in text or "timeout" in text:
+        return "no answer in time, which MLFLOW_HTTP_REQUEST_TIMEOUT sets in seconds"
+    return text.splitlines()[0][:300]
+
+
+def without_password(uri: str) -> str:
+    """An address as it may be shown."""
+    parts = urlsplit(uri)
+    if "@" not in parts.netloc:
+        return uri
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,183 @@
+"""From a stage's journal to its run, as it is written."""
+
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from orchestration.tracking.outbox import Outbox
+from orchestration.tracking.retry import (
+    FIRST_DELAY_SECONDS,
+    LONGEST_DELAY_SECONDS,
+    PATIENCE_SECONDS,
+    TrackingUnavailable,
+    log,
+)
+from orchestration.tracking.runs import INTERRUPTED_PATIENCE_SECONDS, Run
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+
+INTERVAL_SECONDS = 5.0
+# A server that is away for a day; what is older than that goes.
+MOST_KEPT = 300_000
+INTERVAL = 1.0
+# Where an error has ended the stage, that is what the user wants to be told, and soon.
+PATIENCE_AFTER_ERROR_SECONDS = 30.0
+
+
+class SystemSampler:
+    """A thread that measures now and then; what it found waits here until it is fetched.
+
+    The step of a measurement is the second of its run, which goes on where the run is resumed.
+    """
+
+    def __init__(self, run: Run, interval: float = INTERVAL_SECONDS) -> None:
+        self._run, self._interval = run, interval
+        self._found: deque[Metric] = deque(maxlen=MOST_KEPT)
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._measure, name="system metrics", daemon=True)
+        self._thread.start()
+
+    def fetch(self) -> "list[Metric]":
+        """What was measured since the last time."""
+        return [self._found.popleft() for _ in range(len(self._found))]
+
+    def end(self) -> None:
+        """Measure no more."""
+        self._ending.set()
+        self._thread.join()
+
+    def _measure(self) -> None:
+        """The thread. A machine that cannot be measured is worked on all the same."""
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        try:
+            # For its collection of monitors (CPU, memory, disk, network, GPUs where there are) and its settings only:
+            # its own thread ends at the first question that the server does not answer.
+            monitor = SystemMetricsMonitor(
+                self._run.id, sampling_interval=self._interval, tracking_uri=self._run.server.uri
+            )
+            _look(monitor)  # the share of time since the last look: the first has nothing to refer to
+            while not self._ending.wait(monitor.sampling_interval):
+                self._keep(_look(monitor))
+        except Exception as error:
+            log(f"no system metrics can be had on this machine: {error!r}")
+
+    def _keep(self, values: dict[str, float]) -> None:
+        from mlflow.entities import Metric
+
+        now = time.time_ns() // 1_000_000
+        step = (now - self._run.started) // 1000
+        self._found.extend(Metric(f"system/{name}", value, now, step) for name, value in values.items())
+
+
+def _look(monitor: "SystemMetricsMonitor") -> dict[str, float]:
+    monitor.collect_metrics()
+    values = monitor.aggregate_metrics()
+    for one in monitor.monitors:
+        one.clear_metrics()
+    return values
+
+
+class JournalUploader:
+    """While it is entered, a thread sends to `run` what is written to the journal in `folder`, and system metrics.
+
+    A server that is away holds up nothing; what it misses is sent when it is back. On leaving, the rest is sent.
+    Each (metric, step) is sent once: what a restarted stage measures again is not.
+
+    patience: seconds that a server may be away in the end. interval, system_interval: seconds between looks at the
+    journal, and at the machine. Leaving raises TrackingAway or TrackingRefused when not all could be sent; the next
+    Following of the same run and folder goes on from there. It raises neither where an error is on its way already.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        folder: str | Path,
+        patience: float = PATIENCE_SECONDS,
+        interval: float = INTERVAL,
+        system_interval: float = INTERVAL_SECONDS,
+    ) -> None:
+        self._run, self._patience, self._interval, self._system_interval = run, patience, interval, system_interval
+        self._outbox = Outbox(run, Path(folder))
+        self._leaving, self._given_up, self._wake = threading.Event(), threading.Event(), threading.Event()
+        self._answered = time.monotonic()
+        self._away: TrackingUnavailable | None = None
+        self._thread = threading.Thread(target=self._send, name="tracking", daemon=True)
+
+    def __enter__(self) -> "JournalUploader":
+        self._sampler = SystemSampler(self._run, self._system_interval)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._sampler.end()
+        self._leaving.set()
+        self._wake.set()
+        try:
+            self._wait(self._patience_after(error))
+        finally:
+            self._given_up.set()
+        if error is None:
+            self._complain()
+        elif self._thread.is_alive() or self._outbox.refused:
+            log("not everything has reached the tracking server; running the same command again sends the rest")
+
+    def _patience_after(self, error: BaseException | None) -> float:
+        if error is None:
+            return self._patience
+        quick = isinstance(error, KeyboardInterrupt)
+        return min(self._patience, INTERRUPTED_PATIENCE_SECONDS if quick else PATIENCE_AFTER_ERROR_SECONDS)
+
+    def _wait(self, patience: float) -> None:
+        """Until all is sent, or nothing was for too long."""
+        left = time.monotonic()
+        while self._thread.is_alive():
+            self._thread.join(0.2)
+            if time.monotonic() - max(left, self._answered) > patience:
+                self._run.server.give_up()
+                return
+
+    def _complain(self) -> None:
+        if self._thread.is_alive():
+            raise self._away or TrackingUnavailable(
+                f"sending {self._outbox.journal}: the tracking server {self._run.server.name} has not answered for "
+                f"{self._patience:g} s. Nothing is lost: run the same command again when it is there"
+            )
+        if self._outbox.refused is not None:
+            raise self._outbox.refused
+
+    def _send(self) -> None:
+        """The thread: whatever is new, until there is no more to come."""
+        delay = FIRST_DELAY_SECONDS
+        while not self._given_up.is_set():
+            leaving = self._leaving.is_set()
+            try:
+                self._send_all()
+            except TrackingUnavailable as away:
+                if self._away is not None:
+                    self._run.server.tell(away.reason)
+                self._away = away
+                self._sleep(delay)
+                delay = min(2 * delay, LONGEST_DELAY_SECONDS)
+                continue
+            self._away, delay = None, FIRST_DELAY_SECONDS
+            if leaving:
+                return
+            self._sleep(self._interval)
+
+    def _send_all(self) -> None:
+        self._outbox.add(self._sampler.fetch())
+        while not self._given_up.is_set() and self._outbox.send_next():
+            self._answered = time.monotonic()
+
+    def _sleep(self, seconds: float) -> None:
+        self._wake.wait(seconds)
+        self._wake.clear()
