@@ -78,14 +78,14 @@ def fill(
     from experiments.paper_tables.layout import MeasuredTable
     from experiments.paper_tables.running import Rows
     from hia.io.files import Folder
+    from hia.io.hashing import json_digest
     from orchestration.chain.execute import final_status
-    from orchestration.chain.stage import digest
     from orchestration.tracking import connect_tracking
 
     storage = Path(base.storage)
     tracking = connect_tracking(storage)
     tracking.close_orphans()
-    fingerprint = digest(parsed.table, parsed.dataset, [asdict(config) for config in configs])
+    fingerprint = json_digest(parsed.table, parsed.dataset, [asdict(config) for config in configs])
     tags = {"table": str(parsed.table), "preset": base.preset}
     parent = tracking.start_table(parsed.table, fingerprint, asdict(base), tags)
     with final_status(parent):

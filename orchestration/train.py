@@ -18,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 from hia.config import Config, parse_config
+from hia.io.files import write_bytes
 from orchestration.cluster import check_resources, worker_environment
 from orchestration.tracking.journal import JournalWriter, Metrics, read_new
 from orchestration.training.distributed import process_group
@@ -103,9 +104,7 @@ def _worker(values: dict[str, Any]) -> dict[str, Any]:
         return {"values": train_stage(run, JournalWriter(run.path / JOURNAL) if first else None)}
     except FINAL as error:
         # Left for the next start, which ends at once: the others may wait for this worker, so it cannot just return.
-        aside = note.with_name(f"{note.name}.{ray.train.get_context().get_world_rank()}")
-        aside.write_text(str(error) or repr(error), encoding="utf-8")
-        os.replace(aside, note)
+        write_bytes(note, (str(error) or repr(error)).encode())
         raise
 
 

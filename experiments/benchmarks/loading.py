@@ -35,7 +35,8 @@ from hia.data.sampling.sample import control_images, cut_images, cut_signal
 from hia.data.store.clip import REQUIRED, Clip, latents_name, serialise_clip
 from hia.data.store.clip_store import MANIFEST, ClipStore, manifest_text, open_store
 from hia.data.store.records import ClipInfo, to_json
-from hia.io.files import Folder, bytes_sha256
+from hia.io.files import Folder
+from hia.io.hashing import bytes_sha256
 from hia.synthetic import write_dancers
 
 WINDOW = 16

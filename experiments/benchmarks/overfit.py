@@ -22,7 +22,7 @@ import torch
 from experiments.benchmarks.overfit_figures import Knob, Learned
 from experiments.benchmarks.overfit_training import learn_clips, learn_knob
 from hia.config import load_config
-from orchestration.chain.stage_folder import write_json
+from hia.io.files import write_json
 
 PRESETS = {name: Path(__file__).with_name(f"overfit_{name}.yaml") for name in ("cpu", "gpu")}
 LEAST_GAIN = 3.0

@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from experiments.paper_tables.spec import Row
 from hia.config import Config
+from hia.io.hashing import json_digest
 from orchestration.chain import Chain, ChainStage, Plan, plan
 from orchestration.chain.execute import failure_reason, final_status
-from orchestration.chain.stage import digest
 from orchestration.pipeline import StagesOf, join_cluster, tags
 from orchestration.stages.content_hashes import ContentHashes
 from orchestration.sweeps.trial import judged_stages
@@ -69,7 +69,7 @@ class Rows:
         values = asdict(config)
         marks = {**self.marks, **tags(config)}
         run = self.tracking.start_trial(
-            self.parent.id, row.name, f"table {self.marks['table']}", digest(row.name, values), values, marks
+            self.parent.id, row.name, f"table {self.marks['table']}", json_digest(row.name, values), values, marks
         )
         try:
             with final_status(run):

@@ -5,7 +5,6 @@ python -m experiments.starting_weights.animator --work FOLDER --codec FOLDER --e
 """
 
 import argparse
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from hia.data.sampling import TrainingSamples
 from hia.data.sampling.loader import sample_batches
 from hia.data.store.clip_store import ClipStore
 from hia.diffusion.schedule import NoiseSchedule
+from hia.io.files import atomic_write
 from hia.models.animation_model import AnimationModel, save_model
 from hia.models.animator import Animator
 from hia.models.build import build_animator
@@ -171,9 +171,8 @@ class Trained:
     def save(self, file: Path, step: int) -> None:
         """Write the state aside, then under its name."""
         parts = {name: getattr(self, name).state_dict() for name in ("animator", "averaged", "optimizer")}
-        aside = file.with_name(f".{file.name}")
-        torch.save(parts | {"step": step}, aside)
-        os.replace(aside, file)
+        with atomic_write(file) as aside:
+            torch.save(parts | {"step": step}, aside)
 
     @torch.no_grad()
     def average(self, step: int) -> None:

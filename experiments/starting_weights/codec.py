@@ -5,7 +5,6 @@ python -m experiments.starting_weights.codec --work FOLDER [--steps N] [--output
 
 import argparse
 import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from experiments.starting_weights import dancers
 from experiments.starting_weights.evaluate import psnr
 from hia.config import CodecConfig
 from hia.images import Frame, to_frames, to_tensor
+from hia.io.files import atomic_write
 from hia.models.codec import Codec, TinyCodec
 
 SEED = 1101
@@ -189,9 +189,8 @@ def _resume(file: Path, parts: dict, generator: torch.Generator) -> int:
 
 def _save(file: Path, parts: dict, generator: torch.Generator, step: int) -> None:
     state = {name: part.state_dict() for name, part in parts.items()}
-    aside = file.with_name(f".{file.name}")
-    torch.save(state | {"generator": generator.get_state(), "step": step}, aside)
-    os.replace(aside, file)
+    with atomic_write(file) as aside:
+        torch.save(state | {"generator": generator.get_state(), "step": step}, aside)
 
 
 # ---------------------------------------------------------------------------------------------------------- result

@@ -1,12 +1,11 @@
 """Have a served model (mlflow models serve) animate a reference image, and write the video that it answers."""
 
 import argparse
-import os
-import uuid
 from pathlib import Path
 from typing import Any
 
-from hia.serving.client import Answer, ask, driving_column
+from hia.io.files import write_bytes
+from hia.serving.client import ask, driving_column
 
 FORMATS = {".mp4": "mp4", ".webp": "webp", ".gif": "gif"}
 PARAMS = ("seed", "steps", "guidance", "guidance_scale", "sharpness", "width", "height", "fps")
@@ -56,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     if not output.parent.is_dir():
         raise FileNotFoundError(f"{output}: the folder {output.parent} does not exist; create it first")
     answer = ask(arguments.url, _files(arguments), _params(arguments), arguments.timeout, arguments.patience)
-    _write(output, answer)
+    write_bytes(output, answer.video)
     about = answer.about
     print(
         f"{output}: {about.get('num_frames')} frames of {about.get('width')}×{about.get('height')} at "
@@ -76,15 +75,6 @@ def _files(arguments: argparse.Namespace) -> dict[str, Path]:
 def _params(arguments: argparse.Namespace) -> dict[str, Any]:
     given = {name: value for name in PARAMS if (value := getattr(arguments, name)) is not None}
     return given | {"align": arguments.align, "format": FORMATS[arguments.output.suffix.lower()]}
-
-
-def _write(output: Path, answer: Answer) -> None:
-    aside = output.with_name(f".hia-{uuid.uuid4().hex}{output.suffix}")
-    try:
-        aside.write_bytes(answer.video)
-        os.replace(aside, output)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _spent(about: dict[str, Any]) -> str:

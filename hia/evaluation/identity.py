@@ -12,8 +12,8 @@ from torch import Tensor
 
 from hia.conditions.regions import face_box, face_is_usable, five_points
 from hia.evaluation.weights import AlteredWeights, Provenance
-from hia.evaluation.weights.digests import sha256_of
 from hia.images import Frame, to_tensor
+from hia.io.hashing import file_sha256
 from hia.models.face import FaceEmbedder, load_face_embedder
 from hia.models.face.embedder import KNOWN_WEIGHTS
 from hia.pose.keypoints import KeypointSequence
@@ -88,7 +88,7 @@ def load_identity(name_or_path: str = "arcface", device: str = "cpu") -> Identit
     """
     names, hint = KNOWN_WEIGHTS.get(name_or_path, ((name_or_path,), "give the path of a weight file"))
     file = find_weights(*names, hint=hint)
-    digest = sha256_of(file)
+    digest = file_sha256(file)
     known = digest in ARCFACE.values()
     if name_or_path == "arcface" and not known:
         raise AlteredWeights(

@@ -1,20 +1,83 @@
-"""A folder of files, local or at any fsspec URL: atomic writes, listing, local copies."""
+"""Atomic writes of files and directories, and folders of files, local or at any fsspec URL."""
 
-import fcntl
-import hashlib
+import json
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import fsspec
+from filelock import FileLock, Timeout
 from fsspec.implementations.local import LocalFileSystem
 
-# Every name that is being written starts so, in the folder that it is for; readers and listings pass them by.
+from hia.io.hashing import file_sha256
+
+# Prefix of temporary names, in the folder of the final name; readers and listings skip them.
 ASIDE = ".hia-aside-"
 LOCK = ".lock"
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed to it when the block ends, removed when it raises.
+
+    The temporary name has the final one's suffix, for writers that look at it. The content is flushed to the disk
+    before it is renamed, so that after a power cut the name never has half a file. Raises OSError.
+    """
+    path = Path(path)
+    aside = path.with_name(f"{ASIDE}{uuid.uuid4().hex}{path.suffix}")
+    try:
+        yield aside
+        with open(aside, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write a file atomically. Raises OSError."""
+    with atomic_write(path) as aside:
+        aside.write_bytes(content)
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write JSON atomically, with sorted keys. Raises OSError."""
+    write_bytes(path, json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True).encode())
+
+
+@contextmanager
+def atomic_directory(path: str | Path) -> Iterator[Path]:
+    """A temporary directory beside `path` that takes its place when the block ends, or is removed when it raises.
+
+    An older directory stays under the name until the new one is complete, and comes back if the renaming fails.
+    Raises OSError.
+    """
+    path = Path(path)
+    aside, replaced = (path.with_name(f"{ASIDE}{uuid.uuid4().hex}") for _ in range(2))
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        if path.exists():
+            os.rename(path, replaced)
+        try:
+            os.rename(aside, path)
+        except OSError:
+            if replaced.exists():
+                os.rename(replaced, path)
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def remove_aside(folder: str | Path) -> None:
+    """Remove what killed writers left directly in a folder. Only while no one writes there."""
+    for left in Path(folder).glob(f"{ASIDE}*"):
+        shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 class WriteError(OSError):
@@ -76,15 +139,7 @@ class Folder:
     def _write_locally(self, name: str, content: bytes) -> None:
         path = Path(self.path(name))
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f"{ASIDE}{uuid.uuid4().hex}")
-        try:
-            with open(aside, "xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
+        write_bytes(path, content)
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder with all that is in it; nothing happens when there is none."""
@@ -110,17 +165,16 @@ class Folder:
             raise WriteError(f"{self}: this is a file; a folder is needed")
         try:
             Path(self.root).mkdir(parents=True, exist_ok=True)
-            lock = os.open(Path(self.root, LOCK), os.O_CREAT | os.O_WRONLY)
+            lock = FileLock(Path(self.root, LOCK))
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise OSError(f"{self}: another run is writing to this store; wait for it, or end it") from None
         except OSError as error:
             raise WriteError(f"{self}: cannot be written to ({error.strerror})") from None
         try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise OSError(f"{self}: another run is writing to this store; wait for it, or end it") from None
             yield
         finally:
-            os.close(lock)
+            lock.release()
 
     def names(self, folder: str) -> list[str]:
         """Names of the files directly in a sub-folder, sorted, without the folder."""
@@ -143,27 +197,9 @@ class Folder:
         if copy.is_file():
             return copy
         folder.mkdir(parents=True, exist_ok=True)
-        aside = folder / f"{ASIDE}{uuid.uuid4().hex}"
-        try:
+        with atomic_write(copy) as aside:
             with self.files.open(self.path(name), "rb") as source, open(aside, "xb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
             if file_sha256(aside) != sha256:
                 raise ValueError(f"{self}: {name} is not the file that the manifest lists (its content has changed)")
-            os.replace(aside, copy)
-        finally:
-            aside.unlink(missing_ok=True)
         return copy
-
-
-def file_sha256(path: str | Path) -> str:
-    """Hex digest of a local file's content."""
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def bytes_sha256(content: bytes) -> str:
-    """Hex digest of bytes."""
-    return hashlib.sha256(content).hexdigest()

@@ -5,10 +5,7 @@ hia.json                       format version, configuration (γ, prediction typ
 appearance_encoder/ controlnet/ (or pose_guider/) unet/ codec/ image_encoder/ (optional)
 """
 
-import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,6 +20,8 @@ from hia.conditions.blur import SharpnessScale
 from hia.config import Config, ConfigError, parse_config
 from hia.config.loading import explain
 from hia.diffusion.schedule import NoiseSchedule
+from hia.io.files import atomic_directory
+from hia.io.hashing import file_sha256
 from hia.models.animator import Animator
 from hia.models.codec import Codec, load_codec
 from hia.models.image_encoder import ImageEncoder, load_image_encoder
@@ -91,19 +90,8 @@ def save_model(model: AnimationModel, directory: str | Path) -> None:
     """
     directory = Path(directory).resolve()
     check_destination(directory)
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}.") as name:
-        aside = Path(name) / "model"
-        aside.mkdir()
+    with atomic_directory(directory) as aside:
         _write(model, aside)
-        replaced = Path(name) / "replaced"
-        if directory.exists():
-            os.rename(directory, replaced)
-        try:
-            os.rename(aside, directory)
-        except OSError:
-            if replaced.exists():
-                os.rename(replaced, directory)
-            raise
 
 
 def check_destination(directory: Path) -> None:
@@ -178,7 +166,7 @@ def _write(model: AnimationModel, folder: Path) -> None:
         dtype=dtypes,
         sharpness=model.sharpness,
         config=asdict(config),
-        sha256={str(file.relative_to(folder)): _sha256(file) for file in files},
+        sha256={str(file.relative_to(folder)): file_sha256(file) for file in files},
     )
     (folder / DESCRIPTION).write_text(json.dumps(asdict(description), indent=2) + "\n", encoding="utf-8")
 
@@ -233,13 +221,5 @@ def _verify_files(directory: Path, expected: dict[str, str]) -> None:
             raise ValueError(f"{directory}: {name} has no place in a model directory: safetensors and JSON only")
         if name not in found:
             raise ValueError(f"{directory}: {name} is missing")
-        if _sha256(directory / name) != expected[name]:
+        if file_sha256(directory / name) != expected[name]:
             raise ValueError(f"{directory}: {name} has been altered (its SHA-256 is not the saved one)")
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

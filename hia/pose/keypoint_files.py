@@ -1,7 +1,5 @@
 """Keypoint files: one .npz beside a video, with keypoints, scores, width, height and fps."""
 
-import os
-import uuid
 import zipfile
 import zlib
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from hia.io.files import atomic_write
 from hia.pose.keypoints import KeypointSequence
 
 KEYS = ("keypoints", "scores", "width", "height", "fps")
@@ -50,13 +49,8 @@ def save_keypoints(sequence: KeypointSequence, path: str | Path) -> None:
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}")
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with open(aside, "xb") as file:
-            np.savez_compressed(file, allow_pickle=False, **{key: getattr(sequence, key) for key in KEYS})
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with atomic_write(path) as aside, open(aside, "xb") as file:
+        np.savez_compressed(file, allow_pickle=False, **{key: getattr(sequence, key) for key in KEYS})
 
 
 def _read_arrays(file: BinaryIO, name: str) -> dict[str, NDArray]:

@@ -2,13 +2,13 @@
 
 import json
 import os
-import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from hia.io.files import write_bytes
 from hia.pose.keypoint_files import save_keypoints
 from hia.pose.keypoints import KeypointSequence
 from hia.synthetic.casting import cast_dancer
@@ -120,12 +120,7 @@ def _claim(folder: Path, settings: DancerSettings) -> None:
             said = ", ".join(f"{key} {found.get(key, 'unknown')} instead of {wanted.get(key)}" for key in differing)
             raise ValueError(f"{folder} holds dancers of other settings ({said}): choose another folder or delete them")
         return
-    aside = folder / f".{uuid.uuid4().hex}.part"
-    try:
-        aside.write_text(json.dumps(wanted, indent=1))
-        os.replace(aside, note)
-    finally:
-        aside.unlink(missing_ok=True)
+    write_bytes(note, json.dumps(wanted, indent=1).encode())
 
 
 def _read_note(note: Path) -> dict[str, object]:

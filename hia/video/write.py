@@ -12,6 +12,7 @@ import av
 import numpy as np
 
 from hia.images import Frame
+from hia.io.files import ASIDE
 
 
 class VideoWriter:
@@ -34,7 +35,7 @@ class VideoWriter:
         if self.rate <= 0:
             raise ValueError(f"{self.path}: fps must be above 0, not {fps}")
         self.crf = crf
-        self._aside = self.path.with_name(f".hia-{uuid.uuid4().hex}.mp4")
+        self._aside = self.path.with_name(f"{ASIDE}{uuid.uuid4().hex}.mp4")
         self._container: Any = None
         self._stream: Any = None
         self._num_frames = 0

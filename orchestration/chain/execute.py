@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hia.config import Config
+from hia.io.hashing import json_digest
 from orchestration.chain.plan import Action, Plan, Planned, Selection, examine, plan
-from orchestration.chain.stage import DATA, ChainStage, StageFailed, StageRun, digest, fingerprint
+from orchestration.chain.stage import DATA, ChainStage, StageFailed, StageRun, fingerprint
 from orchestration.chain.stage_folder import JOURNAL, StageFolder
 from orchestration.training.run import TrainingFailed
 
@@ -55,7 +56,7 @@ class Chain:
     @property
     def fingerprint(self) -> str:
         """Of the whole chain, before its data are looked at."""
-        return digest([[stage.name, stage.version, stage.reads] for stage in self.stages])
+        return json_digest([[stage.name, stage.version, stage.reads] for stage in self.stages])
 
     def plan(self, selection: Selection | None = None) -> Plan:
         """What would be done; raises ChainError for a selection that cannot be."""

@@ -1,6 +1,5 @@
 """What a stage of the chain is, and what it is given when it runs."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hia.config import Config
+from hia.io.hashing import json_digest
 
 if TYPE_CHECKING:  # both take a while to import, for which a plan need not wait
     from orchestration.tracking import Run
@@ -77,13 +77,7 @@ class ChainStage:
 
 def fingerprint(stage: ChainStage, inputs: Mapping[str, str]) -> str:
     """Hex digest of what decides a stage's result; inputs: content fingerprints of its inputs, by name."""
-    return digest(stage.name, stage.version, stage.reads, {name: inputs[name] for name in stage.inputs})
-
-
-def digest(*parts: Any) -> str:
-    """Hex digest of plain values, whatever the order of their keys."""
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return json_digest(stage.name, stage.version, stage.reads, {name: inputs[name] for name in stage.inputs})
 
 
 def store_of(folder: Path) -> str:

@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from hia.io.files import write_json
 from orchestration.chain.stage import ChainError, ChainStage
 
 STAGE, DONE, JOURNAL, SENT = "stage.json", "done.json", "journal.jsonl", "journal.sent.json"
@@ -126,19 +126,6 @@ def executions(storage: Path, stage: str) -> list[StageFolder]:
     """All folders of a stage in which it was begun, newest first."""
     folders = [StageFolder(path.parent) for path in (storage / stage).glob(f"*/{STAGE}")]
     return sorted(folders, key=lambda folder: _age(folder.path / STAGE))
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write aside, then under the name."""
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with aside.open("x", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, ensure_ascii=False, sort_keys=True)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

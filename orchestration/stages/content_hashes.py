@@ -1,8 +1,6 @@
 """Weights and videos as a fingerprint sees them: files by their content, the hub's models by their name."""
 
 import json
-import os
-import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +12,7 @@ from hia.config import CodecConfig, EvaluationConfig
 from hia.config.evaluation import own_weights
 from hia.data.preprocess.manifest import fingerprint
 from hia.evaluation.weights.locate import weight_files
-from hia.io.files import file_sha256
+from hia.io.files import file_sha256, write_json
 from hia.models.codec.loading import STABLE_DIFFUSION, TAESD, TAESD_FILES
 from hia.models.face.embedder import KNOWN_WEIGHTS
 from hia.video.remote import is_url
@@ -97,11 +95,8 @@ class ContentHashes:
         """Keep the hashes for the next time; it does not matter when that cannot be done."""
         if self._notes is None or not self._changed or not self._notes.parent.is_dir():
             return
-        aside = self._notes.with_name(f"{self._notes.name}.{uuid.uuid4().hex}")
         with suppress(OSError):
-            aside.write_text(json.dumps(self._known, sort_keys=True), encoding="utf-8")
-            os.replace(aside, self._notes)
-        aside.unlink(missing_ok=True)
+            write_json(self._notes, self._known)
 
     def _of_file(self, path: Path) -> str:
         stat = path.stat()

@@ -21,10 +21,10 @@ from hia.evaluation.protocol.reenactment import interleave_by_video
 from hia.evaluation.protocol.results import RESULTS, TABLE, Results, Video, gather, plain_figure, write_results
 from hia.evaluation.report import REPORT, write_report
 from hia.images import Frame, encoded_png, load_image
-from hia.io.files import Folder
+from hia.io.files import Folder, write_json
+from hia.io.hashing import json_digest
 from hia.visualization.comparison import sheet, titled
-from orchestration.chain.stage import StageFailed, StageRun, digest
-from orchestration.chain.stage_folder import write_json
+from orchestration.chain.stage import StageFailed, StageRun
 from orchestration.cluster import map_tasks
 from orchestration.stages.trained_model import _trained_model, trained_weights
 from orchestration.tracking.journal import metric_prefix, tracked_name
@@ -176,7 +176,7 @@ def _summary(job: Evaluation, store: ClipStore, results: Results, metrics: Mappi
         "clips": [_clip(job, one) for one in results.videos],
         "set_aside": [dict(one) for one in results.set_aside],
         "measured": dict(results.measured),
-        "truth": digest(job.split, config.width, config.height, frames, MEANS),
+        "truth": json_digest(job.split, config.width, config.height, frames, MEANS),
         "store_fingerprint": store.fingerprint,
         "protocol": dict(results.about),
     }

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from hia.config import Config
 from hia.data.ingest.layouts import find_videos_in_layout
 from hia.data.store.clip_store import MANIFEST, ClipStore, StoreError, open_store
-from hia.io.files import Folder
+from hia.io.files import Folder, write_json
 from orchestration.chain.stage import STORE_NOTE, ChainError, StageRun, store_of
-from orchestration.chain.stage_folder import write_json
 from orchestration.stages.config_keys import updating
 from orchestration.stages.content_hashes import content_states
 

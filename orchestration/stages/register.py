@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hia.config.evaluation import ALWAYS
 from hia.evaluation.protocol.clips import BASELINE, CAP
+from hia.io.files import ASIDE, remove_aside
 from hia.serving.loading import digest_of
 from orchestration.chain.stage import StageRun
 from orchestration.stages.evaluate import SUMMARY
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 NAME = "hia"
 CHAMPION = "champion"
-ASIDE = ".pyfunc."
 
 
 # --------------------------------------------------------------------------------------------------------- registry
@@ -94,8 +93,7 @@ def _register(server: "Server", run: StageRun, summary: Mapping[str, Any]) -> "M
         "beginning the model",
         lambda: client.create_logged_model(run.run.experiment_id, name=NAME, source_run_id=run_id),
     )
-    for left in run.folder.glob(f"{ASIDE}*"):  # by an execution that was killed
-        shutil.rmtree(left)
+    remove_aside(run.folder)  # of an execution that was killed
     with tempfile.TemporaryDirectory(dir=run.folder, prefix=ASIDE) as aside:
         path = Path(aside) / "pyfunc"
         save_pyfunc(run.inputs["export"] / MODEL, path, run_id=run_id, model_id=logged.model_id)

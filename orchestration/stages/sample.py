@@ -15,14 +15,13 @@ from hia.data.store.clip_store import ClipStore, open_store
 from hia.data.store.records import ClipInfo
 from hia.evaluation.protocol.reenactment import clip_driving_signal, interleave_by_video, true_frames
 from hia.images import encoded_png
-from hia.io.files import Folder
+from hia.io.files import Folder, write_json
 from hia.models.animation_model import AnimationModel, load_model
 from hia.pose.keypoints import BODY, JOINTS, SCORE_THRESHOLD, KeypointSequence
 from hia.pose.retarget import align_to_reference
 from hia.video import write_video
 from hia.visualization.comparison import Comparison, sheet, sheet_row
 from orchestration.chain.stage import StageFailed, StageRun
-from orchestration.chain.stage_folder import write_json
 from orchestration.cluster import map_tasks
 from orchestration.stages.export import MODEL
 from orchestration.stages.trained_model import to_workers_device

@@ -14,6 +14,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from hia.config import ConfigError
+from hia.io.files import write_bytes
 from orchestration.chain.execute import final_status
 from orchestration.job_paths import check_writable
 from orchestration.pipeline import StagesOf, check
@@ -123,9 +124,8 @@ def present_records(sweep: Sweep, looked: Sequence[TrialPlan]) -> list[Record]:
 def write_spec(sweep: Sweep) -> None:
     """Keep with the results how they were asked for."""
     sweep.folder.mkdir(parents=True, exist_ok=True)
-    aside = sweep.folder / ".sweep.yaml"
-    aside.write_text(yaml.safe_dump(sweep.spec.plain(), allow_unicode=True, sort_keys=False), encoding="utf-8")
-    os.replace(aside, sweep.folder / "sweep.yaml")
+    text = yaml.safe_dump(sweep.spec.plain(), allow_unicode=True, sort_keys=False)
+    write_bytes(sweep.folder / "sweep.yaml", text.encode())
 
 
 def parse_changes(options: Sequence[str]) -> dict[str, Any]:

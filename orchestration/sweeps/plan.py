@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hia.io.hashing import json_digest
 from orchestration.chain import ChainStage, plan
-from orchestration.chain.stage import digest
 from orchestration.pipeline import StagesOf, table
 from orchestration.stages.content_hashes import ContentHashes
 from orchestration.sweeps.spec import Choice, Domain, SweepSpec
@@ -66,7 +66,7 @@ def lineages(stages: Sequence[ChainStage]) -> dict[str, str]:
     """
     marks: dict[str, str] = {}
     for stage in stages:
-        marks[stage.name] = digest(stage.name, stage.version, stage.reads, [marks[name] for name in stage.inputs])
+        marks[stage.name] = json_digest(stage.name, stage.version, stage.reads, [marks[name] for name in stage.inputs])
     return marks
 
 
@@ -184,7 +184,7 @@ def _look(
 def _training(stages: Sequence[ChainStage], marks: dict[str, str]) -> str:
     """What all that comes before the evaluation goes by."""
     judge = next(stage for stage in stages if stage.name == JUDGE)
-    return digest([marks[name] for name in judge.inputs])
+    return json_digest([marks[name] for name in judge.inputs])
 
 
 def _listed(names: Sequence[str]) -> str:

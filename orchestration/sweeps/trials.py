@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hia.config import Config, ConfigError, load_config, parse_config
+from hia.io.files import write_json
+from hia.io.hashing import json_digest
 from orchestration.chain import Executed
-from orchestration.chain.stage import digest
-from orchestration.chain.stage_folder import write_json
 from orchestration.job_paths import with_absolute_paths
 from orchestration.sweeps.spec import SweepSpec
 
@@ -31,7 +31,7 @@ class Trial:
     @cached_property
     def id(self) -> str:
         """The same for the same values."""
-        return digest(self.values)[:8]
+        return json_digest(self.values)[:8]
 
     @property
     def label(self) -> str:
@@ -55,7 +55,7 @@ class Sweep:
         """Of all that makes it another sweep: not where it is kept, nor how many trials run at once."""
         spec = {key: value for key, value in self.spec.plain().items() if key != "concurrent"}
         spec["set"] = {key: value for key, value in spec["set"].items() if key != "storage"}
-        return digest(spec, {key: value for key, value in self.base.items() if key != "storage"})
+        return json_digest(spec, {key: value for key, value in self.base.items() if key != "storage"})
 
     @property
     def storage(self) -> Path:

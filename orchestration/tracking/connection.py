@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from filelock import FileLock
 
+from hia.io.files import write_bytes
 from orchestration.tracking.experiment import Tracking
 from orchestration.tracking.retry import Server, TrackingRefused
 
@@ -42,7 +43,7 @@ def connect_tracking(storage: str | os.PathLike[str]) -> Tracking:
     """The tracking server at $MLFLOW_TRACKING_URI, or the database `mlflow.db` in the storage.
 
     Makes the database and the experiment ($MLFLOW_EXPERIMENT_NAME, else `hia`) where there are none; any number of
-    processes may do so at once. Raises TrackingAway, TrackingRefused or OSError.
+    processes may do so at once. Raises TrackingUnavailable, TrackingRefused or OSError.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -102,7 +103,5 @@ def _identity(storage: Path) -> str:
     note = storage / ".storage"
     with FileLock(storage / ".storage.lock"):
         if not note.is_file():
-            aside = storage / f".storage.{uuid4().hex}"
-            aside.write_text(uuid4().hex, encoding="utf-8")
-            os.replace(aside, note)
+            write_bytes(note, uuid4().hex.encode())
     return note.read_text(encoding="utf-8").strip()

@@ -24,7 +24,8 @@ class Tracking:
     """An experiment in a tracking server, seen from a storage.
 
     storage: its identity. A run is resumed only where its stage folder is: elsewhere, it may still be going on.
-    All methods wait for a server that is away, as long as its patience lasts; they raise TrackingAway, TrackingRefused.
+    All methods wait for a server that is away, as long as its patience lasts. They raise TrackingUnavailable and
+    TrackingRefused.
     """
 
     server: Server

@@ -1,14 +1,13 @@
 """What of a journal is still to be sent to a run, and what has been."""
 
 import json
-import os
-import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hia.io.files import write_json
 from orchestration.tracking.journal import Artifact, Entry, Metrics, read_new
 from orchestration.tracking.retry import TrackingRefused, log
 from orchestration.tracking.runs import METRICS_PER_BATCH, Run, batches, upload
@@ -65,7 +64,7 @@ class Outbox:
         self._items.extend(Item(batch) for batch in batches(metrics, METRICS_PER_BATCH))
 
     def send_next(self) -> bool:
-        """Send one item; False when there was none. Raises TrackingAway, and the item stays."""
+        """Send one item; False when there was none. Raises TrackingUnavailable, and the item stays."""
         if not self._items:
             self._fill()
         if not self._items:
@@ -148,6 +147,4 @@ class Outbox:
         return position if known else None
 
     def _remember(self, position: int) -> None:
-        aside = self._note.with_name(f".{SENT}.{uuid.uuid4().hex}")
-        aside.write_text(json.dumps({"mlflow_run_id": self._run.id, "position": position}), encoding="utf-8")
-        os.replace(aside, self._note)
+        write_json(self._note, {"mlflow_run_id": self._run.id, "position": position})

@@ -57,7 +57,8 @@ class Server:
     def ask(self, what: str, call: Callable[[], Answer], patience: float | None = None) -> Answer:
         """What `call` returns, which is repeated while the server is away.
 
-        what: the purpose, in words, for error messages. Raises TrackingAway when patience has run out, TrackingRefused.
+        what: the purpose, in words, for error messages. Raises TrackingUnavailable when patience has run out, and
+        TrackingRefused.
         """
         limit = 0.0 if self._in_vain else self.patience if patience is None else patience
         began, delay = time.monotonic(), FIRST_DELAY_SECONDS
@@ -74,7 +75,7 @@ class Server:
             delay = min(2 * delay, LONGEST_DELAY_SECONDS)
 
     def ask_once(self, what: str, call: Callable[[], Answer]) -> Answer:
-        """What `call` returns. Raises TrackingAway or TrackingRefused instead of the many errors of the ways there."""
+        """Result of one call. Raises TrackingUnavailable or TrackingRefused in place of the clients' own errors."""
         try:
             answer = call()
         except TrackingRefused:

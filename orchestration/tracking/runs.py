@@ -40,7 +40,7 @@ class StageOutcome(Protocol):
 class Run:
     """A run in the tracking server. All methods wait for a server that is away, as long as its patience lasts.
 
-    They raise TrackingAway and TrackingRefused. started: Unix time of its first start, in milliseconds.
+    They raise TrackingUnavailable and TrackingRefused. started: Unix time of its first start, in milliseconds.
     """
 
     server: Server

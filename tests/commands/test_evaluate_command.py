@@ -20,9 +20,9 @@ from hia.models.animation_model import AnimationModel, load_model, save_model
 from hia.models.build import build_animator
 from hia.models.codec import build_codec
 from hia.video import read_frames, write_video
+from tests.conftest import TINY_CONFIG
 from tests.evaluation.dancer_store import dancer_store
 
-TINY_CONFIG = Path(__file__).parents[1] / "tiny.yaml"
 METRICS = ["--metrics", "psnr", "ssim", "regions", "dtssd", "hand_sharpness"]
 OURS = ("truth_sharpness", "default_sharpness")
 METHODS = (*OURS, "repeat_reference", "codec_cap")

@@ -18,9 +18,9 @@ from hia.cli import main
 from hia.data.store.clip_store import open_store
 from hia.io.files import Folder
 from hia.video import read_frames
+from tests.conftest import REPOSITORY
 from tests.data.raw_videos import write_dance, write_networks
 
-REPOSITORY = Path(__file__).parents[2]
 SMALL = ["--set", "width=32", "--set", "height=48", "--set", "preprocess.least_seconds=0.3", "--threads", "1"]
 
 

@@ -1,14 +1,10 @@
 """Stores for the tests of data."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
-# Test folders are no packages: this is how the helpers beside the tests are imported.
-sys.path.append(str(Path(__file__).parent))
-
-from tiny_store import HEIGHT, WIDTH, TinyClip, sample_clips, write_store
+from tests.data.tiny_store import HEIGHT, WIDTH, TinyClip, sample_clips, write_store
 
 
 @pytest.fixture(scope="session")

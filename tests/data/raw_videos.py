@@ -10,9 +10,8 @@ from hia.images import Frame
 from hia.pose.keypoint_files import save_keypoints
 from hia.pose.keypoints import KeypointSequence
 from hia.video import write_video
+from tests.conftest import TINY_CONFIG
 from tests.pose.tiny_onnx import FEET_COLOUR, OTHER, PERSON, Colour, draw_person, figure, write_detector, write_pose
-
-TINY_CONFIG = Path(__file__).resolve().parent.parent / "tiny.yaml"
 
 WIDTH, HEIGHT = 96, 128
 HALF = 20, 44

@@ -1,19 +1,17 @@
 """Samples of tiny stores, for the tests of samples and batches."""
 
 from dataclasses import fields, is_dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
-from tiny_store import HEIGHT, TOKEN_DIMENSION, WIDTH, TinyClip
 from torch import Tensor
 
 from hia.config import Config, LossWeights, Stage, load_config
 from hia.config.stages import REGIONAL, SPATIAL, TEMPORAL_FULL, TEMPORAL_HALF
 from hia.data.sampling import Draw, TrainingSamples
 from hia.data.store.clip_store import ClipStore
-
-TINY_CONFIG = Path(__file__).resolve().parent.parent / "tiny.yaml"
+from tests.conftest import TINY_CONFIG
+from tests.data.tiny_store import HEIGHT, TOKEN_DIMENSION, WIDTH, TinyClip
 
 WINDOWS = replace(TEMPORAL_FULL, frames=5, static_clip_probability=0.0)
 HALF_WINDOWS = replace(TEMPORAL_HALF, frames=5)

@@ -11,7 +11,7 @@ from hia.models.build import build_animator
 from hia.models.codec import build_codec
 from hia.serving.generator import Generator
 from hia.weights import MissingWeights
-from tests.serving.requests_ import LIMITS, motion, npz, picture
+from tests.serving.example_requests import LIMITS, motion, npz, picture
 
 
 def no_networks():

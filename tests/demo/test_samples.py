@@ -7,7 +7,7 @@ from PIL import Image
 from hia.demo import samples
 from hia.demo.samples import make_samples
 from hia.pose.keypoint_files import load_keypoints
-from tests.serving.requests_ import motion, npz, picture, video
+from tests.serving.example_requests import motion, npz, picture, video
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,9 +18,8 @@ from hia.evaluation.protocol.reenactment import clip_driving_signal, reconstruct
 from hia.models.animation_model import AnimationModel
 from hia.models.build import build_animator
 from hia.models.codec import build_codec
+from tests.conftest import TINY_CONFIG
 from tests.evaluation.dancer_store import dancer_store
-
-TINY_CONFIG = Path(__file__).resolve().parent.parent / "tiny.yaml"
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Clips and stores to look at."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +10,7 @@ import pytest
 
 from hia.data.store.clip import Clip, serialise_clip
 from hia.data.store.clip_store import ClipStore, open_store
-
-# Test folders are no packages: this is how the helpers beside the tests of data are imported.
-sys.path.append(str(Path(__file__).parent.parent / "data"))
-
-from tiny_store import TinyClip, sample_clips, write_store
+from tests.data.tiny_store import TinyClip, sample_clips, write_store
 
 Altered = Callable[..., Clip]
 

@@ -15,11 +15,11 @@ import ray
 
 from hia.data.preprocess.build_store import build_store
 from orchestration.preprocess import RayRunner
+from tests.conftest import REPOSITORY
 from tests.data.raw_videos import TINY_CONFIG, small_config, write_dance, write_networks
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
-REPOSITORY = Path(__file__).parents[2]
 
 # Several clips from each video, latents, estimated keypoints: something to lose at any moment.
 SETTINGS = ["preprocess.longest_seconds=1.2", "preprocess.least_seconds=0.5"]

@@ -19,11 +19,11 @@ from hia.data.store.clip_store import open_store
 from hia.data.store.records import Outcome, from_json
 from hia.io.files import ASIDE
 from orchestration.preprocess import RayRunner, VideoActor, main
+from tests.conftest import REPOSITORY
 from tests.data.raw_videos import TINY_CONFIG, small_config, write_dance, write_networks
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
-REPOSITORY = Path(__file__).parents[2]
 SETTINGS = ["width=32", "height=48", "preprocess.least_seconds=0.3"]
 
 

@@ -8,16 +8,16 @@ from typing import Any
 import torch
 
 from hia.config import Config, load_config
+from hia.io.files import write_json
 from hia.models.animator import Animator
 from hia.models.build import build_animator
 from hia.models.parts import part_parameters
 from orchestration.chain.stage import STORE_NOTE, StageRun, store_of
-from orchestration.chain.stage_folder import write_json
 from orchestration.tracking.journal import Artifact, JournalWriter, read_new
 from orchestration.training.run import WEIGHTS
 from orchestration.training.weights import write_weights
+from tests.conftest import TINY_CONFIG
 
-TINY_CONFIG = Path(__file__).resolve().parent.parent / "tiny.yaml"
 FAST = ("sampling.steps=2", "sampling.window=4", "sampling.overlap=1", "sampling.guidance_scale=1")
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.serving.requests_ import (
+from tests.serving.example_requests import (
     LIMITS,
     Row,
     as_json,

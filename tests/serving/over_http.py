@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.serving import malformed
-from tests.serving.requests_ import good_row
+from tests.serving.example_requests import good_row
 
 Post = Callable[..., Any]
 MEGABYTE = 1 << 20

@@ -13,7 +13,7 @@ from hia.serving.limits import Limits
 from hia.serving.schema import Params, check_body, parse_params, parse_request
 from hia.serving.video_upload import ClipInMemory
 from tests.serving import malformed
-from tests.serving.requests_ import (
+from tests.serving.example_requests import (
     LIMITS,
     UNPICKLED,
     as_json,

@@ -35,8 +35,8 @@ from hia.serving.watermark import Watermark
 from hia.video import probe
 from orchestration.stages.pyfunc import example_request, save_pyfunc
 from tests.serving import malformed
+from tests.serving.example_requests import LIMITS, good_row, motion, npz, picture
 from tests.serving.over_http import BODIES, MEGABYTE, check_body_is_refused, check_params_are_refused
-from tests.serving.requests_ import LIMITS, good_row, motion, npz, picture
 
 pytestmark = pytest.mark.slow
 

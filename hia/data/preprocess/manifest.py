@@ -1,7 +1,6 @@
 """The store's settings at the start of a run, and its manifest at the end, from what became of each video."""
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -17,7 +16,8 @@ from hia.data.store.clip_store import MANIFEST, REJECTED, STORE_FORMAT, STORE_VE
 from hia.data.store.journal import Journal
 from hia.data.store.records import ClipInfo, Rejection, Split, VideoResult, to_json
 from hia.data.store.statistics import store_statistics
-from hia.io.files import Folder, file_sha256
+from hia.io.files import Folder
+from hia.io.hashing import bytes_sha256, file_sha256
 
 SETTINGS = "settings.json"
 MOST_NAMED = 3
@@ -192,8 +192,8 @@ def preprocessing_settings(config: Config, encoders: Encoders) -> dict[str, Any]
 
 
 def fingerprint(*parts: Any) -> str:
-    """Hex digest of plain values."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    """Hex digest of plain values, in the encoding that the clip keys of existing stores have."""
+    return bytes_sha256(json.dumps(parts, sort_keys=True).encode())
 
 
 def content_sha256(location: Path) -> str:

@@ -26,7 +26,7 @@ from hia.data.store.journal import Journal
 from hia.data.store.records import ClipInfo, Rejected, Rejection
 from hia.data.store.statistics import hand_speed
 from hia.images import Frame
-from hia.io.files import bytes_sha256
+from hia.io.hashing import bytes_sha256
 from hia.pose.estimators import PoseEstimator
 from hia.pose.tracking import PersonTrack
 from hia.video import frames_at

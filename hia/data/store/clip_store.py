@@ -19,7 +19,8 @@ from hia.conditions.blur import SharpnessScale
 from hia.console import progress_bar
 from hia.data.store.clip import Clip
 from hia.data.store.records import ClipInfo, Rejection, Split, from_json
-from hia.io.files import Folder, file_sha256
+from hia.io.files import Folder
+from hia.io.hashing import file_sha256
 
 STORE_FORMAT = "hia-clip-store"
 STORE_VERSION = 1

@@ -17,7 +17,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from hia.data.store.records import ClipInfo, Rejected, Rejection, VideoResult, from_json, to_json
-from hia.io.files import Folder, bytes_sha256
+from hia.io.files import Folder
+from hia.io.hashing import bytes_sha256
 from hia.pose.tracking import PersonTrack
 
 TRACK = ("keypoints", "scores", "boxes", "others")

@@ -3,11 +3,7 @@
 A mark is a digest of all that a result depends on: what has another one is made anew.
 """
 
-import hashlib
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -20,18 +16,13 @@ from safetensors.numpy import save
 
 from hia.evaluation.metrics import Metrics
 from hia.evaluation.scores import Features, Figure, VideoScores
-from hia.io.files import ASIDE, Folder
+from hia.io.files import Folder, atomic_directory, remove_aside
+from hia.io.hashing import json_digest
 
 # To be raised whenever the same videos would get other numbers, or the same clips other videos.
 SCORES_VERSION = GENERATED_VERSION = 1
 MARK = "mark.json"
 NOTE = "hia-scores"
-
-
-def digest(*parts: Any) -> str:
-    """Hex digest of plain values, whatever the order of their keys."""
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def settings_digest(metrics: Metrics) -> str:
@@ -40,7 +31,7 @@ def settings_digest(metrics: Metrics) -> str:
         name: [network.key, network.provenance.variant, sorted(network.provenance.files.values())]
         for name, network in metrics.networks.items()
     }
-    return digest(SCORES_VERSION, sorted(metrics.names), networks, asdict(metrics.measuring))
+    return json_digest(SCORES_VERSION, sorted(metrics.names), networks, asdict(metrics.measuring))
 
 
 def save_scores(path: Path, scores: VideoScores, mark: str) -> None:
@@ -79,7 +70,7 @@ def load_scores(path: Path, mark: str | None = None) -> VideoScores | None:
 
 
 def is_cached(folder: Path, mark: str) -> bool:
-    """Whether a folder was made whole by `atomic_directory` under this mark."""
+    """Whether a folder was made whole by `cached_directory` under this mark."""
     try:
         return bool(json.loads((folder / MARK).read_text(encoding="utf-8"))["mark"] == mark)
     except (OSError, ValueError, KeyError, TypeError):
@@ -87,22 +78,10 @@ def is_cached(folder: Path, mark: str) -> bool:
 
 
 @contextmanager
-def atomic_directory(folder: Path, mark: str, about: Mapping[str, Any]) -> Iterator[Path]:
+def cached_directory(folder: Path, mark: str, about: Mapping[str, Any]) -> Iterator[Path]:
     """A folder to fill aside, which then takes the place of `folder`, or vanishes after an error."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    remove_left_aside(folder.parent)
-    aside = folder.with_name(f"{ASIDE}{uuid.uuid4().hex}")
-    aside.mkdir()
-    try:
+    remove_aside(folder.parent)
+    with atomic_directory(folder) as aside:
         yield aside
         (aside / MARK).write_text(json.dumps({"mark": mark, **about}, ensure_ascii=False), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(aside, folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def remove_left_aside(folder: Path) -> None:
-    """Remove what killed processes have left; nobody else may be at work in this folder."""
-    for left in folder.glob(f"{ASIDE}*"):
-        shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)

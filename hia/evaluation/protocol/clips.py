@@ -17,17 +17,17 @@ from hia.data.store.clip import Clip
 from hia.evaluation.metrics import Metrics
 from hia.evaluation.protocol.cache import (
     GENERATED_VERSION,
-    atomic_directory,
-    digest,
+    cached_directory,
     is_cached,
     load_scores,
-    remove_left_aside,
     save_scores,
     settings_digest,
 )
 from hia.evaluation.protocol.reenactment import Sharpness, clip_driving_signal, reconstruct, reenact, true_frames
 from hia.evaluation.scores import Rows, VideoPair, VideoScores
 from hia.images import Frame, write_png
+from hia.io.files import remove_aside
+from hia.io.hashing import json_digest
 from hia.models.animation_model import AnimationModel
 from hia.pose.keypoints import KeypointSequence
 from hia.video import read_frames, write_video
@@ -115,7 +115,7 @@ class _Work:
     def mark(self) -> str:
         sampling = self.wanted.sampling or self.model.config.sampling
         about = (self.wanted.model, self.wanted.frames, self.wanted.seed, asdict(sampling))
-        return digest(GENERATED_VERSION, asdict(self.clip.info), *about)
+        return json_digest(GENERATED_VERSION, asdict(self.clip.info), *about)
 
     def check_length(self) -> None:
         """Raises ValueError for a clip of which no frame would count, before anything is animated."""
@@ -129,7 +129,7 @@ class _Work:
     def scores(self, method: str, frames: Callable[[], Frame], known: Mapping[str, Rows]) -> VideoScores:
         path, mark = (
             self.folder / self.place / method / SCORES,
-            digest(self.mark, method, settings_digest(self.metrics)),
+            json_digest(self.mark, method, settings_digest(self.metrics)),
         )
         kept = load_scores(path, mark)
         if kept is not None and (
@@ -138,7 +138,7 @@ class _Work:
             return kept
         scores = self.metrics.score(VideoPair(self.clip.info.id, frames(), self.truth, self.keypoints), known)
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove_left_aside(path.parent)
+        remove_aside(path.parent)
         save_scores(path, scores, mark)
         return scores
 
@@ -151,7 +151,7 @@ class _Work:
             return np.stack(list(read_frames(folder / FRAMES)))
         wanted = self.wanted
         _, frames = reenact(self.model, self.clip, wanted.sampling, wanted.seed, wanted.frames, sharpness)
-        with atomic_directory(
+        with cached_directory(
             folder, mark, {"clip": self.clip.info.id, "video": self.clip.info.video, "method": method}
         ) as new:
             signal = clip_driving_signal(self.model, self.clip, wanted.frames, sharpness)
@@ -178,7 +178,7 @@ class _Work:
         )
 
     def _result_mark(self, method: str) -> str:
-        return digest(self.mark, method)
+        return json_digest(self.mark, method)
 
 
 def _write(folder: Path, comparison: Comparison, fps: float) -> None:

@@ -10,19 +10,13 @@ import numpy as np
 from hia.data.ingest.videos import SUFFIXES
 from hia.data.preprocess.manifest import content_sha256
 from hia.evaluation.metrics import Metrics
-from hia.evaluation.protocol.cache import (
-    atomic_directory,
-    digest,
-    is_cached,
-    load_scores,
-    remove_left_aside,
-    save_scores,
-    settings_digest,
-)
+from hia.evaluation.protocol.cache import cached_directory, is_cached, load_scores, save_scores, settings_digest
 from hia.evaluation.protocol.clips import CLIPS, MOMENTS, RESULT, SCORES, VIDEO, VideoFiles
 from hia.evaluation.protocol.results import FOLDERS
 from hia.evaluation.scores import VideoPair
 from hia.images import Frame, write_png
+from hia.io.files import remove_aside
+from hia.io.hashing import json_digest
 from hia.pose.keypoint_files import load_keypoints
 from hia.pose.keypoints import KeypointSequence
 from hia.video import natural_key, probe, read_frames, write_video
@@ -126,14 +120,14 @@ def score_match(match: Match, metrics: Metrics, folder: str | Path) -> VideoFile
     place = Path(folder) / CLIPS / _folder_name(match.name)
     sidecar = match.real.with_name(f"{match.name}.npz")
     contents = [content_sha256(path) for path in (match.generated, match.real, sidecar) if path.exists()]
-    result_mark = digest(match.name, contents)
-    scores_mark = digest(result_mark, settings_digest(metrics))
+    result_mark = json_digest(match.name, contents)
+    scores_mark = json_digest(result_mark, settings_digest(metrics))
     if load_scores(place / SCORES, scores_mark) is None or not is_cached(place / RESULT, result_mark):
         pair = read_pair(match)
         scores = metrics.score(pair)
         place.mkdir(parents=True, exist_ok=True)
-        remove_left_aside(place)
-        with atomic_directory(place / RESULT, result_mark, {"video": match.name}) as new:
+        remove_aside(place)
+        with cached_directory(place / RESULT, result_mark, {"video": match.name}) as new:
             _write_pictures(new, pair, probe(match.real).fps)
         save_scores(place / SCORES, scores, scores_mark)
     relative = place.relative_to(folder).as_posix()

@@ -3,6 +3,8 @@
 import hashlib
 from pathlib import Path
 
+from hia.io.hashing import file_sha256
+
 CHUNK = 1 << 20
 SHA256, GIT_BLOB = "sha256", "git blob"
 
@@ -11,15 +13,10 @@ class AlteredWeights(ValueError):
     """A file that has the name of official weights, but not their content."""
 
 
-def sha256_of(file: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    return _digest(file, hashlib.sha256())
-
-
 def require_digest(file: Path, expected: str) -> None:
     """Raises AlteredWeights unless the file has this digest: `sha256 4c06…`, or its beginning, or `git blob a867…`."""
     kind, _, wanted = expected.rpartition(" ")
-    found = sha256_of(file) if kind == SHA256 else _git_blob_of(file)
+    found = file_sha256(file) if kind == SHA256 else _git_blob_of(file)
     if not found.startswith(wanted):
         raise AlteredWeights(
             f"{file} is not the official file: expected {expected}, found {kind} {found} "
@@ -30,10 +27,7 @@ def require_digest(file: Path, expected: str) -> None:
 
 def _git_blob_of(file: Path) -> str:
     """What `git hash-object FILE` prints."""
-    return _digest(file, hashlib.sha1(b"blob %d\0" % file.stat().st_size, usedforsecurity=False))
-
-
-def _digest(file: Path, digest: "hashlib._Hash") -> str:
+    digest = hashlib.sha1(b"blob %d\0" % file.stat().st_size, usedforsecurity=False)
     with open(file, "rb") as stream:
         while chunk := stream.read(CHUNK):
             digest.update(chunk)

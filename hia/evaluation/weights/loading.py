@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hia.evaluation.weights.digests import AlteredWeights, require_digest, sha256_of
+from hia.evaluation.weights.digests import AlteredWeights, require_digest
 from hia.evaluation.weights.locate import find_files
 from hia.evaluation.weights.registry import OFFICIAL, Network, WeightFile
+from hia.io.hashing import file_sha256
 from hia.weights import load_state
 
 # numpy's older and newer name of the function that makes an array, and the types of arrays: nothing that could do harm.
@@ -133,7 +134,7 @@ def official_state(network: Network, download: bool = False) -> tuple[dict[str, 
         if file.digest is not None:
             require_digest(path, file.digest)
         state |= _read(file, path)
-        digests[str(path)] = sha256_of(path)
+        digests[str(path)] = file_sha256(path)
     return state, Provenance(network, digests, known=True)
 
 
@@ -147,13 +148,13 @@ def state_of_file(network: Network, path: str | Path) -> tuple[dict[str, Tensor]
     published = [file for files in OFFICIAL[network].alternatives if len(files) == 1 for file in files]
     for file in published:
         if file.digest is not None and _has_digest(path, file.digest):
-            return _read(file, path), Provenance(network, {str(path): sha256_of(path)}, known=True)
+            return _read(file, path), Provenance(network, {str(path): file_sha256(path)}, known=True)
     if state is None:
         raise ValueError(f"{path}: weights of one's own are read from .safetensors, .pt, .pth and .bin files")
     # Not all files that may be official have a digest: such a one is, if it goes by its name.
     named = [file for file in published if file.digest is None and file.name == path.name]
     tensors = _trimmed(named[0], state) if named else state
-    return tensors, Provenance(network, {str(path): sha256_of(path)}, known=bool(named))
+    return tensors, Provenance(network, {str(path): file_sha256(path)}, known=bool(named))
 
 
 def _read(file: WeightFile, path: Path) -> dict[str, Tensor]:

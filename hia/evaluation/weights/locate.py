@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -12,6 +11,7 @@ import torch
 
 from hia.evaluation.weights.digests import require_digest
 from hia.evaluation.weights.registry import OFFICIAL, Network, Official, WeightFile
+from hia.io.files import atomic_write
 from hia.models.face.embedder import KNOWN_WEIGHTS
 from hia.weights import MissingWeights, find_weights, weight_folders
 
@@ -63,16 +63,13 @@ def fetch(file: WeightFile, folder: Path | None = None) -> Path:
     assert file.url is not None
     folder = folder or user_cache()
     folder.mkdir(parents=True, exist_ok=True)
-    aside = folder / f".{file.name}.{uuid.uuid4().hex}.part"
     try:
-        torch.hub.download_url_to_file(file.url, str(aside), progress=False)
-        if file.digest is not None:
-            require_digest(aside, file.digest)
-        os.replace(aside, folder / file.name)
+        with atomic_write(folder / file.name) as aside:
+            torch.hub.download_url_to_file(file.url, str(aside), progress=False)
+            if file.digest is not None:
+                require_digest(aside, file.digest)
     except (URLError, TimeoutError) as error:
         raise OSError(f"{file.url} cannot be downloaded: {error}. Put the file into {folder} yourself") from error
-    finally:
-        aside.unlink(missing_ok=True)
     return folder / file.name
 
 

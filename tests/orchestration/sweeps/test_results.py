@@ -16,7 +16,7 @@ from orchestration.sweeps.spec import SweepSpec
 from orchestration.sweeps.trial import check_metric
 from orchestration.sweeps.trials import Record, Sweep, Trial, resolve
 from tests.conftest import TINY_CONFIG
-from tests.orchestration.test_chain_summary import Parent
+from tests.orchestration.test_pipeline_summary import Parent
 
 GAMMA, OMEGA = "schedule.gamma", "sampling.guidance_scale"
 ORANGE = (0x0C, 0x41, 0xC2)  # blue, green, red

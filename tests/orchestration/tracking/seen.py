@@ -8,7 +8,6 @@ from mlflow.entities import Run as Seen
 
 from orchestration.tracking import Run, Tracking
 
-REPOSITORY = Path(__file__).parents[3]
 CONFIG = {"preset": "tiny", "seed": 3, "stages": {"spatial": {"iterations": 200, "trains": ["unet"]}}, "data": None}
 
 

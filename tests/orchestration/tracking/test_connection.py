@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.tracking import Run, Tracking, TrackingRefused, TrackingUnavailable, connect_tracking, connection
-from tests.orchestration.tracking.seen import REPOSITORY
+from tests.conftest import REPOSITORY
 
 
 def test_artifacts_and_database_lie_in_the_storage(tracking: Tracking, storage: Path, stage: Run) -> None:
@@ -45,7 +45,7 @@ def test_a_run_on_a_new_storage_says_nothing_of_its_own(tmp_path: Path) -> None:
         "import sys; from orchestration.tracking import *; from orchestration.tracking.journal import JournalWriter\n"
         "tracking = connect_tracking(sys.argv[1]); run = tracking.start_pipeline('f' * 64, {'a': 1}, {})\n"
         "JournalWriter(sys.argv[1] + '/journal.jsonl').metrics(1, {'loss': 1})\n"
-        "with Following(run, sys.argv[1], system_interval=0.1): pass\n"
+        "with JournalUploader(run, sys.argv[1], system_interval=0.1): pass\n"
         "run.finish('FINISHED'); tracking.close_orphans()"
     )
     done = subprocess.run(

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from orchestration.tracking import Run, Tracking
-from tests.orchestration.tracking.seen import REPOSITORY, seen
+from tests.conftest import REPOSITORY
+from tests.orchestration.tracking.seen import seen
 
 DRIVER = """
 import sys, time

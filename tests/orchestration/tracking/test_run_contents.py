@@ -13,7 +13,8 @@ import pytest
 
 from hia.config import Config, load_config
 from orchestration.tracking import Run, Tracking, environment
-from tests.orchestration.tracking.seen import CONFIG, REPOSITORY, artifact, seen
+from tests.conftest import REPOSITORY
+from tests.orchestration.tracking.seen import CONFIG, artifact, seen
 
 
 def test_parameters_are_named_by_their_path_in_the_configuration(stage: Run) -> None:

@@ -12,9 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from deadly import DeadlySamples
-from tiny_samples import HALF_WINDOWS, WINDOWS, WITHOUT_IDENTITY, configuration, equal, samples_of
-from tiny_store import HEIGHT, TOKEN_DIMENSION, WIDTH
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from hia.config import Stage
@@ -29,6 +26,9 @@ from hia.models.codec import PixelCodec
 from hia.models.image_encoder import ImageEncoder
 from hia.training.batch import to_batch
 from hia.training.step import Supervision, training_loss
+from tests.data.deadly import DeadlySamples
+from tests.data.tiny_samples import HALF_WINDOWS, WINDOWS, WITHOUT_IDENTITY, configuration, equal, samples_of
+from tests.data.tiny_store import HEIGHT, TOKEN_DIMENSION, WIDTH
 
 
 def random_image_encoder() -> ImageEncoder:

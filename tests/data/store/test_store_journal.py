@@ -7,7 +7,8 @@ import pytest
 
 from hia.data.store.journal import MOST_ATTEMPTS, Journal
 from hia.data.store.records import ClipInfo, Rejected, Rejection, VideoResult
-from hia.io.files import Folder, bytes_sha256
+from hia.io.files import Folder
+from hia.io.hashing import bytes_sha256
 from hia.pose.tracking import PersonTrack
 
 STRETCH, NEXT = range(0, 40), range(40, 75)

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,13 +17,13 @@ from hia.video import probe, read_frames
 from orchestration.chain.stage import StageFailed
 from orchestration.stages.export import export
 from orchestration.stages.sample import LONGEST_SECONDS, aligned, choose, sample, suitability
+from tests.conftest import REPOSITORY
 from tests.data.tiny_store import TinyClip, write_store
 from tests.evaluation.dancer_store import dancer_store
 from tests.orchestration.trained_run import Trained, artifacts, tiny_config, trained
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
-REPOSITORY = Path(__file__).parents[2]
 FILES = {"sample.mp4", "sample_side_by_side.mp4", "sample.png", "sample.json"}
 
 

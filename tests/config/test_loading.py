@@ -1,13 +1,13 @@
 """Configuration: every YAML loads, every mistake is refused with its path, its value and what is allowed."""
 
 from dataclasses import FrozenInstanceError
-from pathlib import Path
 
 import pytest
 
 from hia.config import Config, ConfigError, load_config
+from tests.conftest import REPOSITORY
 
-EXPERIMENTS = Path(__file__).resolve().parent.parent / "experiments"
+EXPERIMENTS = REPOSITORY / "experiments"
 # These say what to do with configurations; sweeps and tables have tests of their own.
 OTHER_KINDS = {*EXPERIMENTS.glob("sweeps/*.yaml"), *EXPERIMENTS.glob("paper_tables/table_*.yaml")}
 CONFIGURATIONS = sorted({*EXPERIMENTS.rglob("*.yaml")} - OTHER_KINDS)

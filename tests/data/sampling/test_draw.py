@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_samples import WINDOWS, configuration, cut_short, draws, equal, samples_of
-from tiny_store import TinyClip, write_store
 
 from hia.config import Stage
 from hia.config.stages import REGIONAL, SPATIAL, TEMPORAL_FULL
 from hia.data.sampling import TrainingSamples
 from hia.data.sampling.draw import stored_step
 from hia.data.store.clip_store import ClipStore, open_store
+from tests.data.tiny_samples import WINDOWS, configuration, cut_short, draws, equal, samples_of
+from tests.data.tiny_store import TinyClip, write_store
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ from hia.data.preprocess.build_store import build_store
 from hia.data.store.clip_store import open_store
 from hia.pose.keypoint_files import save_keypoints
 from hia.video import write_video
+from tests.conftest import REPOSITORY
 from tests.data.raw_videos import (
     background,
     centres,
@@ -321,7 +322,7 @@ def test_a_clip_that_cannot_be_written_is_rejected_and_made_by_a_later_run(tmp_p
     whole = build_store([str(videos)], str(tmp_path / "whole"), small_config()).store
     short, long = (of(whole.clips, name)[0].bytes for name in ("short.mp4", "long.mp4"))
     arguments = [str(videos), str(tmp_path / "store"), str((short + long) // 2)]
-    subprocess.run([sys.executable, "-c", WRITING_FAILS, *arguments], check=True, cwd=Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", WRITING_FAILS, *arguments], check=True, cwd=REPOSITORY)
     store = open_store(tmp_path / "store")
     assert [clip.video for clip in store.clips] == ["short.mp4"]
     assert [(one.video, one.reason) for one in store.rejected] == [("long.mp4", "write_failed")]

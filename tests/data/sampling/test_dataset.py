@@ -9,8 +9,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from tiny_samples import HALF_WINDOWS, WINDOWS, WITHOUT_IDENTITY, configuration, equal, samples_of
-from tiny_store import HEIGHT, TOKEN_DIMENSION, WIDTH, TinyClip, made_up, write_store
 from torch import Tensor
 
 from hia.conditions.blur import SharpnessScale, clip_ranks
@@ -24,6 +22,8 @@ from hia.images import to_tensor
 from hia.models.codec import PixelCodec
 from hia.pose.keypoints import FACE
 from hia.pose.render import OPENPOSE, render_skeleton
+from tests.data.tiny_samples import HALF_WINDOWS, WINDOWS, WITHOUT_IDENTITY, configuration, equal, samples_of
+from tests.data.tiny_store import HEIGHT, TOKEN_DIMENSION, WIDTH, TinyClip, made_up, write_store
 
 
 @pytest.fixture(scope="module")

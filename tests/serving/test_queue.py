@@ -14,7 +14,7 @@ from hia.serving.errors import Busy, OutOfTime
 from hia.serving.loading import load_generator
 from hia.serving.queue import RequestDeadline, RequestQueue, SingleThreadExecutor
 from hia.serving.schema import parse_request
-from tests.serving.requests_ import LIMITS, good_row
+from tests.serving.example_requests import LIMITS, good_row
 
 
 def test_a_line_takes_one_and_those_who_may_wait():

@@ -16,7 +16,7 @@ from hia.serving.generator import Generator
 from hia.serving.queue import RequestDeadline
 from hia.serving.schema import parse_request
 from hia.video import probe, read_frames
-from tests.serving.requests_ import LIMITS, good_row, motion, npz, picture, video
+from tests.serving.example_requests import LIMITS, good_row, motion, npz, picture, video
 
 
 def made(workshop: Workshop, controls: Controls) -> Made:

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from hia.serving.errors import RequestError
 from hia.serving.middleware import AdmissionControl
 from hia.serving.queue import CURRENT_DEADLINE, RequestDeadline, RequestQueue
-from tests.serving.requests_ import LIMITS, good_row
+from tests.serving.example_requests import LIMITS, good_row
 
 BODY = json.dumps({"dataframe_records": [good_row()]}).encode()
 JSON = {"content-type": "application/json"}

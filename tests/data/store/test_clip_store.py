@@ -6,11 +6,11 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny_store import TinyClip, write_store
 
 from hia.data.store.clip import Clip
 from hia.data.store.clip_store import MANIFEST, StoreError, open_store
 from hia.data.store.records import Rejection
+from tests.data.tiny_store import TinyClip, write_store
 
 
 @pytest.fixture

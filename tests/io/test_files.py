@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from hia.io.files import ASIDE, Folder, WriteError, bytes_sha256, file_sha256
+from hia.io.files import ASIDE, Folder, WriteError
+from hia.io.hashing import bytes_sha256, file_sha256
 
 
 @pytest.fixture(params=["local", "remote"])

@@ -7,7 +7,7 @@ import pytest
 
 from hia.evaluation.features import ClipSampling
 from hia.evaluation.metrics import MetricSettings, load_metrics
-from hia.evaluation.protocol.cache import atomic_directory, is_cached, load_scores, save_scores, settings_digest
+from hia.evaluation.protocol.cache import cached_directory, is_cached, load_scores, save_scores, settings_digest
 from hia.evaluation.scores import Features, Figure, VideoScores
 
 
@@ -56,12 +56,12 @@ def test_the_mark_tells_apart_what_gives_other_numbers():
 
 def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
     folder = tmp_path / "clip" / "result"
-    with pytest.raises(RuntimeError), atomic_directory(folder, "mark", {}) as aside:
+    with pytest.raises(RuntimeError), cached_directory(folder, "mark", {}) as aside:
         (aside / "half").touch()
         raise RuntimeError("killed")
     assert not list((tmp_path / "clip").iterdir()) and not is_cached(folder, "mark")
     for mark in ("first", "second"):
-        with atomic_directory(folder, mark, {}) as aside:
+        with cached_directory(folder, mark, {}) as aside:
             (aside / mark).touch()
     assert is_cached(folder, "second") and not is_cached(folder, "first")
     assert {path.name for path in folder.iterdir()} == {"second", "mark.json"}
@@ -69,6 +69,6 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
 
 def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path):
     (tmp_path / ".hia-aside-left").mkdir()
-    with atomic_directory(tmp_path / "result", "mark", {}) as aside:
+    with cached_directory(tmp_path / "result", "mark", {}) as aside:
         (aside / "file").touch()
     assert [path.name for path in tmp_path.iterdir()] == ["result"]

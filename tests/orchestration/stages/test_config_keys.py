@@ -13,8 +13,8 @@ from orchestration.chain.plan import flat
 from orchestration.stages.chain_stages import chain_stages
 from orchestration.stages.config_keys import IRRELEVANT, READS, UPDATING
 from orchestration.stages.content_hashes import ContentHashes
+from tests.conftest import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 TINY_CONFIG = REPOSITORY / "tests" / "tiny.yaml"
 
 RESULTS = {"evaluate", "export", "register", "sample"}

@@ -35,13 +35,13 @@ from hia.serving.schema import check_body, parse_request
 from hia.serving.watermark import Watermark
 from orchestration.serving.model_source import pinned, recorded_settings
 from orchestration.stages.pyfunc import save_pyfunc
+from tests.conftest import REPOSITORY
 from tests.serving import malformed
+from tests.serving.example_requests import LIMITS, good_row, motion, npz, picture, with_keypoints
 from tests.serving.over_http import BODIES, check_body_is_refused, check_params_are_refused
-from tests.serving.requests_ import LIMITS, good_row, motion, npz, picture, with_keypoints
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
-REPOSITORY = Path(__file__).parents[2]
 CONFIG = REPOSITORY / "infra" / "ray_serve" / "serve.yaml"
 STARTS_WITHIN = 120
 # As much as is allowed: it takes long enough for others to arrive meanwhile.

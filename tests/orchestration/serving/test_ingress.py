@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from hia.serving.errors import RequestError
 from orchestration.serving.ingress import Ingress
-from tests.serving.requests_ import LIMITS, good_row
+from tests.serving.example_requests import LIMITS, good_row
 
 BODY = json.dumps({"dataframe_records": [good_row()]}).encode()
 

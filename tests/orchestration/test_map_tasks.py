@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import ray
@@ -11,11 +10,10 @@ from ray.exceptions import RayError
 
 from hia.config import TrainingConfig
 from orchestration.cluster import map_tasks
+from tests.conftest import REPOSITORY
 from tests.orchestration.trained_run import tiny_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module", autouse=True)

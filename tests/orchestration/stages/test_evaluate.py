@@ -23,12 +23,12 @@ from orchestration.chain.stage import StageFailed
 from orchestration.stages.evaluate import evaluate
 from orchestration.stages.trained_model import trained_model, trained_weights
 from orchestration.tracking.journal import TRAIN_PREFIX, check_name, metric_prefix, tracked_name
+from tests.conftest import REPOSITORY
 from tests.evaluation.dancer_store import dancer_store
 from tests.orchestration.trained_run import Trained, artifacts, random_animator, tiny_config, trained
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
-REPOSITORY = Path(__file__).parents[2]
 METHODS = ("", "default_sharpness/", "repeat_reference/", "codec_cap/")
 NAMES = {
     *("psnr", "ssim", "l1", "l1_disco", "identical_share"),

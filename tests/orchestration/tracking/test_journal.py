@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestration.tracking.journal import Artifact, JournalWriter, Metrics, read_new
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.conftest import REPOSITORY
 
 
 @pytest.fixture

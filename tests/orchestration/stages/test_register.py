@@ -20,13 +20,13 @@ import hia
 from hia.animation.inference import animate, default_sharpness, driving_signal
 from hia.data.store.clip_store import open_store
 from hia.images import load_image
+from hia.io.files import write_json
 from hia.models.animation_model import load_model
 from hia.models.parts import part_parameters
 from hia.pose.keypoint_files import load_keypoints
 from hia.serving.schema import COLUMNS, PARAMS
 from hia.serving.watermark import Watermark
 from hia.video import read_frames, write_video
-from orchestration.chain.stage_folder import write_json
 from orchestration.stages.export import export
 from orchestration.stages.pyfunc import example_request, requirements, save_pyfunc
 from orchestration.stages.register import CHAMPION, NAME, better, register, tags_of

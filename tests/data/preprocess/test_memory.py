@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from hia.video import write_video
+from tests.conftest import REPOSITORY
 from tests.data.raw_videos import background, centres, frames_of, write_networks
 
 pytestmark = pytest.mark.slow
 
-REPOSITORY = Path(__file__).parents[2]
 MEBIBYTE = 1 << 20
 
 # One frame decoded is 96·128·3 bytes, so a minute is 63 MiB and ten minutes are 633 MiB; JPEGs and latents come on top.
