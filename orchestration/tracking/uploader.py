@@ -91,8 +91,9 @@ class JournalUploader:
     Each (metric, step) is sent once: what a restarted stage measures again is not.
 
     patience: seconds that a server may be away in the end. interval, system_interval: seconds between looks at the
-    journal, and at the machine. Leaving the context raises TrackingUnavailable or TrackingRefused when not all could be sent;
-    the next uploader of the same run and folder goes on from there. It raises neither while another error propagates.
+    journal, and at the machine. Leaving the context raises TrackingUnavailable or TrackingRefused when not all could be
+    sent; the next uploader of the same run and folder goes on from there. Neither is raised while another error
+    propagates.
     """
 
     def __init__(
