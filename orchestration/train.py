@@ -1,4 +1,4 @@
-"""A stage's training on a Ray cluster: Ray Train starts the workers, and starts them again when one is lost.
+"""Training of one stage on a Ray cluster: Ray Train starts the workers, and restarts them when one is lost.
 
 python -m orchestration.train RUN.json     the same without Ray: one process, or torchrun's
 """
@@ -21,20 +21,18 @@ from hia.config import Config, parse_config
 from hia.io.files import write_bytes
 from orchestration.cluster import check_resources, worker_environment
 from orchestration.tracking.journal import JournalWriter, Metrics, read_new
-from orchestration.training.distributed import process_group
-from orchestration.training.loop import Journal, train_stage
 from orchestration.training.run import RAY_FOLDER, TrainingFailed, TrainingRun
 
 JOURNAL = "journal.jsonl"
-# What no restart can mend: raised again here, with its message, instead of Ray's trying once more.
+# Errors that a restart cannot mend: raised again here, with their message, instead of another try by Ray.
 FINAL = (TrainingFailed, ValueError, FileNotFoundError, PermissionError, NotADirectoryError)
 
 
 def train_on_ray(run: TrainingRun, show: bool = True) -> dict[str, float]:
     """Train a stage with the workers of `run.config.training`; returns its last values.
 
-    show: a line of progress. Ray must be connected. Raises TrainingFailed for what no restart can mend or when too
-    many workers were lost, ValueError when the cluster has no room for the workers.
+    show: a line of progress. Ray must be connected. Raises TrainingFailed for errors that a restart cannot mend, or
+    when too many workers were lost, ValueError when the cluster has no room for the workers.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -45,7 +43,7 @@ def train_on_ray(run: TrainingRun, show: bool = True) -> dict[str, float]:
     note = run.path / f".failed.{uuid.uuid4().hex}"
     trainer = TorchTrainer(
         _worker,  # type: ignore[arg-type]
-        train_loop_config={"run": to_json(run), "note": str(note)},
+        train_loop_config={"run": run, "note": str(note)},
         torch_config=TorchConfig(
             backend="nccl" if training.gpus_per_worker else "gloo", timeout_s=int(training.timeout_minutes * 60)
         ),
@@ -81,18 +79,18 @@ def _fit(trainer: Any, run: TrainingRun, note: Path) -> dict[str, Any]:
         if note.is_file():
             return {"failed": note.read_text(encoding="utf-8")}
         reasons = getattr(error, "worker_failures", {}) or {0: error}
-        said = "\n".join(f"worker {rank}: {str(reason).strip()[-1500:]}" for rank, reason in reasons.items())
+        causes = "\n".join(f"worker {rank}: {str(reason).strip()[-1500:]}" for rank, reason in reasons.items())
         raise TrainingFailed(
             f"stage {run.stage}: workers failed more often than training.most_failures="
-            f"{run.config.training.most_failures} allows. The last time:\n{said}"
+            f"{run.config.training.most_failures} allows. The last time:\n{causes}"
         ) from None
 
 
 def _worker(values: dict[str, Any]) -> dict[str, Any]:
-    """What each worker runs: all stages alike."""
+    """Train in a worker process; the same for all stages."""
     import ray.train
 
-    run, note = from_json(values["run"]), Path(values["note"])
+    run, note = values["run"], Path(values["note"])
     if note.is_file():
         return {"failed": note.read_text(encoding="utf-8")}
     if not run.config.training.gpus_per_worker:
@@ -109,12 +107,12 @@ def _worker(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def to_json(run: TrainingRun) -> dict[str, Any]:
-    """The run as plain values, which travel between processes."""
+    """Serialise a run as plain values, for RUN.json."""
     return json.loads(json.dumps(dataclasses.asdict(run)))
 
 
 def from_json(values: dict[str, Any]) -> TrainingRun:
-    """Back from plain values. Raises ConfigError for a configuration that is none."""
+    """Read a run from plain values. Raises ConfigError for an invalid configuration."""
     config: Config = parse_config(values["config"])
     return TrainingRun(**(values | {"config": config, "weights": tuple(values["weights"])}))
 
@@ -159,7 +157,7 @@ def _follow(path: Path, bar: tqdm, done: threading.Event) -> None:
 
 def main() -> int:
     """Train one stage from a file of `to_json` values."""
-    from orchestration.train import train_in_process
+    from orchestration.training.loop import train_in_process
 
     if len(sys.argv) != 2:
         print("usage: python -m orchestration.train RUN.json", file=sys.stderr)
@@ -179,9 +177,3 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
-
-
-def train_in_process(run: TrainingRun, journal: Journal | None = None) -> dict[str, float]:
-    """`train_stage` in this process, or as one of torchrun's. Raises what it raises."""
-    with process_group(run):
-        return train_stage(run, journal)

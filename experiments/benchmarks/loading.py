@@ -31,7 +31,7 @@ from hia.config.stages import REGIONAL, SPATIAL, TEMPORAL_FULL, TEMPORAL_HALF
 from hia.data.preprocess.build_store import build_store
 from hia.data.sampling import TrainingSamples
 from hia.data.sampling.loader import sample_batches
-from hia.data.sampling.sample import control_images, cut_images, cut_signal
+from hia.data.sampling.sample import control_images, cut_driving_signal, cut_images
 from hia.data.store.clip import REQUIRED, Clip, latents_name, serialise_clip
 from hia.data.store.clip_store import MANIFEST, ClipStore, manifest_text, open_store
 from hia.data.store.records import ClipInfo, to_json
@@ -261,8 +261,10 @@ def _parts(samples: TrainingSamples) -> tuple[Callable[[int], object], Callable[
 
     def drawing(position: int) -> object:
         draw = samples.draw(position)
-        signal = cut_signal(samples.store.read(draw.clip), draw, samples.size, samples.sharpness_scale)
-        return control_images(signal, draw.still, ConditionsConfig())
+        signal = cut_driving_signal(
+            samples.store.read(draw.clip), draw, samples.size, samples.sharpness_scale, ConditionsConfig()
+        )
+        return control_images(signal, draw.still)
 
     def reading(position: int) -> object:
         draw = samples.draw(position)

@@ -18,8 +18,9 @@ from experiments.benchmarks.overfit_figures import (
     knob_figures,
     own_moment,
 )
-from hia.animation.inference import DrivingSignal, animate
+from hia.animation.inference import animate
 from hia.conditions.blur import hand_sharpness
+from hia.conditions.driving import DrivingSignal
 from hia.config import Config, Stage
 from hia.data.store.clip import Clip
 from hia.data.store.statistics import hand_speed

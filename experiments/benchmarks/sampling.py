@@ -94,7 +94,7 @@ def main() -> None:
     def run(predictor: Callable) -> Tensor:
         with torch.no_grad():
             generator = torch.Generator().manual_seed(0)
-            schedule = NoiseSchedule(config.gamma)
+            schedule = NoiseSchedule.of(config)
             return sample_latents(predictor, reference, arguments.frames, schedule, sampling, generator)
 
     def lean() -> Tensor:

@@ -24,7 +24,8 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image
 
-from hia.animation.inference import animate, default_sharpness, driving_signal
+from hia.animation.inference import animate, default_sharpness
+from hia.conditions.driving import driving_signal
 from hia.images import load_image
 from hia.models.animation_model import AnimationModel, load_model
 from hia.pose.keypoint_files import load_keypoints

@@ -14,7 +14,7 @@ import argparse
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,7 +25,7 @@ from torch import nn
 from hia.config import Config, LossWeights, Stage, load_config
 from hia.data.preprocess.build_store import build_store
 from hia.data.sampling import TrainingSamples
-from hia.data.sampling.sample import control_images, cut_signal
+from hia.data.sampling.sample import control_images, cut_driving_signal
 from hia.data.store.clip import Clip
 from hia.data.store.clip_store import ClipStore, open_store
 from hia.diffusion.schedule import NoiseSchedule
@@ -103,8 +103,8 @@ class Plain:
             pictures = torch.cat([to_tensor(np.ascontiguousarray(frame))[None] for frame in frames]).to(self.device)
             references.append(pictures[:1])
             images.append(pictures[1:])
-            signal = cut_signal(clip, draw, samples.size, samples.sharpness_scale)
-            controls.append(control_images(signal, draw.still, self.config.conditions))
+            signal = cut_driving_signal(clip, draw, samples.size, samples.sharpness_scale, self.config.conditions)
+            controls.append(control_images(signal, draw.still))
         reference, flat = torch.cat(references), torch.cat(images)
         encoded = [self.codec.encode(part) for part in flat.split(8)]
         token = torch.zeros(len(draws), 1, self.config.network.cross_attention_dim, device=self.device)
@@ -256,7 +256,7 @@ def split(seconds: Mapping[str, float]) -> str:
 
 
 def _schedule(config: Config) -> NoiseSchedule:
-    return NoiseSchedule(**(asdict(config.schedule) | {"gamma": config.gamma}))
+    return NoiseSchedule.of(config)
 
 
 def _now(device: torch.device) -> float:

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from hia.animation.inference import animate, default_sharpness, driving_signal
+from hia.animation.inference import animate, default_sharpness
+from hia.conditions.driving import driving_signal
 from hia.evaluation.image import psnr
 from hia.images import Frame, fit_to_size
 from hia.models.animation_model import AnimationModel, load_model

@@ -218,7 +218,7 @@ def _step(trained: Trained, loss: Tensor, step: int) -> None:
 
 
 def _schedule(config: Config) -> NoiseSchedule:
-    return NoiseSchedule(config.gamma, prediction_type=config.schedule.prediction_type)
+    return NoiseSchedule.of(config)
 
 
 # ---------------------------------------------------------------------------------------------------------- result

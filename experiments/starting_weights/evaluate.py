@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from experiments.starting_weights import dancers
-from hia.animation.inference import DrivingSignal, animate, default_sharpness, driving_signal
+from hia.animation.inference import animate, default_sharpness
+from hia.conditions.driving import DrivingSignal, driving_signal
 from hia.images import Frame
 from hia.models.animation_model import AnimationModel, load_model
 from hia.pose.keypoint_files import load_keypoints

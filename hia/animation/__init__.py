@@ -1,5 +1,6 @@
 """Inference: a reference image and a driving signal in, frames out (paper sec. 3.4)."""
 
-from hia.animation.inference import DrivingSignal, animate, default_sharpness, driving_signal
+from hia.animation.inference import animate, default_sharpness
+from hia.conditions.driving import DrivingSignal, driving_signal
 
 __all__ = ["DrivingSignal", "animate", "default_sharpness", "driving_signal"]

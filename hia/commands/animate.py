@@ -14,7 +14,7 @@ from hia.pose.retarget import align_to_reference
 from hia.video import VideoWriter, probe
 
 if TYPE_CHECKING:
-    from hia.animation.inference import DrivingSignal
+    from hia.conditions.driving import DrivingSignal
 
 # Smaller than this, the networks have nothing left to look at after their halvings.
 MIN_SIDE, MAX_SIDE = 32, 8192
@@ -67,7 +67,8 @@ def run(arguments: argparse.Namespace) -> None:
     keypoints = _driving_keypoints(arguments, reference)
     writer = VideoWriter(arguments.output, keypoints.fps)
 
-    from hia.animation.inference import animate, default_sharpness, driving_signal
+    from hia.animation.inference import animate, default_sharpness
+    from hia.conditions.driving import driving_signal
     from hia.models.animation_model import load_model
 
     model = load_model(arguments.model, arguments.attention)

@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_destination(arguments.output)
     if arguments.output.exists() and not arguments.overwrite:
         raise FileExistsError(f"{arguments.output} exists; choose another name, or replace it with --overwrite")
-    NoiseSchedule(config.gamma).scheduler(config.sampling.scheduler)
+    NoiseSchedule.of(config).scheduler(config.sampling.scheduler)
     codec = build_codec(config.codec)
     source = config.pretrained.image_encoder
     image_encoder = load_image_encoder(source) if source else None

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hia.animation.inference import UNTRAINED_SHARPNESS, DrivingSignal, Preview, default_sharpness, driving_signal
+from hia.animation.inference import UNTRAINED_SHARPNESS, Preview, default_sharpness
+from hia.conditions.driving import DrivingSignal, driving_signal
 from hia.config import SamplingConfig
 from hia.images import Frame, fit_to_size
 from hia.pose.keypoints import KeypointSequence

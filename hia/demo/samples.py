@@ -8,7 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from hia.animation.inference import UNTRAINED_SHARPNESS, driving_signal
+from hia.animation.inference import UNTRAINED_SHARPNESS
+from hia.conditions.driving import driving_signal
 from hia.images import Frame
 from hia.pose.keypoint_files import load_keypoints
 from hia.serving.client import VIDEOS

@@ -2,13 +2,16 @@
 
 import inspect
 import warnings
+from dataclasses import asdict
 from typing import Any
 
 import diffusers
 import torch
 from torch import Tensor
 
-# They take our β, but DDIM inversion does not denoise and CogVideoX's change the schedule that they are given.
+from hia.config import Config
+
+# They take our β, but DDIM inversion does not denoise, and those of CogVideoX change the schedule that they are given.
 UNUSABLE_SCHEDULERS = ("Inverse", "CogVideoX")
 
 PREDICTION_TYPES = ("epsilon", "v_prediction")
@@ -63,6 +66,11 @@ class NoiseSchedule:
         previous = torch.cat([torch.ones(1, dtype=torch.float64), self.alphas_cumprod[:-1]])
         self.betas = 1 - self.alphas_cumprod / previous
 
+    @classmethod
+    def of(cls, config: Config) -> "NoiseSchedule":
+        """The schedule of a configuration: for training, inference and checks alike."""
+        return cls(**(asdict(config.schedule) | {"gamma": config.gamma}))
+
     def add_noise(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """xₜ = √ᾱₜ·x₀ + √(1 − ᾱₜ)·ε.   latents, noise [B, ...]; timesteps int [B]."""
         signal, sigma = self._scales(timesteps, latents)
@@ -76,7 +84,7 @@ class NoiseSchedule:
         return (noisy - sigma * prediction) / signal
 
     def target(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """What the model is trained to predict: ε, or v = √ᾱ·ε − √(1 − ᾱ)·x₀.   All [B, ...]; timesteps [B]."""
+        """The target of the model's prediction: ε, or v = √ᾱ·ε − √(1 − ᾱ)·x₀.   All [B, ...]; timesteps [B]."""
         if self.prediction_type == "epsilon":
             return noise
         signal, sigma = self._scales(timesteps, latents)

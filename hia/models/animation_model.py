@@ -8,6 +8,7 @@ appearance_encoder/ controlnet/ (or pose_guider/) unet/ codec/ image_encoder/ (o
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,7 +48,7 @@ class Description:
 
 @dataclass(frozen=True)
 class AnimationModel:
-    """What animates: the networks and all that training fixed and inference must share.
+    """The animation model: the networks, and all that training fixed and inference must share.
 
     sharpness: percentiles of the training set, None for a model that has not been trained.
     Raises ValueError when the image encoder's token is not as wide as the networks read.
@@ -67,11 +68,10 @@ class AnimationModel:
                 "set network.cross_attention_dim, or another pretrained.image_encoder"
             )
 
-    @property
+    @cached_property
     def schedule(self) -> NoiseSchedule:
         """The noise schedule of training, for inference too."""
-        settings = asdict(self.config.schedule) | {"gamma": self.config.gamma}
-        return NoiseSchedule(**settings)
+        return NoiseSchedule.of(self.config)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "AnimationModel":
         """Move all networks (in place); the codec and the image encoder keep their type."""

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hia.animation.inference import DrivingSignal, Preview, animate, default_sharpness, driving_signal
+from hia.animation.inference import Preview, animate, default_sharpness
+from hia.conditions.driving import DrivingSignal, driving_signal
 from hia.config import SamplingConfig
 from hia.images import Frame
 from hia.models.animation_model import AnimationModel

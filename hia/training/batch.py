@@ -1,33 +1,13 @@
-"""From samples to the batch that a training step wants, on its device; what the store lacks is encoded here."""
+"""The batch of a training step, on its device; latents and image tokens are encoded where the store lacks them."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from hia.data.sampling.loader import SampleBatch, collate, sample_batches
+from hia.data.sampling.sample import Regions, Sample
 from hia.models.codec import Codec
 from hia.models.image_encoder import ImageEncoder
-
-__all__ = ["SampleBatch", "collate", "sample_batches", "to_batch"]
-
-
-@dataclass(frozen=True)
-class Regions:
-    """What the regional losses compare with (sec. 3.1), for B samples of F frames.
-
-    images [B, F, 3, H, W] in [−1, 1]; face_mask, hand_mask [B, F, 1, H, W] in {0, 1}, empty where nothing is seen;
-    five_points [B, F, 5, 2]: the target's face points in pixels (any finite value where the face is not usable);
-    face_usable bool [B, F]: the target's face *and* the reference's can be compared; reference_embedding [B, D] of the
-    reference's face (any value where it has none), None where no identity loss is used.
-    """
-
-    images: Tensor
-    face_mask: Tensor
-    hand_mask: Tensor
-    five_points: Tensor
-    face_usable: Tensor
-    reference_embedding: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -35,30 +15,32 @@ class Batch:
     """B samples of F frames.
 
     latents [B, F, C, h, w]; reference_latents [B, C, h, w]; control [B, F, K, H, W] (see render_control); image_token
-    [B, 1, D]; regions: for stages with regional losses; sample_ids: to name the culprits of a bad loss.
+    [B, 1, D]. For stages with regional losses, images [B, F, 3, H, W] in [−1, 1] and regions, masks in {0, 1} of the
+    images' type. sample_ids: named in the error of a loss that is not finite.
     """
 
     latents: Tensor
     reference_latents: Tensor
     control: Tensor
     image_token: Tensor
+    images: Tensor | None = None
     regions: Regions | None = None
     sample_ids: tuple[str, ...] = ()
 
 
 def to_batch(
-    samples: SampleBatch,
+    samples: Sample,
     device: torch.device | str,
     token_dimension: int,
     codec: Codec | None = None,
     image_encoder: ImageEncoder | None = None,
     encode_batch: int = 8,
 ) -> Batch:
-    """The samples as a batch for `training_loss`, in float32 but for the control image (float16).
+    """The samples as a batch for `training_loss`, in float32; the control image stays in float16.
 
     token_dimension: D of the image token, `Animator.image_token_dim`. codec: encodes the images of a store without
-    latents, `encode_batch` at a time. image_encoder: makes the tokens of a store without; a model without one gets the
-    zero token, as in `hia.animation`. The device works without gradients here.
+    latents, `encode_batch` at a time. image_encoder: makes the tokens that the store lacks; a model without one gets the
+    zero token, as in `hia.animation`. No gradients are recorded.
     Raises ValueError when the latents are missing and no codec is given, or a token has another dimension.
     """
     with torch.no_grad():
@@ -70,7 +52,8 @@ def to_batch(
             reference_latents=reference_latents,
             control=samples.control.to(device),
             image_token=_image_token(samples, reference, device, token_dimension, image_encoder),
-            regions=_regions(samples, images),
+            images=images if samples.regions else None,
+            regions=_regions(samples.regions, images),
             sample_ids=samples.sample_ids,
         )
 
@@ -81,7 +64,7 @@ def _as_images(pictures: Tensor, device: torch.device | str) -> Tensor:
 
 
 def _latents(
-    samples: SampleBatch,
+    samples: Sample,
     images: Tensor | None,
     reference: Tensor | None,
     device: torch.device | str,
@@ -99,7 +82,7 @@ def _latents(
 
 
 def _image_token(
-    samples: SampleBatch,
+    samples: Sample,
     reference: Tensor | None,
     device: torch.device | str,
     dimension: int,
@@ -119,13 +102,12 @@ def _image_token(
     return token
 
 
-def _regions(samples: SampleBatch, images: Tensor | None) -> Regions | None:
-    regions = samples.regions
+def _regions(regions: Regions | None, images: Tensor | None) -> Regions | None:
+    """The regions on the images' device; all of the images' type except `face_usable`."""
     if regions is None or images is None:
         return None
     embedding = regions.reference_embedding
     return Regions(
-        images=images,
         face_mask=regions.face_mask.to(images),
         hand_mask=regions.hand_mask.to(images),
         five_points=regions.five_points.to(images),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from hia.animation.inference import DrivingSignal
+from hia.conditions.driving import DrivingSignal
 from hia.images import Frame
 from hia.visualization.skeleton import skeleton_picture
 from hia.visualization.text import BACKGROUND, INK, MUTED, Style, draw_text, shortened

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hia.animation.inference import DrivingSignal, animate, default_sharpness, driving_signal
+from hia.animation.inference import animate, default_sharpness
+from hia.conditions.driving import DrivingSignal, driving_signal
 from hia.config import SamplingConfig
 from hia.data.store.clip import Clip
 from hia.data.store.clip_store import ClipStore, open_store

@@ -92,20 +92,20 @@ def save(
 
 
 def remove(path: Path) -> None:
-    """Take a checkpoint's name away first, so that no half of one is ever found under it."""
+    """Remove a checkpoint; it is renamed first, so that half of one is never found under its name."""
     gone = path.with_name(f".{path.name}.gone")
     os.rename(path, gone)
     shutil.rmtree(gone, ignore_errors=True)
 
 
 def tidy(folder: Path) -> None:
-    """Remove what killed workers left."""
+    """Remove partial checkpoints of killed workers."""
     for leftover in folder.glob(f"{CHECKPOINTS}/.step_*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
 def needs_conversion(checkpoint: Checkpoint, world_size: int, zero_stage: int) -> bool:
-    """Whether DeepSpeed's shards are cut for other workers.
+    """Check whether DeepSpeed's shards were written by another number of workers.
 
     Raises TrainingFailed for another ZeRO stage, between which DeepSpeed does not convert.
     """
@@ -118,7 +118,7 @@ def needs_conversion(checkpoint: Checkpoint, world_size: int, zero_stage: int) -
 
 
 def load(engine: Any, checkpoint: Checkpoint, convert: bool) -> dict[str, Tensor] | None:
-    """Bring the engine to a checkpoint's state; returns the moving average, if it has one."""
+    """Restore the engine from a checkpoint; returns the moving average, if it has one."""
     source = _converted(checkpoint) if convert else checkpoint.path
     dist.barrier()
     loaded, _ = engine.load_checkpoint(str(source), tag=TAG, load_module_strict=False)

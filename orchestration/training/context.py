@@ -1,12 +1,11 @@
-"""What a stage works with besides the model that it trains: data, and frozen networks."""
+"""The training context of a stage: its data, noise schedule and frozen networks."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import torch
 
 from hia.config import Config, LossWeights, Stage
-from hia.data.sampling import TrainingSamples
-from hia.data.sampling.loader import SampleBatch
+from hia.data.sampling import Sample, TrainingSamples
 from hia.data.store.clip_store import ClipStore
 from hia.diffusion.schedule import NoiseSchedule
 from hia.models.codec import Codec, build_codec
@@ -18,7 +17,7 @@ from hia.training.step import Supervision
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """Everything around the model, on one device."""
+    """The data, schedule and frozen networks of a stage, on one device; not the model."""
 
     config: Config
     stage: Stage
@@ -30,8 +29,8 @@ class TrainingContext:
     supervision: Supervision | None
     token_dimension: int
 
-    def batch(self, samples: SampleBatch) -> Batch:
-        """Samples as the training step wants them."""
+    def batch(self, samples: Sample) -> Batch:
+        """Encode stacked samples into the batch of a training step."""
         return to_batch(samples, self.device, self.token_dimension, self.codec, self.image_encoder)
 
 
@@ -48,7 +47,7 @@ def load_training_context(
         stage=stage,
         store=store,
         device=device,
-        schedule=NoiseSchedule(**(asdict(config.schedule) | {"gamma": config.gamma})),
+        schedule=NoiseSchedule.of(config),
         codec=codec,
         image_encoder=load_image_encoder(source).to(device) if source else None,
         supervision=supervision,
@@ -56,20 +55,20 @@ def load_training_context(
     )
 
 
-def training_samples(around: TrainingContext) -> TrainingSamples:
+def training_samples(context: TrainingContext) -> TrainingSamples:
     """The stage's samples. Raises ValueError when the store has none that are long enough."""
-    return TrainingSamples(around.store, around.config, around.stage, around.config.seed)
+    return TrainingSamples(context.store, context.config, context.stage, context.config.seed)
 
 
-def held_out_samples(around: TrainingContext) -> TrainingSamples | None:
-    """The same of the clips kept for testing, of the stage's own length; None where there are none."""
-    if not around.store.of_split("test"):
+def held_out_samples(context: TrainingContext) -> TrainingSamples | None:
+    """Samples of the clips kept for testing, of the stage's own length; None where there are none."""
+    if not context.store.of_split("test"):
         return None
-    stage = replace(around.stage, losses=LossWeights())
-    scale = around.store.sharpness_scale
+    stage = replace(context.stage, losses=LossWeights())
+    scale = context.store.sharpness_scale
     try:
         return TrainingSamples(
-            around.store, around.config, stage, around.config.seed, split="test", sharpness_scale=scale
+            context.store, context.config, stage, context.config.seed, split="test", sharpness_scale=scale
         )
     except ValueError:  # all too short for this stage's windows; clips that are trained on are refused above
         return None

@@ -1,4 +1,4 @@
-"""The processes that train together: who this one is, and what it is computed on."""
+"""Distributed training: rank and device of this process, and the process group of `torch.distributed`."""
 
 import os
 import tempfile
@@ -24,12 +24,12 @@ class Process:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes."""
+        """True for rank 0, which writes."""
         return self.rank == 0
 
 
 def this_process(gpu: bool) -> Process:
-    """Who we are. Raises ValueError when a GPU is wanted and there is none."""
+    """Rank, world size and device of this process; allows TF32 on GPUs. Raises ValueError where there is no GPU."""
     if gpu and not torch.cuda.is_available():
         raise ValueError("training.gpus_per_worker is 1, but PyTorch sees no GPU here")
     device = torch.device("cuda", torch.cuda.current_device()) if gpu else torch.device("cpu")
@@ -40,7 +40,7 @@ def this_process(gpu: bool) -> Process:
 
 @contextmanager
 def process_group(run: TrainingRun) -> Iterator[None]:
-    """`torch.distributed` for a while: torchrun's processes, else this one alone."""
+    """Run `torch.distributed` inside the block: over torchrun's processes, else over this one alone."""
     if dist.is_initialized():
         yield
         return
@@ -49,7 +49,7 @@ def process_group(run: TrainingRun) -> Iterator[None]:
     alone = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
     missing = {name: value for name, value in alone.items() if name not in os.environ}
     with tempfile.TemporaryDirectory() as folder:
-        os.environ.update(missing)  # DeepSpeed reads them, and looks for MPI without
+        os.environ.update(missing)  # DeepSpeed reads them; without them it looks for MPI
         if gpu:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         if missing:
@@ -67,7 +67,7 @@ def process_group(run: TrainingRun) -> Iterator[None]:
 
 
 def _forget_groups() -> None:
-    """Let DeepSpeed begin anew when this process trains again: it keeps the groups of a world that is gone."""
+    """Reset DeepSpeed's process groups, so that this process can train again: it keeps those of a destroyed world."""
     import deepspeed.comm.comm
     from deepspeed.utils import groups
 

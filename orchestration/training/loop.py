@@ -1,4 +1,4 @@
-"""One stage of training, as every one of its processes runs it. It knows ranks and checkpoints, but not diffusion."""
+"""The training loop of one stage, the same in all of its processes: steps, logging, validation, checkpoints."""
 
 import math
 from collections.abc import Generator, Iterator, Mapping
@@ -11,39 +11,39 @@ import torch.distributed as dist
 from torch import Tensor
 
 from hia.config import LossWeights
-from hia.data.sampling import TrainingSamples
+from hia.data.sampling import Sample, TrainingSamples
 from hia.data.sampling.epoch_sampler import positions
-from hia.data.sampling.loader import SampleBatch, collate, sample_batches
+from hia.data.sampling.loader import collate, sample_batches
 from hia.data.store.clip_store import open_store
 from hia.models.animator import Animator
 from hia.models.parts import part_parameters
-from hia.training.flops import peak_teraflops, training_flops
+from hia.training.flops import training_flops
 from hia.training.optimizer import MovingAverage
 from hia.training.step import generator_for, training_loss
 from orchestration.training import checkpoints
 from orchestration.training.context import TrainingContext, held_out_samples, load_training_context, training_samples
-from orchestration.training.distributed import Process, this_process
+from orchestration.training.distributed import Process, process_group, this_process
 from orchestration.training.engine import start_engine
-from orchestration.training.meters import Clock, Meter
+from orchestration.training.meters import MeanMeter, StepTimer, throughput
 from orchestration.training.run import WEIGHTS, TrainingFailed, TrainingRun
 from orchestration.training.validation import validation_losses, write_previews
 from orchestration.training.weights import full_weights, load_animator, write_weights
 
 
 class Journal(Protocol):
-    """Where the first process writes what people want to see; `orchestration.tracking.journal.JournalWriter`."""
+    """The log of metrics and artifacts that rank 0 writes; `orchestration.tracking.journal.JournalWriter`."""
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Values after a step."""
+        """Log values after a step."""
 
     def artifact(self, path_in_stage_folder: str, under: str) -> None:
-        """A file in the stage's folder."""
+        """Log a file of the stage's folder."""
 
 
 def train_stage(run: TrainingRun, journal: Journal | None = None) -> dict[str, float]:
     """Train a stage to its end, from its newest checkpoint if there is one; writes its weights, returns its last loss.
 
-    `torch.distributed` must run. The journal is the first process' affair. Raises TrainingFailed when the loss is not
+    `torch.distributed` must be initialised. Only rank 0 writes the journal. Raises TrainingFailed when the loss is not
     finite or a checkpoint does not fit; ValueError or OSError for input that cannot be used.
     """
     process = this_process(gpu=bool(run.config.training.gpus_per_worker))
@@ -51,9 +51,15 @@ def train_stage(run: TrainingRun, journal: Journal | None = None) -> dict[str, f
     return trainer.train()
 
 
+def train_in_process(run: TrainingRun, journal: Journal | None = None) -> dict[str, float]:
+    """`train_stage` without Ray: in this process, or as one of torchrun's. Raises what `train_stage` raises."""
+    with process_group(run):
+        return train_stage(run, journal)
+
+
 @dataclass
 class Trainer:
-    """A stage on its way: `step` optimizer steps are done."""
+    """The state of a stage's training after `step` optimizer steps."""
 
     run: TrainingRun
     process: Process
@@ -62,15 +68,15 @@ class Trainer:
     engine: Any
     samples: TrainingSamples
     held_out: TrainingSamples | None
-    around: TrainingContext
+    context: TrainingContext
     average: MovingAverage | None
-    clock: Clock
-    meter: Meter
+    timer: StepTimer
+    meter: MeanMeter
     step: int = 0
 
     @classmethod
     def start(cls, run: TrainingRun, process: Process, journal: Journal | None) -> "Trainer":
-        """Everything in place, at the newest checkpoint."""
+        """Load model, data and engine, and restore the newest checkpoint."""
         config, stage = run.config, run.settings
         store = open_store(run.store, check="size")
         animator = load_animator(config, run.weights, motion="motion" in stage.trains)
@@ -78,25 +84,24 @@ class Trainer:
         if config.training.gradient_checkpointing:
             animator.enable_gradient_checkpointing()
         animator.train()
-        around = load_training_context(config, stage, store, process.device, animator.image_token_dim)
-        samples = training_samples(around)
+        context = load_training_context(config, stage, store, process.device, animator.image_token_dim)
+        samples = training_samples(context)
         checkpoint = checkpoints.newest(run.path, run.fingerprint)
         convert = checkpoint is not None and checkpoints.needs_conversion(
             checkpoint, process.world_size, config.training.zero_stage
         )
-        engine = start_engine(animator, config, stage, process.world_size, universal=convert)
         trainer = cls(
-            run,
-            process,
-            journal,
-            animator,
-            engine,
-            samples,
-            held_out_samples(around),
-            around,
+            run=run,
+            process=process,
+            journal=journal,
+            animator=animator,
+            engine=start_engine(animator, config, stage, process.world_size, universal=convert),
+            samples=samples,
+            held_out=held_out_samples(context),
+            context=context,
             average=None,
-            clock=Clock(process.device),
-            meter=Meter(),
+            timer=StepTimer(process.device),
+            meter=MeanMeter(),
         )
         if process.first and config.optimizer.ema_decay is not None:
             trainer.average = MovingAverage(trainer._trained(), config.optimizer.ema_decay)
@@ -107,28 +112,28 @@ class Trainer:
         return trainer
 
     def train(self) -> dict[str, float]:
-        """The remaining steps, and the weights."""
+        """Train the remaining steps and write the weights."""
         settings, iterations = self.run.config.training, self.run.settings.iterations
         flops = self._flops()
         last: dict[str, float] = {}
-        self.clock.restart()
+        self.timer.restart()
         with closing(self._batches()) as batches:
             while self.step < iterations:
                 self._optimizer_step(batches)
                 if self.step % settings.log_every == 0 or self.step == iterations:
                     last = self._log(flops)
                 if settings.validate_every and (self.step % settings.validate_every == 0 or self.step == iterations):
-                    with self.clock.pause():
-                        self._look()
+                    with self.timer.pause():
+                        self._validate()
                 if self.step % settings.checkpoint_every == 0 and self.step < iterations:
-                    with self.clock.pause():
+                    with self.timer.pause():
                         self._save()
         self._export()
         return {name: value for name, value in last.items() if name.startswith("loss")}
 
     # ------------------------------------------------------------------------------------------------ one step
 
-    def _batches(self) -> Generator[SampleBatch, None, None]:
+    def _batches(self) -> Generator[Sample, None, None]:
         """Micro-batches of this process from the present step to the end."""
         stage, process = self.run.settings, self.process
         accumulation = stage.accumulation(process.world_size)
@@ -139,7 +144,7 @@ class Trainer:
         )
         yield from sample_batches(self.samples, ranges, self.run.config.samples.workers)
 
-    def _optimizer_step(self, batches: Iterator[SampleBatch]) -> None:
+    def _optimizer_step(self, batches: Iterator[Sample]) -> None:
         """One optimizer step over the global batch."""
         stage, process = self.run.settings, self.process
         accumulation = stage.accumulation(process.world_size)
@@ -147,29 +152,29 @@ class Trainer:
         terms: list[dict[str, Tensor]] = []
         sample_ids: list[str] = []
         for micro_batch in firsts:
-            with self.clock.measure("data"):
-                batch = self.around.batch(next(batches))
+            with self.timer.measure("data"):
+                batch = self.context.batch(next(batches))
             generator = generator_for(self.run.config.seed, stage.name, micro_batch[0])
-            with self.clock.measure("forward"):
+            with self.timer.measure("forward"):
                 loss, parts = training_loss(
-                    self.engine, self.around.schedule, batch, stage, generator, self.around.supervision
+                    self.engine, self.context.schedule, batch, stage, generator, self.context.supervision
                 )
-            with self.clock.measure("backward"):
+            with self.timer.measure("backward"):
                 self.engine.backward(loss)
             terms.append({"loss": loss.detach()} | {f"loss/{name}": part.detach() for name, part in parts.items()})
             sample_ids += batch.sample_ids
             if micro_batch is firsts[-1]:
                 self.meter.add(self._means(terms, sample_ids))
-            with self.clock.measure("optimizer"):
+            with self.timer.measure("optimizer"):
                 self.engine.step()
         self.step += 1
         self._check_gradient(sample_ids)
         if self.average is not None:
             self.average.update(self._trained(), self.step)
-        self.clock.count_step()
+        self.timer.count_step()
 
     def _means(self, terms: list[dict[str, Tensor]], sample_ids: list[str]) -> dict[str, float]:
-        """Loss and terms over the global batch. Raises TrainingFailed when this step must not be taken."""
+        """Means of the loss and its terms over the global batch. Raises TrainingFailed when one is not finite."""
         table = torch.stack([torch.stack(list(row.values())) for row in terms]).double()
         means = table.mean(dim=0)
         dist.all_reduce(means)
@@ -202,11 +207,11 @@ class Trainer:
         parts = (part_parameters(self.animator, part) for part in self.run.settings.trains)
         return {name: parameter for part in parts for name, parameter in part.items()}
 
-    # ------------------------------------------------------------------------------- what is told and what is kept
+    # ----------------------------------------------------------------------------------- logging and checkpoints
 
     def _log(self, flops: float) -> dict[str, float]:
-        """A line of metrics; `flops`: of one process in one step."""
-        seconds = self.clock.read()
+        """Log the means since the last line; flops: of one process in one step."""
+        seconds = self.timer.read()
         values = self.meter.read() | {"learning_rate": self.engine.get_lr()[0]}
         norm = self._gradient_norm()
         if norm is not None:
@@ -214,40 +219,33 @@ class Trainer:
         batch = self.run.settings.global_batch_size
         values["epoch"] = self.step * batch / len(self.samples)
         values |= {f"seconds/{part}": value for part, value in seconds.items()}
-        values |= {"samples_per_second": batch / seconds["step"], **self._rate(flops, seconds["step"])}
+        values |= {
+            "samples_per_second": batch / seconds["step"],
+            **throughput(flops, seconds["step"], self.process.device),
+        }
         if self.journal is not None:
             self.journal.metrics(self.step, values)
         return values
 
-    def _rate(self, flops: float, seconds: float) -> dict[str, float]:
-        """What the arithmetic comes to, of one process."""
-        peak = peak_teraflops(self.process.device)
-        rate = {"teraflops_per_worker": flops / seconds / 1e12}
-        if peak:
-            rate["share_of_peak"] = rate["teraflops_per_worker"] / peak
-        if self.process.device.type == "cuda":
-            rate["peak_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
-        return rate
-
     def _flops(self) -> float:
         """FLOPs of this process in one optimizer step, counted on one sample."""
         stage = self.run.settings
-        batch = self.around.batch(collate([self.samples[0]]))
+        batch = self.context.batch(collate([self.samples[0]]))
         one = training_flops(
             self.animator,
             lambda: training_loss(
-                self.animator, self.around.schedule, batch, replace(stage, losses=LossWeights()), generator_for(0)
+                self.animator, self.context.schedule, batch, replace(stage, losses=LossWeights()), generator_for(0)
             ),
         )
         return one * stage.global_batch_size / self.process.world_size
 
-    def _look(self) -> None:
-        """Validation and pictures: every process does its share of both."""
+    def _validate(self) -> None:
+        """Validation losses and preview videos; every process computes its share of both."""
         if self.held_out is not None:
-            losses = validation_losses(self.engine.module, self.held_out, self.around, self.process)
+            losses = validation_losses(self.engine.module, self.held_out, self.context, self.process)
             if self.journal is not None:
                 self.journal.metrics(self.step, losses)
-        files = write_previews(self.run, self.animator, self.around, self.process, self.step)
+        files = write_previews(self.run, self.animator, self.context, self.process, self.step)
         if self.journal is not None:
             for file in files:
                 self.journal.artifact(file, "samples")
@@ -273,7 +271,7 @@ class Trainer:
         self.meter.load(checkpoint.memory)
 
     def _export(self) -> None:
-        """Hand on what was trained, in float32."""
+        """Write the trained parts, or their moving average, in float32."""
         whole: dict[str, dict[str, Tensor]] = {
             part: full_weights(self.engine, part_parameters(self.animator, part)) for part in self.run.settings.trains
         }

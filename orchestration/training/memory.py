@@ -1,4 +1,4 @@
-"""Whether training fits into memory: told before work starts, with what it needs and what there is."""
+"""The memory check of training, made before work starts."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Where a step's time goes, on CPUs and GPUs alike."""
+"""Meters of training: seconds by part of a step, means of metrics, throughput."""
 
 import time
 from collections import defaultdict
@@ -8,25 +8,27 @@ from typing import Any
 
 import torch
 
+from hia.training.flops import peak_teraflops
+
 PARTS = ("data", "forward", "backward", "optimizer")
 
 
-class Clock:
-    """Sums the seconds of a step's parts. On a GPU they are measured there, without making it wait."""
+class StepTimer:
+    """Seconds of the parts of a step. On a GPU they are measured by events, without a synchronisation in the step."""
 
     def __init__(self, device: torch.device) -> None:
         self._gpu = device.type == "cuda"
         self.restart()
 
     def restart(self) -> None:
-        """Begin anew."""
+        """Set all times to zero."""
         self._seconds: dict[str, float] = defaultdict(float)
         self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
         self._steps, self._begin = 0, time.perf_counter()
 
     @contextmanager
     def measure(self, part: str) -> Iterator[None]:
-        """Count what happens inside to a part."""
+        """Add the time of the block to a part."""
         if not self._gpu:
             begin = time.perf_counter()
             yield
@@ -40,17 +42,17 @@ class Clock:
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Leave out what happens inside, such as validation."""
+        """Leave the time of the block out, such as validation."""
         begin = time.perf_counter()
         yield
         self._begin += time.perf_counter() - begin
 
     def count_step(self) -> None:
-        """One more optimizer step is done."""
+        """Count one optimizer step."""
         self._steps += 1
 
     def read(self) -> dict[str, float]:
-        """Seconds per step since the last restart, as a whole and by part; then restarts."""
+        """Seconds per step since the last restart, in all and by part; resets."""
         if self._events:
             torch.cuda.synchronize()
         for part, first, last in self._events:
@@ -62,7 +64,7 @@ class Clock:
         return seconds
 
 
-class Meter:
+class MeanMeter:
     """Means over the steps since the last reading; its state goes into checkpoints, so that means resume too."""
 
     def __init__(self) -> None:
@@ -70,21 +72,32 @@ class Meter:
         self._count = 0
 
     def add(self, values: Mapping[str, float]) -> None:
-        """Values of one step."""
+        """Add the values of one step."""
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._count += 1
 
     def read(self) -> dict[str, float]:
-        """Means since the last reading; then begins anew."""
+        """Means since the last reading; resets."""
         means = {name: total / self._count for name, total in self._sums.items()}
         self._sums, self._count = {}, 0
         return means
 
     def state(self) -> dict[str, Any]:
-        """What `load` takes; JSON keeps it exactly."""
+        """The state for `load`; JSON keeps it exactly."""
         return {"sums": self._sums, "count": self._count}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         self._sums, self._count = dict(state["sums"]), state["count"]
+
+
+def throughput(flops: float, seconds: float, device: torch.device) -> dict[str, float]:
+    """TFLOP/s of one worker, its share of the GPU's peak where that is known, and the GPU memory used at most."""
+    peak = peak_teraflops(device)
+    rate = {"teraflops_per_worker": flops / seconds / 1e12}
+    if peak:
+        rate["share_of_peak"] = rate["teraflops_per_worker"] / peak
+    if device.type == "cuda":
+        rate["peak_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
+    return rate

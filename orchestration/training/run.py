@@ -1,4 +1,4 @@
-"""What a training process is told, and what it tells the one that started it."""
+"""The description of a training run that its processes share, and the error that ends it."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -6,13 +6,12 @@ from pathlib import Path
 from hia.config import Config, Stage, Stages
 
 WEIGHTS = "weights"
-RAY_FOLDER = "ray"
-"""Ray Train's own notes, in the stage's folder."""
+RAY_FOLDER = "ray"  # Ray Train's own files, in the stage's folder
 SAMPLES = "samples"
 
 
 class TrainingFailed(RuntimeError):
-    """Training cannot go on, and would not if it were tried again; the message says why."""
+    """A failure of training that a restart would not mend; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class TrainingRun:
 
     @property
     def settings(self) -> Stage:
-        """The stage itself."""
+        """Settings of the stage."""
         return getattr(self.config.stages, self.stage)
 
     @property

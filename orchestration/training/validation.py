@@ -1,4 +1,4 @@
-"""The loss on held-out clips by range of timesteps, from fixed samples and noise, shared out among the processes."""
+"""Validation on held-out clips: losses by range of timesteps and preview videos, divided among the processes."""
 
 from collections.abc import Iterator
 from dataclasses import fields, replace
@@ -26,25 +26,25 @@ from orchestration.training.run import SAMPLES, TrainingRun
 
 @torch.no_grad()
 def validation_losses(
-    model: nn.Module, samples: TrainingSamples, surroundings: TrainingContext, process: Process
+    model: nn.Module, samples: TrainingSamples, context: TrainingContext, process: Process
 ) -> dict[str, float]:
     """Mean squared error of the prediction: `validation/loss`, and one for each range of timesteps.
 
-    Every process evaluates as many samples, in step, so that none waits long, and sharded weights can be gathered.
-    The result does not depend on their number (but for rounding).
+    Samples and noise are fixed. All processes evaluate equally many samples at the same time, so that none waits long
+    and sharded weights can be gathered. The result does not depend on their number, except for rounding.
     """
-    settings = surroundings.config.training
-    stages = list(timestep_bins(surroundings.stage, settings.validation_bins))
-    seed, name = surroundings.config.seed, surroundings.stage.name
+    settings = context.config.training
+    stages = list(timestep_bins(context.stage, settings.validation_bins))
+    seed, name = context.config.seed, context.stage.name
     sums = torch.zeros(len(stages), dtype=torch.float64)
     model.eval()
     for first in range(0, settings.validation_samples, process.world_size):
         position = first + process.rank
         counts = position < settings.validation_samples
-        batch = surroundings.batch(collate([samples[position if counts else 0]]))
+        batch = context.batch(collate([samples[position if counts else 0]]))
         for index, stage in enumerate(stages):
             generator = generator_for(seed, name, "validation", position, index)
-            _, terms = training_loss(model, surroundings.schedule, batch, stage, generator)
+            _, terms = training_loss(model, context.schedule, batch, stage, generator)
             sums[index] += float(terms["noise"]) * counts
     model.train()
     sums = sums.to(process.device)
@@ -64,27 +64,27 @@ def timestep_bins(stage: Stage, bins: int) -> Iterator[Stage]:
 
 
 def write_previews(
-    run: TrainingRun, animator: Animator, around: TrainingContext, process: Process, step: int
+    run: TrainingRun, animator: Animator, context: TrainingContext, process: Process, step: int
 ) -> list[str]:
     """Write an mp4 for each of the first held-out clips; returns their names within the stage's folder.
 
-    Processes animate different clips in rounds of equal length: all of them are busy for as long, and in step, as
-    sharded weights need it. Clips are held-out ones where there are any.
+    Processes animate different clips in rounds of equal length, at the same time, because sharded weights are gathered
+    in every forward pass. Clips and noise are fixed, so that runs can be compared; held-out clips where there are any.
     """
-    clips = _clips(around.store, run.config.training.preview_clips)
+    clips = _clips(context.store, run.config.training.preview_clips)
     (run.path / SAMPLES).mkdir(parents=True, exist_ok=True)
     model = AnimationModel(
-        config=at_size_of(run.config, around.stage),
+        config=at_size_of(run.config, context.stage),
         animator=animator,
-        codec=around.codec,
-        image_encoder=around.image_encoder,
-        sharpness=around.store.sharpness_scale,
+        codec=context.codec,
+        image_encoder=context.image_encoder,
+        sharpness=context.store.sharpness_scale,
     )
     animator.eval()
     for first in range(0, len(clips), process.world_size):
         index = first + process.rank
         info = clips[min(index, len(clips) - 1)]
-        comparison = _animate(model, around.store, info)
+        comparison = _animate(model, context.store, info)
         if index < len(clips):
             write_video(run.path / _name(step, index), comparison.video(), info.fps)
     animator.train()

@@ -1,4 +1,4 @@
-"""Weights handed from stage to stage: one safetensors file for each part of the animator that was trained."""
+"""The weight files of stages: one safetensors file for each part of the animator that was trained."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from hia.weights import load_state
 
 
 def load_animator(config: Config, weights: Sequence[str | Path], motion: bool) -> Animator:
-    """The animator as the stages so far leave it: later folders replace what earlier ones have.
+    """Load the animator with the weights of the stages so far; later folders replace parts of earlier ones.
 
     Raises ValueError or OSError naming a file that is damaged or does not fit the configuration.
     """
@@ -28,13 +28,13 @@ def load_animator(config: Config, weights: Sequence[str | Path], motion: bool) -
 
 
 def write_weights(folder: Path, parts: Mapping[str, Mapping[str, Tensor]]) -> None:
-    """Write each part's weights under its name; the folder appears whole."""
+    """Write one file per part; the folder appears complete or not at all."""
     aside = folder.with_name(f".{folder.name}.partial")
     aside.mkdir(parents=True, exist_ok=True)
     for part, tensors in parts.items():
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, aside / f"{part}.safetensors")
         (aside / f"{part}.safetensors").chmod(0o644)  # written for their owner alone
-    if folder.is_dir():  # of an attempt that ended right after this: the same weights
+    if folder.is_dir():  # of an attempt that was killed right after this: the same weights
         for file in aside.iterdir():
             os.replace(file, folder / file.name)
         aside.rmdir()
@@ -43,7 +43,7 @@ def write_weights(folder: Path, parts: Mapping[str, Mapping[str, Tensor]]) -> No
 
 
 def full_weights(engine: object, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
-    """float32 weights on the CPU as the optimizer knows them, whole whatever the ZeRO stage; all ranks take part."""
+    """Gather the optimizer's float32 weights on the CPU, unsharded for every ZeRO stage; a collective of all ranks."""
     from deepspeed.utils import safe_get_full_fp32_param
 
     masters = _unsharded_masters(engine)

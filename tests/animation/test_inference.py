@@ -8,8 +8,10 @@ import torch
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
 import hia.animation.inference
-from hia.animation.inference import animate, default_sharpness, driving_signal
+import hia.conditions.driving
+from hia.animation.inference import animate, default_sharpness
 from hia.conditions.blur import SharpnessScale
+from hia.conditions.driving import driving_signal
 from hia.config import CodecConfig, ConditionsConfig
 from hia.images import fit_to_size, to_tensor
 from hia.models.animation_model import AnimationModel, load_model, save_model
@@ -115,9 +117,9 @@ def test_frames_are_decoded_as_they_are_asked_for(model, reference, driving, mon
 
 def test_no_more_control_images_are_kept_than_fit_the_budget(model, reference, driving, monkeypatch):
     drawn = []
-    draw = hia.animation.inference.render_control
+    draw = hia.conditions.driving.render_control
     monkeypatch.setattr(
-        hia.animation.inference, "render_control", lambda *given, **options: drawn.append(1) or draw(*given, **options)
+        hia.conditions.driving, "render_control", lambda *given, **options: drawn.append(1) or draw(*given, **options)
     )
     whole = frames_of(model, reference, driving)
     assert len(drawn) == FRAMES, "drawn once when all fit"

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from torch import nn
 
-from hia.animation.inference import DrivingSignal, animate, default_sharpness
+from hia.animation.inference import animate, default_sharpness
 from hia.conditions.blur import SharpnessScale, clip_ranks
+from hia.conditions.driving import DrivingSignal
 from hia.config import Config, load_config
 from hia.config.stages import SPATIAL
 from hia.data.sampling import TrainingSamples

@@ -8,7 +8,8 @@ import torch
 import yaml
 from torch import nn
 
-from hia.animation.inference import animate, driving_signal
+from hia.animation.inference import animate
+from hia.conditions.driving import driving_signal
 from hia.config import Config, Stage, load_config
 from hia.models.animation_model import AnimationModel
 from hia.models.build import build_animator
@@ -142,8 +143,8 @@ def batch(config: Config, stage: Stage, generator: torch.Generator) -> Batch:
         reference_latents=latents[:, 0],
         control=draw(frames, config.conditions.num_channels, height, width),
         image_token=draw(1, config.network.cross_attention_dim),
+        images=draw(frames, 3, height, width) * 2 - 1,
         regions=Regions(
-            images=draw(frames, 3, height, width) * 2 - 1,
             face_mask=masks,
             hand_mask=masks,
             five_points=torch.zeros(2, frames, 5, 2),

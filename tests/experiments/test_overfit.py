@@ -13,7 +13,7 @@ from experiments.benchmarks.overfit import PRESETS, main, new_folder, shortcomin
 from experiments.benchmarks.overfit_data import around_hands, kept_out, without_frames
 from experiments.benchmarks.overfit_figures import Learned, hands_psnr, knob_figures, own_moment
 from experiments.benchmarks.overfit_training import KNOB, at_frames
-from hia.animation.inference import driving_signal
+from hia.conditions.driving import driving_signal
 from hia.config import Config, load_config
 from hia.data.store.clip_store import ClipStore, open_store
 from hia.evaluation.image import psnr

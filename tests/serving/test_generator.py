@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hia.animation.inference import animate, default_sharpness, driving_signal
+from hia.animation.inference import animate, default_sharpness
+from hia.conditions.driving import driving_signal
 from hia.models.animation_model import AnimationModel
 from hia.models.build import build_animator
 from hia.models.codec import build_codec

@@ -40,6 +40,7 @@ def batch_of(generator, batch=4, frames=1, regions=None):
         reference_latents=latents[:, 0],
         control=torch.rand(batch, frames, 6, 48, 32, generator=generator),
         image_token=torch.randn(batch, 1, 16, generator=generator),
+        images=None if regions is None else torch.rand(batch, frames, 3, 48, 32, generator=generator) * 2 - 1,
         regions=regions,
     )
 
@@ -48,9 +49,8 @@ def regions_of(generator, batch=4, frames=1):
     def mask():
         return (torch.rand(batch, frames, 1, 48, 32, generator=generator) < 0.2).float()
 
-    images = torch.rand(batch, frames, 3, 48, 32, generator=generator) * 2 - 1
     points = torch.tensor([[10.0, 10], [20, 10], [15, 16], [11, 22], [19, 22]]).expand(batch, frames, 5, 2)
-    return Regions(images, mask(), mask(), points, torch.ones(batch, frames, dtype=torch.bool))
+    return Regions(mask(), mask(), points, torch.ones(batch, frames, dtype=torch.bool))
 
 
 def record(stage, batch, seed=0):
@@ -127,7 +127,7 @@ def test_regional_terms_compare_the_decoded_one_step_estimate(generator):
     alpha = SCHEDULE.alphas_cumprod[model.given["timesteps"]].float().reshape(-1, 1, 1, 1)
     decoded = torch.nn.functional.pixel_shuffle(model.given["noisy"][:, 0] / alpha.sqrt(), 4)
     for name, mask in (("face", batch.regions.face_mask), ("hand", batch.regions.hand_mask)):
-        expected = regional_mse(decoded, batch.regions.images[:, 0], mask[:, 0])
+        expected = regional_mse(decoded, batch.images[:, 0], mask[:, 0])
         torch.testing.assert_close(terms[name], expected, rtol=1e-4, atol=1e-5)
     assert not torch.isclose(terms["face"], terms["hand"])
 
@@ -213,13 +213,10 @@ def test_the_identity_gradient_reaches_the_appearance_encoder_and_a_step_lowers_
     as_if_trained(animator).train_only(["appearance_encoder"])
     stage = replace(REGIONAL, losses=LossWeights(noise=0.0, identity=1.0), condition_dropout=0.0)
     mask = torch.zeros(1, 1, 1, 256, 256)
-    regions = Regions(
-        image[None], mask, mask, points[None], torch.ones(1, 1, dtype=torch.bool), embedder(image, points)
-    )
+    regions = Regions(mask, mask, points[None], torch.ones(1, 1, dtype=torch.bool), embedder(image, points))
     latents = codec.encode(image)
-    batch = Batch(
-        latents[None], latents, torch.rand(1, 1, 6, 256, 256, generator=generator), torch.zeros(1, 1, 16), regions
-    )
+    control = torch.rand(1, 1, 6, 256, 256, generator=generator)
+    batch = Batch(latents[None], latents, control, torch.zeros(1, 1, 16), image[None], regions)
 
     def identity():
         step_generator = torch.Generator().manual_seed(3)

@@ -2,6 +2,6 @@
 
 from hia.data.sampling.dataset import TrainingSamples
 from hia.data.sampling.draw import Draw
-from hia.data.sampling.sample import Sample, SampleRegions
+from hia.data.sampling.sample import Regions, Sample
 
-__all__ = ["Draw", "Sample", "SampleRegions", "TrainingSamples"]
+__all__ = ["Draw", "Regions", "Sample", "TrainingSamples"]

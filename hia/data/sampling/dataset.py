@@ -15,14 +15,12 @@ from hia.data.sampling.draw import Draw, draw_reference, draw_targets, least_fra
 from hia.data.sampling.epoch_sampler import EpochSampler
 from hia.data.sampling.sample import (
     Sample,
-    Signal,
     Size,
     comparable_faces,
     control_images,
+    cut_driving_signal,
     cut_images,
-    cut_maps,
     cut_regions,
-    cut_signal,
 )
 from hia.data.store.clip import Clip, latents_name
 from hia.data.store.clip_store import ClipStore
@@ -89,13 +87,13 @@ class TrainingSamples(Dataset[Sample]):
         """The sample at a position. Raises ValueError naming the file when a clip's file is damaged."""
         draw = self.draw(position)
         clip, mirrored = self.store.read(draw.clip), draw.mirrored
-        signal = cut_signal(clip, draw, self.size, self.sharpness_scale)
+        signal = cut_driving_signal(clip, draw, self.size, self.sharpness_scale, self.config.conditions)
         latents, reference_latents = self._latents(clip, draw)
         losses = self.stage.losses
         reference_images = cut_images(clip, [draw.reference], self.size, mirrored) if self.needs_reference else None
         return Sample(
-            sample_id=draw.sample_id,
-            control=self._control(clip, draw, signal),
+            sample_ids=(draw.sample_id,),
+            control=control_images(signal, draw.still),
             latents=latents,
             reference_latents=reference_latents,
             images=cut_images(clip, draw.targets, self.size, mirrored) if self.needs_images else None,
@@ -119,14 +117,6 @@ class TrainingSamples(Dataset[Sample]):
                 f"stage {self.stage.name} compares faces, but {self.store.folder} was made without face embeddings: "
                 "preprocess again with preprocess.face_embedding_every above 0, or set the stage's losses.identity to 0"
             )
-
-    def _control(self, clip: Clip, draw: Draw, signal: Signal) -> torch.Tensor:
-        conditions = self.config.conditions
-        control = control_images(signal, draw.still, conditions)
-        if conditions.maps:
-            maps = cut_maps(clip, draw.targets, self.size, draw.mirrored, conditions.maps)
-            control[:, -maps.shape[1] :] = maps
-        return control
 
     def _latents(self, clip: Clip, draw: Draw) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         if not self.has_latents:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import cv2
-from torch import Tensor, multiprocessing
+from torch import multiprocessing
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from hia.data.sampling.dataset import TrainingSamples
-from hia.data.sampling.sample import Sample, SampleRegions
+from hia.data.sampling.sample import Regions, Sample
 
 # Seconds of waiting for a batch from one look at the workers to the next.
 LOOK_EVERY = 0.5
@@ -21,27 +21,13 @@ LOOK_EVERY = 0.5
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class SampleBatch:
-    """B samples of one stage, on the CPU: the fields of `Sample`, each with a first dimension B."""
-
-    sample_ids: tuple[str, ...]
-    control: Tensor
-    latents: Tensor | None
-    reference_latents: Tensor | None
-    images: Tensor | None
-    reference_image: Tensor | None
-    image_token: Tensor | None
-    regions: SampleRegions | None
-
-
-def collate(samples: Sequence[Sample]) -> SampleBatch:
-    """Samples of one stage as a batch; in a worker process it lies in shared memory."""
+def collate(samples: Sequence[Sample]) -> Sample:
+    """Samples of one stage stacked, each tensor [B, ...]; in a worker process it lies in shared memory."""
     regions = [sample.regions for sample in samples if sample.regions is not None]
-    return SampleBatch(
-        sample_ids=tuple(sample.sample_id for sample in samples),
-        regions=SampleRegions(**_stacked(regions)) if regions else None,
-        **_stacked(samples, leave=("sample_id", "regions")),
+    return Sample(
+        sample_ids=tuple(name for sample in samples for name in sample.sample_ids),
+        regions=Regions(**_stacked(regions)) if regions else None,
+        **_stacked(samples, leave=("sample_ids", "regions")),
     )
 
 
@@ -51,7 +37,7 @@ def sample_batches(
     workers: int,
     prefetch: int = 2,
     most_restarts: int = 3,
-) -> Iterator[SampleBatch]:
+) -> Iterator[Sample]:
     """A batch for each sequence of positions, in their order; `positions` may be endless.
 
     workers: processes that read ahead, `prefetch` batches each; 0 reads in this process. A thread receives the next
@@ -76,7 +62,7 @@ def sample_batches(
 
 def _from_workers(
     samples: TrainingSamples, positions: Iterable[Sequence[int]], workers: int, prefetch: int, most_restarts: int
-) -> Generator[SampleBatch, None, None]:
+) -> Generator[Sample, None, None]:
     """`sample_batches`, received when asked for."""
     under_way = _UnderWay(positions)
     deaths = 0
@@ -139,7 +125,7 @@ class _Batches(Dataset[Any]):
     def __init__(self, samples: TrainingSamples) -> None:
         self.samples = samples
 
-    def __getitems__(self, positions: Sequence[int]) -> SampleBatch | _Failure:
+    def __getitems__(self, positions: Sequence[int]) -> Sample | _Failure:
         try:
             return collate([self.samples[position] for position in positions])
         except Exception as error:
@@ -148,7 +134,7 @@ class _Batches(Dataset[Any]):
 
 def _start(
     samples: TrainingSamples, positions: Iterable[Sequence[int]], workers: int, prefetch: int
-) -> Iterator[SampleBatch | _Failure]:
+) -> Iterator[Sample | _Failure]:
     # Not forked from this process, which has threads and perhaps a GPU in use, and not its children either: torch would
     # raise an error in whatever code runs in the moment when its child dies.
     context = multiprocessing.get_context("forkserver")
@@ -166,7 +152,7 @@ def _start(
     return iter(loader)
 
 
-def _next(loaded: Iterator[SampleBatch | _Failure]) -> SampleBatch | _Failure | _Death | _End:
+def _next(loaded: Iterator[Sample | _Failure]) -> Sample | _Failure | _Death | _End:
     """The next result. A death is a value, for an exception would keep the dead workers' queues."""
     while True:
         try:

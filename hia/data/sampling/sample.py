@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hia.conditions.blur import SharpnessScale, clip_ranks
-from hia.conditions.control import flip_conditions, render_control
+from hia.conditions.control import flip_conditions
+from hia.conditions.driving import DrivingSignal
 from hia.conditions.regions import box_mask, face_box, five_points, hand_boxes
 from hia.config import ConditionsConfig
 from hia.data.sampling.draw import Draw
@@ -26,56 +27,47 @@ DARKEST_NORMAL = 48
 
 
 @dataclass(frozen=True)
-class SampleRegions:
-    """What the regional losses need besides the images, for F frames.
+class Regions:
+    """Targets of the regional losses (paper sec. 3.1) besides the images, for F frames; in a batch [B, F, ...].
 
-    face_mask, hand_mask: bool [F, 1, H, W]; five_points: float32 [F, 5, 2] px, 0 where they are not known; face_usable:
-    bool [F], the target's face can be compared, and the reference's too where there is an identity loss;
-    reference_embedding: float32 [D], 0 where the reference has none; None without identity loss.
+    face_mask, hand_mask: bool [F, 1, H, W], empty where nothing is seen; five_points: float32 [F, 5, 2] px, the
+    target's face points, 0 where they are not known; face_usable: bool [F], the target's face can be compared, and the
+    reference's too where there is an identity loss; reference_embedding: float32 [D] of the reference's face, 0
+    where it has none; None without identity loss.
     """
 
     face_mask: Tensor
     hand_mask: Tensor
     five_points: Tensor
     face_usable: Tensor
-    reference_embedding: Tensor | None
+    reference_embedding: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One training sample of F frames of W × H px, all tensors on the CPU.
+    """One training sample of F frames of W × H px, or B of them stacked (each tensor [B, ...]); tensors on the CPU.
 
-    control: float16 [F, K, H, W], see `control_images`; half precision halves what goes from process to process.
-    latents: float16 [F, C, h, w] and reference_latents [C, h, w] where the store has them, else None. images: uint8
-    [F, H, W, 3] and reference_image [H, W, 3], None where nothing needs them. image_token: float16 [D] of the
-    reference, None where the store has none or the model reads none. regions: None without regional losses.
+    sample_ids: one for each sample. control: float16 [F, K, H, W], see `control_images`; half precision halves what
+    goes from process to process. latents: float16 [F, C, h, w] and reference_latents [C, h, w] where the store has
+    them, else None. images: uint8 [F, H, W, 3] and reference_image [H, W, 3], None where nothing needs them.
+    image_token: float16 [D] of the reference, None where the store has none or the model reads none. regions: None
+    without regional losses.
     """
 
-    sample_id: str
+    sample_ids: tuple[str, ...]
     control: Tensor
     latents: Tensor | None
     reference_latents: Tensor | None
     images: Tensor | None
     reference_image: Tensor | None
     image_token: Tensor | None
-    regions: SampleRegions | None
+    regions: Regions | None
 
 
-@dataclass(frozen=True)
-class Signal:
-    """What drives the F frames of a sample, in its pixels, mirrored where it is.
-
-    keypoints: of F frames; movement: float32 [F, 2 hands, 2] in [−1, 1]; sharpness: float32 [F, 2 hands] in [0, 1], or
-    NaN where there is no hand.
-    """
-
-    keypoints: KeypointSequence
-    movement: NDArray[np.float32]
-    sharpness: NDArray[np.float32]
-
-
-def cut_signal(clip: Clip, draw: Draw, size: Size, scale: SharpnessScale | None) -> Signal:
-    """The signal of a draw's targets. scale: None stands for the ranks within the clip.
+def cut_driving_signal(
+    clip: Clip, draw: Draw, size: Size, scale: SharpnessScale | None, conditions: ConditionsConfig
+) -> DrivingSignal:
+    """The driving signal of a draw's targets, mirrored where the draw is. scale: None stands for ranks in the clip.
 
     Movement is that between consecutive stored frames, whatever the stride of the window is; nothing moves in a still.
     """
@@ -87,21 +79,18 @@ def cut_signal(clip: Clip, draw: Draw, size: Size, scale: SharpnessScale | None)
         keypoints, scores = flip_horizontal(keypoints, scores, info.width)
         movement, sharpness = flip_conditions(movement, sharpness)
     sequence = KeypointSequence(keypoints, scores, info.width, info.height, info.fps)
-    return Signal(sequence.resized(*size), movement, sharpness)
+
+    def maps(frame: int) -> NDArray[np.float32]:
+        return cut_maps(clip, [frames[frame]], size, draw.mirrored, conditions.maps)[0].float().numpy()
+
+    return DrivingSignal(sequence.resized(*size), movement, sharpness, conditions, maps if conditions.maps else None)
 
 
-def control_images(signal: Signal, still: bool, conditions: ConditionsConfig) -> Tensor:
-    """Control images of all frames, float16 [F, K, H, W], K as `conditions` say, maps black; a still is drawn once."""
-    people, (width, height) = signal.keypoints, (signal.keypoints.width, signal.keypoints.height)
-    control = torch.zeros(len(people), conditions.num_channels, height, width, dtype=torch.float16)
-    for frame in range(1 if still else len(people)):
-        person = people.keypoints[frame], people.scores[frame]
-        blur = signal.movement[frame], signal.sharpness[frame]
-        drawn = render_control(*person, *blur, width, height, feet=conditions.feet, blur=conditions.blur)
-        control[frame, : len(drawn)] = torch.from_numpy(drawn)
-    if still:
-        control[1:] = control[0]
-    return control
+def control_images(signal: DrivingSignal, still: bool) -> Tensor:
+    """Control images of all frames, float16 [F, K, H, W]; a still is drawn once."""
+    frames = len(signal.keypoints)
+    drawn = [torch.from_numpy(signal.control_image(frame)).half() for frame in range(1 if still else frames)]
+    return torch.stack(drawn * frames if still else drawn)
 
 
 def cut_maps(clip: Clip, frames: Sequence[int], size: Size, mirrored: bool, names: Sequence[str]) -> Tensor:
@@ -122,7 +111,7 @@ def cut_maps(clip: Clip, frames: Sequence[int], size: Size, mirrored: bool, name
     return maps.permute(0, 1, 4, 2, 3).flatten(1, 2).half() / 255
 
 
-def cut_regions(clip: Clip, draw: Draw, signal: Signal, identity: bool) -> SampleRegions:
+def cut_regions(clip: Clip, draw: Draw, signal: DrivingSignal, identity: bool) -> Regions:
     """Masks, face points and embeddings of a draw. identity: whether faces are compared with the reference's."""
     people, (width, height) = signal.keypoints, (signal.keypoints.width, signal.keypoints.height)
     persons = list(zip(people.keypoints, people.scores, strict=True))
@@ -131,7 +120,7 @@ def cut_regions(clip: Clip, draw: Draw, signal: Signal, identity: bool) -> Sampl
     points = [five_points(*person) for person in persons]
     unknown = np.zeros((5, 2), np.float32)
     embedding, known = _reference_embedding(clip, draw) if identity else (None, True)
-    return SampleRegions(
+    return Regions(
         face_mask=torch.from_numpy(np.stack(faces)).bool(),
         hand_mask=torch.from_numpy(np.stack(hands)).bool(),
         five_points=torch.from_numpy(np.stack([unknown if five is None else five for five in points])),

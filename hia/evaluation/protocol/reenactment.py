@@ -2,17 +2,18 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from hia.animation.inference import DrivingSignal, animate, default_sharpness
+from hia.animation.inference import animate, default_sharpness
 from hia.conditions.blur import SharpnessScale
+from hia.conditions.driving import DrivingSignal
 from hia.config import SamplingConfig
 from hia.data.sampling.draw import Draw
-from hia.data.sampling.sample import cut_images, cut_maps, cut_signal
+from hia.data.sampling.sample import cut_driving_signal, cut_images
 from hia.data.store.clip import Clip
 from hia.data.store.records import ClipInfo
 from hia.images import Frame, to_frames, to_tensor
@@ -54,16 +55,10 @@ def clip_driving_signal(
     which sharpness is measured.
     """
     size = _size(model, clip)
-    signal = cut_signal(clip, _draw(clip, frames), size, _scale(model, clip))
-    values = signal.sharpness
+    signal = cut_driving_signal(clip, _draw(clip, frames), size, _scale(model, clip), model.config.conditions)
     if sharpness == "default":
-        values = np.full_like(values, default_sharpness(model))
-    conditions = model.config.conditions
-
-    def maps(frame: int) -> NDArray[np.float32]:
-        return cut_maps(clip, [frame], size, mirrored=False, names=conditions.maps)[0].float().numpy()
-
-    return DrivingSignal(signal.keypoints, signal.movement, values, conditions, maps if conditions.maps else None)
+        return replace(signal, sharpness=np.full_like(signal.sharpness, default_sharpness(model)))
+    return signal
 
 
 def true_frames(model: AnimationModel, clip: Clip, frames: int | None = None) -> Frame:

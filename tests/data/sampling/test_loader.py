@@ -52,7 +52,7 @@ def test_batches_have_the_shapes_that_a_step_wants(tiny_store: Path, stage: Stag
     assert batch.reference_latents.shape == (3, 48, height // 4, width // 4)
     assert batch.control.shape == (3, stage.frames, 6, height, width)
     assert batch.image_token.shape == (3, 1, TOKEN_DIMENSION)
-    assert batch.regions is None and batch.sample_ids == tuple(samples[n].sample_id for n in range(3))
+    assert batch.regions is None and batch.sample_ids == tuple(samples[n].sample_ids[0] for n in range(3))
 
 
 @pytest.mark.parametrize("stage", [SPATIAL, HALF_WINDOWS])
@@ -114,9 +114,10 @@ def test_an_image_encoder_without_pictures_is_refused(tiny_store: Path):
 def test_regions_have_the_shapes_and_ranges_that_a_step_wants(tiny_store: Path):
     samples = samples_of(open_store(tiny_store), REGIONAL)
     gathered = collate([samples[n] for n in range(8)])
-    regions = to_batch(gathered, "cpu", TOKEN_DIMENSION).regions
-    assert regions.images.shape == (8, 1, 3, HEIGHT, WIDTH)
-    assert -1 <= regions.images.min() < -0.5 and 0.5 < regions.images.max() <= 1
+    batch = to_batch(gathered, "cpu", TOKEN_DIMENSION)
+    regions = batch.regions
+    assert batch.images.shape == (8, 1, 3, HEIGHT, WIDTH)
+    assert -1 <= batch.images.min() < -0.5 and 0.5 < batch.images.max() <= 1
     for mask, given in (
         (regions.face_mask, gathered.regions.face_mask),
         (regions.hand_mask, gathered.regions.hand_mask),
@@ -170,7 +171,7 @@ def undisturbed(tiny_store: Path) -> list[Any]:
 def test_batches_come_in_the_asked_order(tiny_store: Path):
     samples = samples_of(open_store(tiny_store))
     asked = [[5, 0], [0], [7, 7, 3]]
-    expected = [tuple(samples[n].sample_id for n in positions) for positions in asked]
+    expected = [tuple(samples[n].sample_ids[0] for n in positions) for positions in asked]
     assert [batch.sample_ids for batch in sample_batches(samples, asked, workers=0)] == expected
     assert [batch.sample_ids for batch in sample_batches(samples, asked, workers=2)] == expected
 

@@ -17,7 +17,8 @@ from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
 
 import hia
-from hia.animation.inference import animate, default_sharpness, driving_signal
+from hia.animation.inference import animate, default_sharpness
+from hia.conditions.driving import driving_signal
 from hia.data.store.clip_store import open_store
 from hia.images import load_image
 from hia.io.files import write_json

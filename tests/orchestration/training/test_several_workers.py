@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 from orchestration.tracking.journal import JournalWriter, read_new
-from orchestration.train import JOURNAL, to_json, train_in_process
+from orchestration.train import JOURNAL, to_json
 from orchestration.training.checkpoints import newest
+from orchestration.training.loop import train_in_process
 from orchestration.training.run import TrainingRun
 from tests.conftest import REPOSITORY
 from tests.orchestration.training.tiny_runs import tiny_run

@@ -7,7 +7,7 @@ import torch
 
 from hia.config import load_config
 from orchestration.training.memory import check
-from orchestration.training.meters import Clock, Meter
+from orchestration.training.meters import MeanMeter, StepTimer
 from orchestration.training.validation import at_size_of
 from tests.orchestration.training.tiny_runs import TINY
 
@@ -25,7 +25,7 @@ def test_the_quickstart_fits():
 
 
 def test_time_is_told_per_step_and_pauses_do_not_count():
-    clock = Clock(torch.device("cpu"))
+    clock = StepTimer(torch.device("cpu"))
     for _ in range(2):
         with clock.measure("forward"):
             time.sleep(0.02)
@@ -38,7 +38,7 @@ def test_time_is_told_per_step_and_pauses_do_not_count():
 
 
 def test_means_go_on_from_a_checkpoint():
-    whole, first, second = Meter(), Meter(), Meter()
+    whole, first, second = MeanMeter(), MeanMeter(), MeanMeter()
     for value in (0.1, 0.2, 0.7):
         whole.add({"loss": value})
     first.add({"loss": 0.1})

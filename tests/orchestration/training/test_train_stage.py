@@ -12,8 +12,8 @@ from hia.data.sampling import TrainingSamples
 from hia.data.store.clip_store import open_store
 from hia.models.parts import part_parameters
 from hia.video import probe
-from orchestration.train import train_in_process
 from orchestration.training.checkpoints import newest
+from orchestration.training.loop import train_in_process
 from orchestration.training.run import TrainingFailed, TrainingRun
 from orchestration.training.weights import load_animator
 from tests.orchestration.training.tiny_runs import SMALLEST, TINY, Killed, Notes
@@ -166,7 +166,7 @@ def test_a_loss_that_is_not_finite_names_its_samples_and_spares_the_weights(a_ru
     save_file(state, file)
     second = a_run(name="second", weights=(str(run.path / "weights"),))
     samples = TrainingSamples(open_store(second.store), second.config, second.settings, second.config.seed)
-    first = samples[0].sample_id
+    first = samples[0].sample_ids[0]
     with pytest.raises(TrainingFailed, match="stage spatial, step 0: the loss is not finite") as failure:
         train_in_process(second)
     assert first in str(failure.value) and not (second.path / "weights").exists()
