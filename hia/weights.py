@@ -1,4 +1,4 @@
-"""Finding weight files on this computer, and reading them safely.
+"""Weight files: finding them on this computer, and reading them safely.
 
 Weights are no part of the package. They are looked for in `$HIA_WEIGHTS` (a folder, or several joined by
 `os.pathsep`), then in the caches that other libraries fill: the Hugging Face hub's and InsightFace's.
@@ -27,7 +27,7 @@ UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, KeyError, pickle.Unpi
 
 
 class MissingWeights(FileNotFoundError):
-    """Weights that were found nowhere; the message says what, where we looked, and how to get them."""
+    """Weights that were not found; the message names them, the places searched, and a way to get them."""
 
 
 class FrozenModule(nn.Module):
@@ -37,7 +37,7 @@ class FrozenModule(nn.Module):
     """
 
     def freeze(self) -> Self:
-        """To be called once all parts are in place."""
+        """Freeze all weights; call it once all parts are in place."""
         return self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Self:
@@ -50,7 +50,7 @@ def find_weights(*names: str, hint: str, search: Sequence[Path] | None = None) -
 
     Each place is searched for all names before the next one. `search` replaces the folders of `$HIA_WEIGHTS`. A name
     `shipped:NAME` is looked for among the presets alone, with which some small weights come.
-    Raises MissingWeights, which ends with `hint`: how the user gets the weights.
+    Raises MissingWeights, whose message ends with `hint`, a way to get the weights.
     """
     looked = []
     names = tuple(_shipped(name) if name.startswith(SHIPPED) else name for name in names)
@@ -92,7 +92,7 @@ def _library_caches(name: str) -> Iterator[tuple[str, Path | None]]:
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether `name` has the form "owner/model" of the Hugging Face hub, and is no weight file."""
+    """Check whether `name` has the form "owner/model" of the Hugging Face hub, and is no weight file."""
     return HUB_ID.fullmatch(name) is not None and not name.endswith((*STATE_SUFFIXES, ".onnx"))
 
 
@@ -129,7 +129,7 @@ def _missing(what: str, looked: Sequence[str], hint: str) -> MissingWeights:
 
 
 def resolve_pretrained(path_or_hub_id: str, hint: str) -> str:
-    """What `from_pretrained` of diffusers or transformers should be given for `path_or_hub_id`.
+    """The argument of diffusers' or transformers' `from_pretrained` for `path_or_hub_id`.
 
     An existing folder, else a folder of that name in `$HIA_WEIGHTS`, else the hub id itself if the hub's
     cache has it or the hub answers (`HF_HUB_OFFLINE=1` forbids asking). Raises MissingWeights otherwise.
@@ -233,9 +233,9 @@ def load_strict(
         "unexpected": given.keys() - wanted.keys(),
         "wrong shape": reshaped,
     }
-    told = [f"{kind}: {_some(keys)}" for kind, keys in problems.items() if keys]
-    if told:
-        raise ValueError(f"{file}: the weights do not fit {type(module).__name__}; {'; '.join(told)}")
+    named = [f"{kind}: {_some(keys)}" for kind, keys in problems.items() if keys]
+    if named:
+        raise ValueError(f"{file}: the weights do not fit {type(module).__name__}; {'; '.join(named)}")
     module.load_state_dict(given, strict=False)
 
 

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from hia.config import Config, ConfigError, load_config
-from hia.config.loading import PRESETS, config_path, explain
+from hia.config.loading import config_path, explain, presets
 
 STRICT = ConfigDict(extra="forbid")
 HERE = Path(__file__).resolve().parent
@@ -62,7 +62,7 @@ def base_path(base: str) -> Path | str:
         if Path(base).suffix:
             raise
         raise ConfigError(
-            f"unknown preset {base!r}: choose one of {', '.join((SMOKE, *PRESETS))}, or a .yaml file"
+            f"unknown preset {base!r}: choose one of {', '.join((SMOKE, *presets()))}, or a .yaml file"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The animator as a guided predictor for the sampler: nothing is computed twice.
+"""The guided predictor of the sampler: the animator with classifier-free guidance, nothing computed twice.
 
 The reference's keys and values are projected once per clip. The pose branch runs once per frame and step, also where
 windows overlap, and never for the null branch.
@@ -83,7 +83,7 @@ class GuidedPredictor:
 
 
 class _FrameResiduals:
-    """Residuals by frame within one step; holds no more than one batch of windows needs."""
+    """Residuals by frame within one step, of no more frames than one batch of windows needs."""
 
     def __init__(self) -> None:
         self._by_frame: dict[int, list[Tensor]] = {}

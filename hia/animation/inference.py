@@ -1,4 +1,4 @@
-"""Animate: a reference image and a driving signal in, frames out (paper sec. 3.4)."""
+"""Inference: a reference image and a driving signal in, frames out (paper sec. 3.4)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -53,8 +53,8 @@ def animate(
     """Animate the person of a reference image; yields frames RGB uint8 [H, W, 3] in the driving signal's size.
 
     reference: RGB uint8, any size, fitted by scaling and centre cropping. sampling: default, the model's own.
-    on_step: is told (step, steps) after each denoising step, at no cost; what it raises ends the animation.
-    Besides the latents, memory does not grow with the number of frames: they are decoded as they are asked for. The
+    on_step: called with (step, steps) after each denoising step, at no cost; an exception in it ends the animation.
+    Besides the latents, memory does not grow with the number of frames: they are decoded when they are consumed. The
     same seed gives the same frames, whatever the window batch (to rounding).
     Raises ValueError when width or height is not a multiple of the codec's factor, the window is longer than the motion
     layers reach, the scheduler is unknown, or the signal was drawn for a model with other conditions.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
-    parser.add_argument("config", help="preset (quickstart, laptop, small, paper) or .yaml file")
+    parser.add_argument("config", help="name of a preset, or .yaml file")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="model directory to write")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a value; may be repeated"

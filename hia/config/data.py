@@ -1,4 +1,4 @@
-"""What preprocessing and the cutting of training samples can be told; part of `hia.config.run.Config`."""
+"""Settings of keypoints, preprocessing and training samples."""
 
 import math
 from typing import Annotated, Literal
@@ -14,7 +14,7 @@ MapName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class PoseConfig:
-    """Where keypoints come from, paper A.4.
+    """Source of the keypoints (paper A.4).
 
     source: `sidecar` files beside the videos, `estimate`, or `auto`: a sidecar where there is one. detector, pose,
     feet: .onnx files (YOLOX; RTMPose and DWPose with 133 points), else rtmlib downloads those of `mode` on first use.
@@ -32,16 +32,16 @@ class PoseConfig:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class PreprocessConfig:
-    """From raw videos to the clip store.
+    """Preprocessing: raw videos to the clip store.
 
     fps: constant rate of all clips; None keeps each video's own, divided by a whole number where it is above
     `highest_fps`. Videos slower than `lowest_fps` are rejected.
     shot_threshold: change of content (0–255, PySceneDetect) that is a cut.
     least_seconds, longest_seconds: shorter shots are rejected, longer ones divided evenly.
     person_seen, hands_seen, face_seen: shares of a clip's frames with the person, a hand, the face, at least; clips
-    without a face serve all training but the identity loss.
+    without a face serve all training except the identity loss.
     others_at_most: a second person is tolerated up to this share of the first one's area.
-    longest_gap_seconds: keypoints missing for at most so long are interpolated.
+    longest_gap_seconds: keypoints missing for at most that long are interpolated.
     crop_margin: added on each side of the person's extent, as a share of it. largest_upscale: clips that would be
     enlarged more are rejected; most_padding: so are those where more than this share lies outside the frame.
     jpeg_quality: of the frames in the store.
@@ -92,10 +92,10 @@ class PreprocessConfig:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class SamplesConfig:
-    """How training samples are cut from clips.
+    """Drawing of training samples from clips.
 
     flip_probability: share of mirrored samples (paper A.4). reference_distance_seconds: least time between reference
-    and target of an image pair, where the clip is long enough. samples_per_second: how often a clip comes in an
+    and target of an image pair, where the clip is long enough. samples_per_second: samples of a clip in an
     epoch, per second of its length (at least once). workers: processes that read ahead, per training process.
     """
 
@@ -106,5 +106,5 @@ class SamplesConfig:
 
     @property
     def mirrors(self) -> bool:
-        """Whether any sample is mirrored: then the latents of mirrored frames are kept too, which doubles that work."""
+        """True if samples are mirrored: the latents of mirrored frames are kept too, which doubles that work."""
         return self.flip_probability > 0

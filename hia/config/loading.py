@@ -11,8 +11,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from hia.config.run import Config
 
-PRESETS = ("quickstart", "laptop", "small", "paper")
-
 
 class ConfigError(ValueError):
     """A configuration that cannot be used: says which key, which value, and what is allowed."""
@@ -50,11 +48,16 @@ def config_path(name: str | Path) -> Path:
         return path
     if (preset := preset_folder() / f"{name}.yaml").is_file():
         return preset
-    raise ConfigError(f"unknown preset {str(name)!r}: choose one of {', '.join(PRESETS)}, or give a .yaml file")
+    raise ConfigError(f"unknown preset {str(name)!r}: choose one of {', '.join(presets())}, or give a .yaml file")
+
+
+def presets() -> list[str]:
+    """Names of the presets: the YAML files of their folder, sorted."""
+    return sorted(file.stem for file in preset_folder().glob("*.yaml"))
 
 
 def preset_folder() -> Path:
-    """Where the presets, and the weights that come with them, are: in a checkout, or in the installed package."""
+    """Folder of the presets and the weights shipped with them: in a checkout, or in the installed package."""
     package = Path(__file__).resolve().parent.parent
     checkout = package.parent / "experiments" / "presets"
     return checkout if checkout.is_dir() else package / "presets"
@@ -106,7 +109,7 @@ def _parse_override(text: str) -> dict[str, Any]:
 
 
 def explain(error: ValidationError) -> str:
-    """What was wrong, in a line: path, value and what is allowed of each key."""
+    """One line with path, value and allowed values of each wrong key."""
     return "; ".join(_explain(item) for item in error.errors())
 
 

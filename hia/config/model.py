@@ -15,7 +15,7 @@ STRICT = ConfigDict(extra="forbid")
 class NetworkConfig:
     """Shape of the three UNet-like networks; the defaults are those of Stable Diffusion 1.5.
 
-    pose_branch: how the control image enters: by the paper's ControlNet, or by a pose guider, a few convolutions whose
+    pose_branch: the entrance of the control image: the paper's ControlNet, or a pose guider, a few convolutions whose
     output is added behind the denoiser's first one (AnimateAnyone; one guider for each kind of picture: Champ). Stages
     name it among what they train.
     """
@@ -48,7 +48,7 @@ class NetworkConfig:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class CodecConfig:
-    """What turns images into latents and back.
+    """Codec between images and latents.
 
     kind: `sd-vae` (diffusers AutoencoderKL), `taesd` (AutoencoderTiny) or `pixel` (space-to-depth, no weights).
     weights: folder or hub id; `factor`: pixels per latent side, for `pixel` only. `latents_mean` and
@@ -140,10 +140,10 @@ class ScheduleConfig:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class ConditionsConfig:
-    """How the driving signal is drawn: the channels of the control image.
+    """Channels of the control image.
 
-    sharpness_scale: percentiles of the data set, or ranks in the clip. feet: part of the skeleton. blur: whether the
-    hands' movement and sharpness are told (paper sec. 3.2). maps: names of further pictures of each frame that the
+    sharpness_scale: percentiles of the data set, or ranks in the clip. feet: part of the skeleton. blur: draw the
+    hands' movement and sharpness (paper sec. 3.2). maps: names of further pictures of each frame that the
     store may have, such as depth, normals and segmentation; those of a clip without are black.
     """
 

@@ -27,7 +27,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 class Config:
     """One run. `width` and `height` are the full training and output size in pixels.
 
-    ablation: what was changed, for files that say so: ablations and baselines; `preset` is what they are over then.
+    ablation: name of the change, in files of ablations and baselines; `preset` is then the preset that they change.
     """
 
     preset: str
@@ -53,6 +53,11 @@ class Config:
     sampling: SamplingConfig = SamplingConfig()
 
     def __post_init__(self) -> None:
+        self._check_sizes()
+        self._check_stages()
+        self._check_sampling()
+
+    def _check_sizes(self) -> None:
         step = self.codec.pixels_per_latent
         scales = {"the output": 1.0} | {
             f"stage {stage.name}": stage.resolution_scale for stage in self.stages.in_order()
@@ -65,6 +70,8 @@ class Config:
                         f"{key} {getattr(self, key)} × {scale:g} (for {use}) = {size:g} is not a multiple of {step}, "
                         "the codec's pixels per latent"
                     )
+
+    def _check_stages(self) -> None:
         for stage in self.stages.in_order():
             if stage.timesteps[1] > self.schedule.num_train_timesteps:
                 raise ValueError(
@@ -89,6 +96,8 @@ class Config:
             stage.accumulation(self.training.workers)
         if self.optimizer.ema_decay is not None and self.training.zero_stage == 3:
             raise ValueError("optimizer.ema_decay needs whole weights on a worker: a training.zero_stage of 0, 1 or 2")
+
+    def _check_sampling(self) -> None:
         if self.sampling.window > self.network.motion_max_frames:
             raise ValueError(
                 f"sampling.window is {self.sampling.window}, but network.motion_max_frames only "

@@ -1,4 +1,4 @@
-"""The four training stages as data (paper sec. 3.3 and A.5). Nothing asks which stage it is in: it reads these."""
+"""The four training stages as data (paper sec. 3.3 and A.5): no code depends on a stage's name."""
 
 from collections.abc import Iterator
 from dataclasses import fields
@@ -28,7 +28,7 @@ class LossWeights:
 
     @property
     def regional(self) -> bool:
-        """Whether a term is computed on the decoded image."""
+        """True if a term is computed on the decoded image."""
         return bool(self.face or self.hand or self.identity)
 
 

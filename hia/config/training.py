@@ -1,4 +1,4 @@
-"""How training is run, as opposed to what is trained (`stages`); part of `hia.config.run.Config`."""
+"""Settings of optimizer, workers and checkpoints, the same for all stages; and of the generated dancers."""
 
 from typing import Annotated, Literal
 
@@ -12,11 +12,11 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW and its schedule, the same for all stages but for a stage's own `learning_rate`.
+    """AdamW and its schedule, the same for all stages; a stage may have its own `learning_rate`.
 
     warmup_steps: linear, at most a tenth of a stage's iterations. decay: of the learning rate after that; `cosine` ends
-    at `final_share` of it. clip_norm: of the gradient. ema_decay: keep a moving average of the weights, which is what
-    the stage hands on; None hands on the weights themselves.
+    at `final_share` of it. clip_norm: of the gradient. ema_decay: keep a moving average of the weights, which the stage
+    writes as its result; None writes the weights themselves.
     """
 
     learning_rate: PositiveFloat = 1e-5
@@ -31,15 +31,15 @@ class OptimizerConfig:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class TrainingConfig:
-    """Workers, DeepSpeed, checkpoints and what is looked at on the way.
+    """Workers, DeepSpeed, checkpoints, logging and validation during training.
 
     workers, gpus_per_worker, cpus_per_worker, accelerator_type: as in Ray; a worker has one GPU or none.
     zero_stage: DeepSpeed's ZeRO, 0 to 3. precision: `auto` is bf16 on GPUs, float32 without.
     offload_optimizer: keep the optimizer's state in the host's memory (ZeRO 1 to 3, on GPUs).
     checkpoint_every: steps between checkpoints, of which `num_to_keep` stay. most_failures: restarts of lost workers
     per stage before giving up. log_every: steps from one line of metrics to the next.
-    validate_every: steps between looks at held-out clips: the loss of `validation_samples` samples in each of
-    `validation_bins` ranges of timesteps, and `preview_clips` animated clips of `preview_frames` frames; 0 never looks.
+    validate_every: steps between validations on held-out clips: the loss of `validation_samples` samples in each of
+    `validation_bins` ranges of timesteps, and `preview_clips` animated clips of `preview_frames` frames; 0: never.
     evaluation_clips, evaluation_frames: of the evaluation after the last stage, at most.
     timeout_minutes: how long one worker waits for the others.
     """

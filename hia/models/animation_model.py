@@ -149,7 +149,7 @@ def _write(model: AnimationModel, folder: Path) -> None:
         "unet": animator.unet,
     }
     for name, network in networks.items():
-        network.register_to_config(_name_or_path="")  # else it tells where weights lay on this machine
+        network.register_to_config(_name_or_path="")  # or the file would have a path of this machine
         network.save_pretrained(folder / name, safe_serialization=True)
     model.codec.save(folder / "codec")
     if model.image_encoder is not None:
@@ -194,7 +194,7 @@ def _load_animator(
 
 
 def _read_description(directory: str | Path) -> Description:
-    """What a model directory says of itself, checked. Raises FileNotFoundError or ValueError as `load_model` does."""
+    """Read and check the description of a model directory. Raises FileNotFoundError or ValueError as `load_model`."""
     file = Path(directory) / DESCRIPTION
     if not file.is_file():
         raise FileNotFoundError(f"{directory} is not a model directory: there is no {DESCRIPTION} in it")
@@ -212,7 +212,7 @@ def _read_description(directory: str | Path) -> Description:
 
 
 def _verify_files(directory: Path, expected: dict[str, str]) -> None:
-    """Refuse a directory whose files are not those that were saved, no more and no fewer."""
+    """Raise ValueError unless the directory has exactly the files that were saved."""
     found = {str(file.relative_to(directory)) for file in directory.rglob("*") if file.is_file()} - {DESCRIPTION}
     for name in sorted(found | set(expected)):
         if name not in expected:

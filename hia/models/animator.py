@@ -13,15 +13,16 @@ from hia.models.pose_guider import PoseGuider, install_guided_convolution
 from hia.models.reference import AppearanceEncoder, KeysValues, install_reference_attention, reference_keys_values
 
 Residuals = tuple[Tensor, ...]
-"""What the pose branch adds to the denoiser's features, every tensor [N, C, h', w']: a ControlNet to what the down
-blocks pass on, in their order, and then to the middle; a pose guider to the output of the first convolution."""
+"""Output of the pose branch, added to the denoiser's features, every tensor [N, C, h', w']: of a ControlNet to the skip
+connections of the down blocks, in their order, and then to the middle block; of a pose guider to the output of the
+first convolution."""
 
 
 class Animator(nn.Module):
     """Predicts the noise of a clip from its noisy latents, a reference image and the driving signal.
 
-    pose_branch: how the control image enters, by a ControlNet (the paper's) or a light pose guider; it is `controlnet`
-    or `pose_guider`, the other one is None.
+    pose_branch: a ControlNet (the paper's) or a light pose guider, through which the control image enters; stored as
+    `controlnet` or `pose_guider`, the other one is None.
     unet: 2D for the spatial stages, with motion layers for the temporal ones.
     attention: `sdpa` or `xformers`, the kernel of all spatial attentions.
     """
@@ -129,7 +130,7 @@ class Animator(nn.Module):
 
     @property
     def has_motion(self) -> bool:
-        """Whether the denoiser has motion layers."""
+        """True if the denoiser has motion layers."""
         return isinstance(self.unet, UNetMotionModel)
 
     @property
@@ -153,7 +154,7 @@ class Animator(nn.Module):
         """The trainable weights of one part: appearance_encoder, controlnet or pose_guider, unet (without motion
         layers), motion.
 
-        Raises ValueError for an unknown part, for the pose branch that this animator has not, and for `motion` when the
+        Raises ValueError for an unknown part, for the pose branch that this animator lacks, and for `motion` when the
         denoiser has no motion layers.
         """
         if name == "appearance_encoder":
@@ -170,7 +171,7 @@ class Animator(nn.Module):
         return (p for key, p in self.unet.named_parameters() if (".motion_modules." in key) == wanted)
 
     def train_only(self, parts: Iterable[str]) -> None:
-        """Freeze every weight but those of the named parts."""
+        """Freeze all weights except those of the named parts."""
         selected = [parameter for name in parts for parameter in self.part(name)]
         self.requires_grad_(False)
         for parameter in selected:

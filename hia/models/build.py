@@ -1,4 +1,4 @@
-"""Build an animator: from random weights, or from a Stable Diffusion 1.5 shaped folder and friends."""
+"""Building of animators: from random weights, Stable Diffusion 1.5 shaped folders, or an earlier model."""
 
 import copy
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ from hia.weights import find_weights, load_pretrained
 
 
 def build_animator(config: Config, motion: bool = False) -> tuple[Animator, LoadReport]:
-    """The animator of a configuration and the account of its weights.
+    """Build the animator of a configuration; returns it with a report on its weights.
 
-    Random weights are drawn from `config.seed`. The motion layers (if asked for) start as the identity, so the
+    Random weights are drawn from `config.seed`. The motion layers (if wanted) start as the identity, so the
     temporal stages begin with the spatial model's output.
     Raises MissingWeights for weights that cannot be found and ValueError for weights of another shape.
     """

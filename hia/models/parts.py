@@ -45,7 +45,7 @@ def load_part(animator: Animator, part: str, weights: Mapping[str, Tensor], sour
 
 @dataclass(frozen=True)
 class LoadReport:
-    """Where the weights of each module came from: every key is either loaded or listed as new."""
+    """Report of the source of each module's weights: every key is either loaded or listed as new."""
 
     loaded: dict[str, str] = field(default_factory=dict)
     new: dict[str, tuple[str, ...]] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """The pose branch of a configuration: its shape, and the weights that it starts from.
 
-Pretrained weights may know other channels of the control image: convolutions are matched channel by channel, by what
-the channels show; those that are new have zero weights, so that at step 0 nothing has changed.
+Pretrained weights may have been made for other channels of the control image. Convolutions are matched channel by
+channel, by name; new channels get zero weights, so that the output at step 0 is unchanged.
 """
 
 from collections.abc import Mapping
@@ -24,16 +24,16 @@ DRAWN = "drawn"
 def build_pose_branch(config: Config, unet: UNet2DConditionModel, report: LoadReport) -> ControlNetModel | PoseGuider:
     """The configured pose branch, from `pretrained.controlnet` if there is one.
 
-    A pose guider takes over the convolutions with which that ControlNet reads its image, but for the last one, which is
-    zero. Raises MissingWeights for weights that cannot be found and ValueError for those of another shape.
+    A pose guider takes the convolutions with which that ControlNet reads its image, except the last, which is zero.
+    Raises MissingWeights for weights that cannot be found and ValueError for those of another shape.
     """
     return (_controlnet if config.network.pose_branch == "controlnet" else _pose_guider)(config, unet, report)
 
 
 def adopt_pose_branch(animator: Animator, config: Config, start: Animator, trained: Config, source: str) -> str | None:
-    """Copy into the pose branch what it can take from that of another model.
+    """Copy the weights of another model's pose branch, as far as they fit.
 
-    Returns what of it stays new, in words. Raises ValueError naming `source` when shapes differ.
+    Returns a description of what stays new, or None. Raises ValueError naming `source` when shapes differ.
     """
     ours, theirs = config.conditions, trained.conditions
     if animator.controlnet is not None and start.controlnet is not None:

@@ -35,7 +35,7 @@ class PoseGuider(ModelMixin, ConfigMixin):
         self.gradient_checkpointing = False
 
     def forward(self, control: Tensor) -> Tensor:
-        """control [N, K, H, W] → [N, C, h, w], what is to be added to the denoiser's first features."""
+        """control [N, K, H, W] → [N, C, h, w], to be added to the denoiser's first features."""
         groups = control.split(self.group_sizes, dim=1)
         return torch.stack([self._guide(*pair) for pair in zip(self.guiders, groups, strict=True)]).sum(dim=0)
 
@@ -46,7 +46,7 @@ class PoseGuider(ModelMixin, ConfigMixin):
 
 
 class GuidedConvolution(nn.Conv2d):
-    """A UNet's first convolution that adds what comes in channels behind its own to its output.
+    """A UNet's first convolution that adds the extra channels of its input, behind its own, to its output.
 
     So guidance travels as data through a stock UNet, compiled or not. The weights keep their names: without guidance,
     and when it is saved, it is the convolution that it was made from.

@@ -30,7 +30,7 @@ def self_attentions(unet: nn.Module) -> list[str]:
 
 
 class AppearanceEncoder(nn.Module):
-    """A 2D UNet run once, at t = 0, on the clean reference; what its self-attentions read is its output."""
+    """A 2D UNet run once, at t = 0, on the clean reference; its output are the inputs of its self-attentions."""
 
     def __init__(self, unet: UNet2DConditionModel) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class AppearanceEncoder(nn.Module):
         return tokens
 
     def trainable(self) -> Iterator[nn.Parameter]:
-        """All weights before the last tap. Those behind it can never get a gradient, for which DDP would wait."""
+        """All weights before the last tap. Those behind it never get a gradient, and DDP would wait for it."""
         behind = {id(parameter) for module in self._tail() for parameter in module.parameters()}
         return (parameter for parameter in self.unet.parameters() if id(parameter) not in behind)
 
@@ -134,7 +134,7 @@ def _append(own: Tensor, reference: Tensor, keep: Tensor | None) -> Tensor:
 
 
 def install_reference_attention(network: nn.Module, kind: str) -> None:
-    """Give every spatial attention of a network a processor that understands `reference` and `keep`.
+    """Give every spatial attention of a network a processor that takes `reference` and `keep`.
 
     Motion layers keep theirs. Calling diffusers' set_attn_processor later would undo this silently.
     """
@@ -150,7 +150,7 @@ def install_reference_attention(network: nn.Module, kind: str) -> None:
 def attention_function(kind: str) -> Attend:
     """The attention kernel by name: `sdpa` (PyTorch) or `xformers`.
 
-    Raises ValueError when xformers is asked for and is not installed or has no GPU to run on.
+    Raises ValueError when xformers is wanted and is not installed or has no GPU to run on.
     """
     if kind == "sdpa":
         return _sdpa

@@ -39,7 +39,7 @@ def to_batch(
     """The samples as a batch for `training_loss`, in float32; the control image stays in float16.
 
     token_dimension: D of the image token, `Animator.image_token_dim`. codec: encodes the images of a store without
-    latents, `encode_batch` at a time. image_encoder: makes the tokens that the store lacks; a model without one gets the
+    latents, `encode_batch` at a time. image_encoder: makes tokens that the store lacks; a model without one gets the
     zero token, as in `hia.animation`. No gradients are recorded.
     Raises ValueError when the latents are missing and no codec is given, or a token has another dimension.
     """

@@ -17,7 +17,7 @@ MOTION = ".motion_modules."
 
 
 def training_flops(model: nn.Module, forward: Callable[[], Any]) -> float:
-    """FLOPs of one forward and backward pass, without what checkpointing computes twice.
+    """FLOPs of one forward and backward pass, without the recomputation of checkpointing.
 
     forward: runs the model once on a batch. The backward pass costs twice the forward one where weights are trained,
     once where gradients only flow through (the denoiser's frozen layers), nothing elsewhere.
@@ -52,7 +52,7 @@ def _networks(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def _is_motion(name: str) -> bool:
-    """Whether this is a motion module itself, not a part of one."""
+    """Check whether a name is that of a motion module itself, not of a part of one."""
     head, _, tail = f".{name}".rpartition(MOTION)
     return bool(head) and "." not in tail
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def noise_mse(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error between the model's prediction and what it should predict; same shapes → scalar."""
+    """Mean squared error between the model's prediction and its target; same shapes → scalar."""
     return F.mse_loss(prediction.float(), target.float())
 
 

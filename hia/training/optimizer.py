@@ -42,13 +42,13 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, parameters: Mapping[str, nn.Parameter], step: int) -> None:
-        """Take in the weights after `step` optimizer steps (1, 2, …)."""
+        """Update the averages with the weights after `step` optimizer steps (1, 2, …)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         averages = list(self.weights.values())
         current = [parameters[name].detach().float() for name in self.weights]
         torch._foreach_lerp_(averages, current, 1 - decay)
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """Go on from saved averages."""
+        """Restore saved averages."""
         for name, average in self.weights.items():
             average.copy_(weights[name])

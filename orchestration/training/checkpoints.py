@@ -1,8 +1,8 @@
-"""Resumable state of a stage: written aside by all workers, then named; a killed write leaves nothing behind.
+"""Checkpoints of a stage: written aside by all workers, then renamed; a killed write leaves none.
 
 A checkpoint is a folder `step_000100` with DeepSpeed's shards (weights that are trained, optimizer, learning rate),
-what the loop remembers, and the moving average of the weights. Batches and noise follow from the step alone.
-DeepSpeed's files are pickles: checkpoints are read back by the run that wrote them, and never handed on.
+the state of the loop, and the moving average of the weights. Batches and noise follow from the step alone.
+DeepSpeed's files are pickles: checkpoints are read back by the run that wrote them, and never shared.
 """
 
 import json
@@ -29,7 +29,7 @@ AVERAGE = "average.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A finished checkpoint. memory: what the loop asked to be kept."""
+    """A finished checkpoint. memory: the state of the loop's meters."""
 
     path: Path
     step: int

@@ -1,4 +1,4 @@
-"""DeepSpeed around a stage's model."""
+"""The DeepSpeed engine of a stage's model."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from hia.training.optimizer import learning_rate_factor, make_optimizer
 
 
 def start_engine(model: nn.Module, config: Config, stage: Stage, workers: int, universal: bool = False) -> Any:
-    """A DeepSpeed engine for the model's trainable weights, on this process' device.
+    """Start a DeepSpeed engine for the model's trainable weights, on this process' device.
 
     universal: it will read a checkpoint that other workers wrote, brought into DeepSpeed's universal form. The process
     group must exist. Micro-batches go through `engine(...)`, `engine.backward(loss)` and `engine.step()`.
@@ -57,7 +57,7 @@ def settings(config: Config, stage: Stage, workers: int, universal: bool) -> dic
 
 
 def import_deepspeed() -> Any:
-    """DeepSpeed without its chatter, and without an operator that it would compile for minutes on CPUs."""
+    """Import DeepSpeed, with few log lines and without an operator that it would compile for minutes on CPUs."""
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     os.environ.setdefault("DEEPSPEED_LOG_LEVEL", "error")

@@ -1,4 +1,4 @@
-"""What every codec has: images to latents and back, standardisation, size checks, saving."""
+"""Codecs between images and latents: the base class, space to depth, and diffusers' autoencoders."""
 
 import dataclasses
 from abc import ABC, abstractmethod
@@ -17,10 +17,10 @@ CONFIG_FILE = "codec.json"
 
 
 class Codec(FrozenModule, ABC):
-    """Frozen and deterministic; gradients flow through both directions.
+    """A frozen, deterministic codec; gradients flow through both directions.
 
     A latent stands for `factor` x `factor` pixels and has `latent_channels`. The `latents_mean` and
-    `latents_std` of the configuration, per channel, standardise what the codec's own scaling yields.
+    `latents_std` of the configuration, per channel, standardise the latents after the codec's own scaling.
     """
 
     mean: Tensor
@@ -101,7 +101,7 @@ class PixelCodec(Codec):
 
 
 class AutoencoderCodec(Codec):
-    """Around a diffusers autoencoder; `slicing` (one image at a time) and `tiling` save memory.
+    """A codec around a diffusers autoencoder; `slicing` (one image at a time) and `tiling` save memory.
 
     Both act on `encode` and `decode`. Tiles overlap and are blended: the result differs a little from that of
     the whole image. Raises ValueError if the latents are not of the shape that `config` says.
@@ -123,7 +123,7 @@ class AutoencoderCodec(Codec):
         self.freeze()
 
     def _save_weights(self, folder: Path) -> None:
-        self.autoencoder.register_to_config(_name_or_path="")  # else it tells where the weights lay on this machine
+        self.autoencoder.register_to_config(_name_or_path="")  # or the file would have a path of this machine
         self.autoencoder.save_pretrained(folder, safe_serialization=True)
 
 

@@ -19,7 +19,7 @@ STABLE_DIFFUSION_VAE = {
     "layers_per_block": 2,
     "sample_size": 512,
 }
-"""What AutoencoderKL's defaults lack of Stable Diffusion 1.5's VAE."""
+"""Settings of Stable Diffusion 1.5's VAE that differ from the defaults of AutoencoderKL."""
 
 STABLE_DIFFUSION = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 TAESD = "madebyollin/taesd"
@@ -45,7 +45,7 @@ def build_codec(config: CodecConfig) -> Codec:
         return PixelCodec(config.pixels_per_latent, config)
     if config.kind == "taesd":
         return TinyCodec(_load_taesd(config.weights), config)
-    from diffusers import AutoencoderKL  # it takes seconds to import, for which a configuration need not wait
+    from diffusers import AutoencoderKL  # its import takes seconds, which a pixel codec need not wait for
 
     source = config.weights or STABLE_DIFFUSION
     return KLCodec(load_pretrained(AutoencoderKL, source, subfolder="vae", hint=KL_HINT), config)

@@ -27,24 +27,22 @@ KNOWN_WEIGHTS = {
         " $HIA_WEIGHTS. 'mobilefacenet' is a smaller face embedder with a free licence",
     ),
 }
-"""By name: the files in order of preference, and how to get one."""
-
+"""Weight files by name, in order of preference, and a hint for getting one."""
 
 TEMPLATE_SIZE = 112
 ARCFACE_TEMPLATE = torch.tensor(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
-"""Where eyes, nose tip and mouth corners lie in a 112x112 face (x, y in pixels), image-left first.
+"""Positions of eyes, nose tip and mouth corners in a 112x112 face (x, y in pixels), image-left first.
 
 The alignment that ArcFace and its successors were trained with (Deng et al., CVPR 2019; InsightFace).
 """
-
 
 SMALLEST_SPREAD = 1e-6
 
 
 class FaceEmbedder(FrozenModule):
-    """Images and five facial points to unit embeddings.
+    """A face embedder: images and five facial points to unit embeddings.
 
     Frozen and always in evaluation mode; the gradient reaches the images. `network` sees aligned faces of
     112x112 in [0, 1], normalised with `mean` and `std` per RGB channel.
@@ -69,19 +67,19 @@ class FaceEmbedder(FrozenModule):
 
 
 def mobilefacenet_embedder(network: MobileFaceNet) -> FaceEmbedder:
-    """Around foamliu's MobileFaceNet, which was trained on ImageNet-normalised RGB."""
+    """Face embedder around foamliu's MobileFaceNet, which was trained on ImageNet-normalised RGB."""
     return FaceEmbedder(
         network, name="mobilefacenet", dimension=network.dimension, mean=IMAGENET_MEAN, std=IMAGENET_STD
     )
 
 
 def arcface_embedder(network: IResNet) -> FaceEmbedder:
-    """Around InsightFace's IResNet, which was trained on RGB in [-1, 1]: (x - 127.5) / 127.5 for bytes."""
+    """Face embedder around InsightFace's IResNet, trained on RGB in [-1, 1]: (x - 127.5) / 127.5 for bytes."""
     return FaceEmbedder(network, name="arcface", dimension=network.dimension, mean=HALF, std=HALF)
 
 
 def load_face_embedder(name_or_path: str) -> FaceEmbedder:
-    """`mobilefacenet`, `arcface` (the paper's InsightFace), or a weight file of either (.onnx or a state).
+    """Load `mobilefacenet`, `arcface` (the paper's InsightFace), or a weight file of either (.onnx or a state).
 
     The file is looked for as `hia.weights.find_weights` says. Raises MissingWeights if it is not there, and
     ValueError if it is broken or of another architecture.
