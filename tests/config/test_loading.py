@@ -130,5 +130,5 @@ def test_files_that_cannot_be_used_are_refused(tmp_path):
     }.items():
         with pytest.raises(ConfigError, match=reason):
             load_config(tmp_path / name)
-    with pytest.raises(ConfigError, match="quickstart, laptop, small, paper"):
+    with pytest.raises(ConfigError, match="laptop, paper, quickstart, small"):
         load_config("large")
