@@ -14,7 +14,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from hia.data.ingest.listing import Listing, Problem, list_inputs
-from hia.data.ingest.videos import SUFFIXES, Candidate, Found, Split, gather, videos_in
+from hia.data.ingest.videos import SUFFIXES, Found, Split, VideoSource, gather, videos_in
 from hia.io.paths import join, printable, read_lines, split, suffix, without_query
 from hia.video.image_folder import IMAGE_SUFFIXES
 
@@ -54,7 +54,7 @@ def find_videos_in_layout(
     return gather(candidates, listings, problems, inputs, maps)
 
 
-def _tiktok(listing: Listing, any_name: bool) -> tuple[list[Candidate], list[Problem]]:
+def _tiktok(listing: Listing, any_name: bool) -> tuple[list[VideoSource], list[Problem]]:
     """The frame folders of a listing, and the videos of which only masks or the like are there.
 
     any_name: `images` folders need neither a number above them nor masks beside them.
@@ -92,14 +92,18 @@ def _title(listing: Listing, folder: str) -> str:
     return posixpath.basename(folder or listing.root)
 
 
-def _frames(listing: Listing, folder: str, images: str) -> Candidate:
+def _frames(listing: Listing, folder: str, images: str) -> VideoSource:
+    """A folder of frames as a video; images: its sub-folder with the frames, empty where they are in the folder."""
     root, name = (listing.root, folder) if folder else split(listing.root)
-    return Candidate(root, name, images, TIKTOK_FPS)
+    place = join(root, name)
+    if not images:
+        return VideoSource(name, place, fps=TIKTOK_FPS, root=root)
+    return VideoSource(name, join(place, images), fps=TIKTOK_FPS, root=root, folder=place)
 
 
 def _with_ubc_splits(
-    candidates: Sequence[Candidate], listings: Sequence[Listing], required: bool
-) -> tuple[list[Candidate], list[Problem]]:
+    candidates: Sequence[VideoSource], listings: Sequence[Listing], required: bool
+) -> tuple[list[VideoSource], list[Problem]]:
     """The videos with their split, where lists or folders tell it, and the listed ones that are not there."""
     listed, folders = _listed(listings), _split_folders(candidates, 1 if required else 2)
     if required and not listed and not folders:
@@ -136,7 +140,7 @@ def _listed(listings: Sequence[Listing]) -> dict[str, Split]:
     return listed
 
 
-def _split_folders(candidates: Sequence[Candidate], least: int) -> dict[str, Split]:
+def _split_folders(candidates: Sequence[VideoSource], least: int) -> dict[str, Split]:
     """Folders named for a split that hold videos, where `least` such are beside each other."""
     places = {split(candidate.location)[0] for candidate in candidates}
     named = {place: part for place in places if (part := UBC_FOLDERS.get(split(place)[1]))}

@@ -3,7 +3,7 @@
 import posixpath
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from hia.data.ingest.listing import Listing, Problem, list_inputs
@@ -23,7 +23,8 @@ class VideoSource:
     name: unique, `/`-separated, relative to the input's folder, with suffix. location: path or URL of a file, or of a
     folder of images. sidecar: of its keypoints: .npz, .json, or a folder of OpenPose files. fps: rate of a folder of
     images. split: where the dataset says it belongs. group: what a split keeps together; None: the video alone. maps:
-    names of further pictures of its frames, and where they are: files or folders of images.
+    names of further pictures of its frames, and where they are: files or folders of images. root: the input's folder.
+    folder: the video's own, where `location` is one of images within it; None where there is no such folder.
     """
 
     name: str
@@ -33,6 +34,13 @@ class VideoSource:
     split: Split | None = None
     group: str | None = None
     maps: tuple[tuple[str, str], ...] = ()
+    root: str = ""
+    folder: str | None = None
+
+    @property
+    def named_after(self) -> str:
+        """Path or URL that keypoint files and maps beside the video are named after."""
+        return self.folder or self.location
 
 
 @dataclass(frozen=True)
@@ -49,30 +57,6 @@ class Found:
     problems: tuple[Problem, ...]
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A video in a listing that is yet to get its unique name.
-
-    root, relative: of the file, or of the folder; frames: the sub-folder with its images, empty for itself.
-    """
-
-    root: str
-    relative: str
-    frames: str = ""
-    fps: float | None = None
-    split: Split | None = None
-
-    @property
-    def named_after(self) -> str:
-        """Path or URL that keypoint files are named after."""
-        return join(self.root, self.relative)
-
-    @property
-    def location(self) -> str:
-        """Path or URL of what is decoded."""
-        return join(self.named_after, self.frames) if self.frames else self.named_after
-
-
 def find_videos(inputs: Sequence[str]) -> Found:
     """All videos behind some inputs.
 
@@ -85,13 +69,17 @@ def find_videos(inputs: Sequence[str]) -> Found:
     return gather([candidate for listing in listings for candidate in videos_in(listing)], listings, problems, inputs)
 
 
-def videos_in(listing: Listing) -> list[Candidate]:
+def videos_in(listing: Listing) -> list[VideoSource]:
     """The video files of a listing."""
-    return [Candidate(listing.root, name) for name in listing.names if listing.named or suffix(name) in SUFFIXES]
+    return [
+        VideoSource(name, join(listing.root, name), root=listing.root)
+        for name in listing.names
+        if listing.named or suffix(name) in SUFFIXES
+    ]
 
 
 def gather(
-    candidates: Iterable[Candidate],
+    candidates: Iterable[VideoSource],
     listings: Sequence[Listing],
     problems: Sequence[Problem],
     inputs: Sequence[str],
@@ -99,23 +87,17 @@ def gather(
 ) -> Found:
     """Give candidates their names, sidecars and maps. One that several inputs name is taken once, a map of another one
     not at all. Raises as `find_videos`."""
-    videos: dict[str, Candidate] = {}
+    videos: dict[str, VideoSource] = {}
     for candidate in candidates:
         videos.setdefault(candidate.location, candidate)
     around = DirectoryCache()
     maps_of = {location: find_maps(video, around, maps) for location, video in videos.items()}
     taken = {place for found in maps_of.values() for _, place in found}
     videos = {location: video for location, video in videos.items() if location not in taken}
+    names = _unique_names(list(videos.values()))
     sources = [
-        VideoSource(
-            name,
-            location,
-            find_sidecar(video.named_after, around),
-            video.fps,
-            video.split,
-            maps=maps_of[location],
-        )
-        for name, (location, video) in zip(_unique_names(list(videos.values())), videos.items(), strict=True)
+        replace(video, name=name, sidecar=find_sidecar(video.named_after, around), maps=maps_of[video.location])
+        for name, video in zip(names, videos.values(), strict=True)
     ]
     ignored = _ignored(listings, sources)
     if not sources:
@@ -142,7 +124,7 @@ def find_sidecar(video: str, around: DirectoryCache) -> str | None:
     return join(beside, f"{stem}.npz") if f"{stem}.npz" in around.names(beside) else None
 
 
-def find_maps(video: Candidate, around: DirectoryCache, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def find_maps(video: VideoSource, around: DirectoryCache, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """The maps that a video has, by name: of x/clip.mp4 x/clip.depth.mp4, or images in the folder x/clip.depth.
 
     Of a folder with a sub-folder of frames, they are in sub-folders of their names too.
@@ -152,16 +134,16 @@ def find_maps(video: Candidate, around: DirectoryCache, names: Sequence[str]) ->
     found = []
     for name in names:
         places = [join(folder, f"{stem}.{name}{kind}") for kind in ("", *sorted(SUFFIXES))]
-        places += [join(video.named_after, name)] if video.frames else []
+        places += [join(video.named_after, name)] if video.folder else []
         there = [place for place in places if split(place)[1] in around.names(split(place)[0])]
         found += [(name, place) for place in there[:1]]
     return tuple(found)
 
 
-def _unique_names(videos: Sequence[Candidate]) -> list[str]:
+def _unique_names(videos: Sequence[VideoSource]) -> list[str]:
     """Relative names; those that are alike get as much of their inputs' folders in front as tells them apart."""
     folders = [[part for part in video.root.replace("://", "/").split("/") if part] for video in videos]
-    ends = [video.relative.split("?")[0] if is_url(video.root) else video.relative for video in videos]
+    ends = [video.name.split("?")[0] if is_url(video.root) else video.name for video in videos]
     depths = [0] * len(videos)
     while True:
         parts = [folder[len(folder) - depth :] for folder, depth in zip(folders, depths, strict=True)]
