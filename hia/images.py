@@ -1,6 +1,7 @@
 """Still images: reading them safely and fitting them to a size without distortion. RGB uint8 [H, W, 3]."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -22,7 +23,7 @@ REDUCED = {1: cv2.IMREAD_COLOR_RGB, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD
 # Up to this width colour keeps its full resolution; beyond, at half of it, frames decode faster and show no difference.
 FULL_COLOUR_WIDTH = 320
 # PNG's least effort: twice as fast as usual, and hardly larger.
-PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)
+FAST_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 
 def load_image(path: str | Path) -> Frame:
@@ -64,6 +65,21 @@ def fit_to_size(image: Frame, width: int, height: int) -> Frame:
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS, box=box))
 
 
+def cover_transform(
+    source_width: float, source_height: float, width: float, height: float
+) -> tuple[float, float, float]:
+    """Scale to cover, then crop the centre, without distortion.   Returns (scale, offset_x, offset_y).
+
+    A point moves to x' = (x + 0.5)·scale − offset_x − 0.5, y likewise: the offsets are what the crop takes
+    from the left and the top of the scaled picture, in its pixels. Raises ValueError for sizes that are not
+    positive.
+    """
+    if min(source_width, source_height, width, height) <= 0:
+        raise ValueError(f"sizes must be positive, not {source_width}×{source_height} and {width}×{height}")
+    scale = max(width / source_width, height / source_height)
+    return scale, (source_width * scale - width) / 2, (source_height * scale - height) / 2
+
+
 def to_tensor(frames: Frame) -> "Tensor":
     """uint8 [..., H, W, 3] → float32 [..., 3, H, W] in [−1, 1]."""
 
@@ -74,18 +90,6 @@ def to_frames(images: "Tensor") -> Frame:
     """float [..., 3, H, W] in [−1, 1] (clipped) → uint8 [..., H, W, 3]."""
     scaled = (images.detach().float().clamp(-1, 1) + 1) * 127.5
     return scaled.round().byte().movedim(-3, -1).cpu().numpy()
-
-
-def _as_rgb(image: Image.Image) -> Frame:
-    if image.mode.startswith("I;16"):
-        # Pillow would clip 16 bits to 8.
-        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise OSError(f"pixels of type {image.mode} have no known range; save it with 8 or 16 bits")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return np.asarray(image.convert("RGB"))
 
 
 def encode_jpeg(frame: Frame, quality: int) -> NDArray[np.uint8]:
@@ -111,29 +115,29 @@ def decode_jpeg(data: NDArray[np.uint8], reduction: int = 1) -> Frame:
     return rgb.astype(np.uint8, copy=False)
 
 
-def write_png(path: Path, picture: Frame) -> None:
-    """Write RGB uint8 [H, W, 3]. Raises OSError when that fails."""
-    done, content = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), PNG_OPTIONS)
+def encode_png(picture: Frame, options: Sequence[int] = ()) -> bytes:
+    """RGB uint8 [H, W, 3] → a PNG file's content. options: of OpenCV. Raises ValueError when it cannot be made."""
+    done, content = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
     if not done:
-        raise OSError(f"{path}: the picture cannot be written")
-    path.write_bytes(content.tobytes())
+        raise ValueError(f"a picture of {picture.shape[1]}×{picture.shape[0]} cannot be made a PNG")
+    return content.tobytes()
 
 
-def cover_transform(
-    source_width: float, source_height: float, width: float, height: float
-) -> tuple[float, float, float]:
-    """Scale to cover, then crop the centre, without distortion.   Returns (scale, offset_x, offset_y).
-
-    A point moves to x' = (x + 0.5)·scale − offset_x − 0.5, y likewise: the offsets are what the crop takes
-    from the left and the top of the scaled picture, in its pixels. Raises ValueError for sizes that are not
-    positive.
-    """
-    if min(source_width, source_height, width, height) <= 0:
-        raise ValueError(f"sizes must be positive, not {source_width}×{source_height} and {width}×{height}")
-    scale = max(width / source_width, height / source_height)
-    return scale, (source_width * scale - width) / 2, (source_height * scale - height) / 2
+def write_png(path: Path, picture: Frame) -> None:
+    """Write RGB uint8 [H, W, 3] quickly, in a slightly larger file than `encode_png` makes. Raises OSError."""
+    try:
+        path.write_bytes(encode_png(picture, FAST_PNG))
+    except ValueError:
+        raise OSError(f"{path}: the picture cannot be written") from None
 
 
-def encoded_png(picture: Frame) -> bytes:
-    """A picture, RGB uint8 [H, W, 3], as a PNG file's content."""
-    return cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+def _as_rgb(image: Image.Image) -> Frame:
+    if image.mode.startswith("I;16"):
+        # Pillow would clip 16 bits to 8.
+        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise OSError(f"pixels of type {image.mode} have no known range; save it with 8 or 16 bits")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+    return np.asarray(image.convert("RGB"))

@@ -80,7 +80,8 @@ def summary(built: "Built") -> str:
     if statistics["rejected"]:
         reasons = ", ".join(f"{count} {reason}" for reason, count in statistics["rejected"].items())
         lines.append(f"rejected: {reasons} (each with its reason in {store.folder}/rejected.jsonl)")
-    lines += [f"  {one.video}: {one.reason}: {one.message}" for one in store.rejected[:MOST_SHOWN]]
+    first = store.rejected[:MOST_SHOWN]
+    lines += [f"  {rejection.video}: {rejection.reason}: {rejection.message}" for rejection in first]
     if len(store.rejected) > MOST_SHOWN:
         lines.append(f"  … and {len(store.rejected) - MOST_SHOWN} more")
     if built.retriable:

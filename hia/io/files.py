@@ -76,8 +76,8 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
 
 def remove_aside(folder: str | Path) -> None:
     """Remove what killed writers left directly in a folder. Only while no one writes there."""
-    for left in Path(folder).glob(f"{ASIDE}*"):
-        shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+    for path in Path(folder).glob(f"{ASIDE}*"):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 class WriteError(OSError):

@@ -17,6 +17,17 @@ def file_sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def content_sha256(location: Path) -> str:
+    """Hex digest of a file's content, or of the names and contents of a folder's files (hidden ones left out).
+
+    Raises OSError when something cannot be read.
+    """
+    if not location.is_dir():
+        return file_sha256(location)
+    files = sorted(path for path in location.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return key_digest([[path.relative_to(location).as_posix(), file_sha256(path)] for path in files])
+
+
 def bytes_sha256(content: bytes) -> str:
     """Hex digest of bytes."""
     return hashlib.sha256(content).hexdigest()
@@ -29,3 +40,11 @@ def json_digest(*values: Any) -> str:
     """
     text = json.dumps(values, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return bytes_sha256(text.encode("utf-8", "surrogatepass"))
+
+
+def key_digest(*values: Any) -> str:
+    """Hex digest of JSON-serialisable values, in the encoding of the keys of clips and stores.
+
+    It differs from `json_digest` in spaces and escapes only: with another one, existing stores would be made again.
+    """
+    return bytes_sha256(json.dumps(values, sort_keys=True).encode())

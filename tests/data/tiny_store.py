@@ -78,7 +78,7 @@ def write_store(
         codec = PixelCodec(codec_factor) if latent_sizes else None
         encoders = Encoders(codec=codec, latent_sizes=tuple(latent_sizes), mirrored_latents=mirrored_latents)
         encoder = encoders.begin(arrays["five_points"], arrays["face_usable"])
-        arrays |= measure_frames(encoder.watch(clip.frames), arrays["hand_boxes"], jpeg_quality)
+        arrays |= measure_frames(encoder.tee(clip.frames), arrays["hand_boxes"], jpeg_quality)
         arrays |= encoder.finish() | _made_up(len(clip.frames), arrays["face_usable"], face_every, tokens)
         content = serialise_clip(f"clip{number:03d}", arrays)
         infos.append(_info(f"clip{number:03d}", clip, arrays, content))

@@ -43,7 +43,7 @@ def find_videos_in_layout(
         problems += missing
     if layout in ("auto", "tiktok"):
         for listing in listings:
-            folders, without_images = _tiktok(listing, any_name=layout == "tiktok")
+            folders, without_images = _tiktok_folders(listing, any_name=layout == "tiktok")
             candidates += folders
             problems += without_images
     if layout == "tiktok" and not candidates:
@@ -54,7 +54,7 @@ def find_videos_in_layout(
     return gather(candidates, listings, problems, inputs, maps)
 
 
-def _tiktok(listing: Listing, any_name: bool) -> tuple[list[VideoSource], list[Problem]]:
+def _tiktok_folders(listing: Listing, any_name: bool) -> tuple[list[VideoSource], list[Problem]]:
     """The frame folders of a listing, and the videos of which only masks or the like are there.
 
     any_name: `images` folders need neither a number above them nor masks beside them.
@@ -70,8 +70,8 @@ def _tiktok(listing: Listing, any_name: bool) -> tuple[list[VideoSource], list[P
         elif name in TIKTOK_OTHERS:
             title = _title(listing, video)
             if title.isdecimal() and posixpath.join(video, TIKTOK_IMAGES) not in folders:
-                said = f"{join(listing.root, video)}: there is no folder {TIKTOK_IMAGES!r} with frames in it"
-                problems.add((printable(video or title), "no_frames", printable(said)))
+                message = f"{join(listing.root, video)}: there is no folder {TIKTOK_IMAGES!r} with frames in it"
+                problems.add((printable(video or title), "no_frames", printable(message)))
         elif _title(listing, folder).isdecimal() and all(stem.isdecimal() for stem in stems):
             videos.append(_frames(listing, folder, ""))
     return videos, sorted(problems)
@@ -116,11 +116,11 @@ def _with_ubc_splits(
         replace(candidate, split=_first(listed, stems) or folders.get(split(candidate.location)[0]))
         for candidate, stems in known
     ]
-    there = {stem for _, stems in known for stem in stems}
+    present = {stem for _, stems in known for stem in stems}
     missing: list[Problem] = [
         (printable(stem), "missing", printable(f"{stem} is listed for UBC's {part} split, but no such video is there"))
         for stem, part in sorted(listed.items())
-        if stem not in there
+        if stem not in present
     ]
     return with_splits, missing
 

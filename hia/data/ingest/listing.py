@@ -77,8 +77,8 @@ class Lister:
         elif files.isdir(path):
             left_out = self._left_out(files)
             yield _relative(url, path, [name for name in files.find(path) if not name.startswith(left_out)])
-        elif found := files.glob(path, detail=True) if MAGIC & set(path) else {}:
-            names = [name for name, entry in found.items() if entry["type"] == "file"]
+        elif matches := files.glob(path, detail=True) if MAGIC & set(path) else {}:
+            names = [name for name, entry in matches.items() if entry["type"] == "file"]
             yield replace(_relative(_before_magic(url), _before_magic(path), names), named=True)
         else:
             self._problem(url, "missing", f"{url}: there is no such file or folder")
@@ -125,7 +125,8 @@ class Lister:
                 return []
             self._folders.add(place)
             with os.scandir(path) as entries:
-                return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda one: one.name)
+                visible = [entry for entry in entries if not entry.name.startswith(".")]
+            return sorted(visible, key=lambda entry: entry.name)
         except OSError as error:
             self._problem(folder or path, "unreadable_folder", f"{path}: cannot be read ({error.strerror})")
             return []

@@ -92,16 +92,16 @@ def gather(
         videos.setdefault(candidate.location, candidate)
     around = DirectoryCache()
     maps_of = {location: find_maps(video, around, maps) for location, video in videos.items()}
-    taken = {place for found in maps_of.values() for _, place in found}
-    videos = {location: video for location, video in videos.items() if location not in taken}
+    are_maps = {place for of_video in maps_of.values() for _, place in of_video}
+    videos = {location: video for location, video in videos.items() if location not in are_maps}
     names = _unique_names(list(videos.values()))
     sources = [
         replace(video, name=name, sidecar=find_sidecar(video.named_after, around), maps=maps_of[video.location])
         for name, video in zip(names, videos.values(), strict=True)
     ]
-    ignored = _ignored(listings, sources)
+    ignored = _ignored_files(listings, sources)
     if not sources:
-        raise ValueError(_nothing(inputs, ignored, problems))
+        raise ValueError(_no_video_message(inputs, ignored, problems))
     return Found(tuple(sorted(sources, key=lambda source: source.name)), ignored, tuple(problems))
 
 
@@ -118,7 +118,7 @@ def find_sidecar(video: str, around: DirectoryCache) -> str | None:
             return join(folder, name)
     for name in (f"{stem}_keypoints", stem):
         place = join(folder, name)
-        if name in around.names(folder) and any(one.endswith(FRAME_KEYPOINTS) for one in around.names(place)):
+        if name in around.names(folder) and any(file.endswith(FRAME_KEYPOINTS) for file in around.names(place)):
             return place
     beside = join(folder, "../keypoints")
     return join(beside, f"{stem}.npz") if f"{stem}.npz" in around.names(beside) else None
@@ -135,8 +135,8 @@ def find_maps(video: VideoSource, around: DirectoryCache, names: Sequence[str]) 
     for name in names:
         places = [join(folder, f"{stem}.{name}{kind}") for kind in ("", *sorted(SUFFIXES))]
         places += [join(video.named_after, name)] if video.folder else []
-        there = [place for place in places if split(place)[1] in around.names(split(place)[0])]
-        found += [(name, place) for place in there[:1]]
+        present = [place for place in places if split(place)[1] in around.names(split(place)[0])]
+        found += [(name, place) for place in present[:1]]
     return tuple(found)
 
 
@@ -158,7 +158,7 @@ def _unique_names(videos: Sequence[VideoSource]) -> list[str]:
             depths[index] += 1
 
 
-def _ignored(listings: Sequence[Listing], sources: Sequence[VideoSource]) -> dict[str, int]:
+def _ignored_files(listings: Sequence[Listing], sources: Sequence[VideoSource]) -> dict[str, int]:
     """Numbers of files by suffix that are neither videos nor their frames or keypoints."""
     used = {place for source in sources for place in (source.location, source.sidecar)}
     used |= {place for source in sources for _, place in source.maps}
@@ -167,10 +167,10 @@ def _ignored(listings: Sequence[Listing], sources: Sequence[VideoSource]) -> dic
     return dict(sorted(Counter(printable(suffix(place)) for place in unused).items()))
 
 
-def _nothing(inputs: Sequence[str], ignored: dict[str, int], problems: Sequence[Problem]) -> str:
+def _no_video_message(inputs: Sequence[str], ignored: dict[str, int], problems: Sequence[Problem]) -> str:
     others = ", ".join(f"{count} {kind or 'without suffix'}" for kind, count in ignored.items())
-    said = "".join(f"\n  {message}" for _, _, message in problems[:10])
+    details = "".join(f"\n  {message}" for _, _, message in problems[:10])
     return (
         f"no video in {', '.join(map(str, inputs)) or 'no input'}: looked for {', '.join(sorted(SUFFIXES))}; "
-        f"other files there: {others or 'none'}{said}"
+        f"other files there: {others or 'none'}{details}"
     )

@@ -66,16 +66,12 @@ def measure_frames(frames: Iterable[Frame], boxes: NDArray[np.int32], jpeg_quali
     }
 
 
-def _within(content: Box, box: Box | None) -> Box | None:
-    """What of a box lies in the content; None when nothing does."""
-    if box is None:
-        return None
-    part = Box(*map(max, box[:2], content[:2]), *map(min, box[2:], content[2:]))
-    return part if part.left < part.right and part.top < part.bottom else None
-
-
-def _sharpness(frame: Frame, box: Box) -> float:
-    return float("nan") if box == NO_BOX else sharpness(frame[box.top : box.bottom, box.left : box.right])
+def map_arrays(name: str, pictures: Iterable[Frame], crop: Crop, jpeg_quality: int) -> Arrays:
+    """The JPEGs of a map's pictures, cropped and scaled like the frames, RGB uint8 of any size in the video's shape."""
+    source = crop.source_width, crop.source_height
+    encoded = [encode_jpeg(crop.apply(_sized(picture, source)), jpeg_quality) for picture in pictures]
+    jpeg, offsets = map_names(name)
+    return {jpeg: np.concatenate(encoded), offsets: np.cumsum([0, *map(len, encoded)], dtype=np.int64)}
 
 
 def check_map(name: str, path: Path, survey: Survey) -> None:
@@ -92,12 +88,16 @@ def check_map(name: str, path: Path, survey: Survey) -> None:
         )
 
 
-def map_arrays(name: str, pictures: Iterable[Frame], crop: Crop, jpeg_quality: int) -> Arrays:
-    """The JPEGs of a map's pictures, cropped and scaled like the frames, RGB uint8 of any size in the video's shape."""
-    source = crop.source_width, crop.source_height
-    encoded = [encode_jpeg(crop.apply(_sized(picture, source)), jpeg_quality) for picture in pictures]
-    jpeg, offsets = map_names(name)
-    return {jpeg: np.concatenate(encoded), offsets: np.cumsum([0, *map(len, encoded)], dtype=np.int64)}
+def _within(content: Box, box: Box | None) -> Box | None:
+    """What of a box lies in the content; None when nothing does."""
+    if box is None:
+        return None
+    part = Box(*map(max, box[:2], content[:2]), *map(min, box[2:], content[2:]))
+    return part if part.left < part.right and part.top < part.bottom else None
+
+
+def _sharpness(frame: Frame, box: Box) -> float:
+    return float("nan") if box == NO_BOX else sharpness(frame[box.top : box.bottom, box.left : box.right])
 
 
 def _sized(picture: Frame, size: tuple[int, int]) -> Frame:

@@ -66,7 +66,7 @@ class ClipEncoder:
         if encoders.face_embedder is not None:
             self._parts["face_embeddings"] = [np.zeros((0, 2, encoders.face_embedder.dimension), np.float32)]
 
-    def watch(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+    def tee(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """Pass frames through, encoding them on the way."""
         for frame in frames:
             if not self._idle:
@@ -104,7 +104,7 @@ class ClipEncoder:
         if codec is None:
             return
         for width, height in self._encoders.latent_sizes:
-            sized = to_tensor(np.stack([_area_resized(frame, width, height) for frame in frames]))
+            sized = to_tensor(np.stack([_resized_by_area(frame, width, height) for frame in frames]))
             images = sized.to(self._encoders.device)
             self._add(latents_name(width, height, False), codec.encode(images), np.float16)
             if self._encoders.mirrored_latents:
@@ -147,7 +147,7 @@ def latent_sizes(config: Config) -> tuple[tuple[int, int], ...]:
     return tuple((round(config.width * scale), round(config.height * scale)) for scale in sorted(scales, reverse=True))
 
 
-def _area_resized(frame: Frame, width: int, height: int) -> Frame:
+def _resized_by_area(frame: Frame, width: int, height: int) -> Frame:
     """The frame at a stage's size, by pixel areas."""
     if frame.shape[:2] == (height, width):
         return frame

@@ -1,4 +1,4 @@
-"""Whether a stretch of video becomes a clip, and which part of its frames: the choices of paper A.3 and A.4."""
+"""Whether a segment of video becomes a clip, and which part of its frames: the choices of paper A.3 and A.4."""
 
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ def plan_clip(
     target_size: tuple[int, int],
     settings: PreprocessConfig,
 ) -> ClipPlan:
-    """Decide about a stretch from its person's track; sizes are (width, height) in px.
+    """Decide about a segment from its person's track; sizes are (width, height) in px.
 
     Raises Rejected: too_short, nobody, person_missing, several_people, too_much_padding, too_small.
     """
@@ -50,14 +50,14 @@ def plan_clip(
     return ClipPlan(KeypointSequence(crop.move(keypoints), scores, *target_size, fps), filled, crop)
 
 
-def least_frames(fps: float, settings: PreprocessConfig) -> int:
+def least_clip_frames(fps: float, settings: PreprocessConfig) -> int:
     """Frames that a clip must have."""
     return max(2, round(settings.least_seconds * fps))
 
 
 def check_length(num_frames: int, fps: float, settings: PreprocessConfig) -> None:
     """Raises Rejected (too_short)."""
-    if num_frames < least_frames(fps, settings):
+    if num_frames < least_clip_frames(fps, settings):
         raise Rejected(
             "too_short",
             f"{num_frames} frames, {num_frames / fps:.2f} s; at least {settings.least_seconds:g} s are needed",

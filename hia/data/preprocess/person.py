@@ -1,12 +1,15 @@
-"""Whose keypoints, and from where: sidecar files or the pose estimator, one person through a stretch of a video."""
+"""Whose keypoints, and from where: sidecar files or the pose estimator, one person through a segment of a video."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hia.config import PreprocessConfig
+from hia.data.ingest.videos import VideoSource
 from hia.data.preprocess.shots import Survey
 from hia.data.store.records import Rejected
 from hia.images import Frame
@@ -22,6 +25,16 @@ People = tuple[NDArray[np.floating], NDArray[np.floating]]
 
 # Sizes of a sidecar and its video may differ by scaling, not in shape.
 ASPECT_TOLERANCE = 0.01
+
+
+def keypoint_origin(source: VideoSource, settings: PreprocessConfig) -> Literal["sidecar", "estimate"]:
+    """The origin of a video's keypoints: the file beside it (also where one is demanded and missing) or the networks.
+
+    It decides both what is done and the key that a finished video is found again by.
+    """
+    if settings.pose.source == "auto":
+        return "estimate" if source.sidecar is None else "sidecar"
+    return settings.pose.source
 
 
 @dataclass(frozen=True)

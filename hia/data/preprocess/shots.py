@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scenedetect import ContentDetector, FrameTimecode
 
 from hia.config import PreprocessConfig
-from hia.data.preprocess.filters import least_frames
+from hia.data.preprocess.filters import least_clip_frames
 from hia.data.store.records import Rejected
 from hia.images import Frame
 from hia.video import iterate, nominal_rate, resample
@@ -32,12 +32,12 @@ RATE = 30.0
 
 @dataclass(frozen=True)
 class Survey:
-    """A video's frames at a constant rate, and the stretches of them that may become clips.
+    """A video's frames at a constant rate, and the segments of them that may become clips.
 
     Pauses of more than a second are left out, and are cuts.
 
     width, height: px, upright. num_frames: that decode, at `rate` per second. fps: constant rate of the clips; indices
-    int [N]: the video's frame at each of its instants; stretches: ranges of instants without a cut.
+    int [N]: the video's frame at each of its instants; segments: ranges of instants without a cut.
     """
 
     width: int
@@ -46,7 +46,7 @@ class Survey:
     rate: float
     fps: float
     indices: NDArray[np.int64]
-    stretches: tuple[range, ...]
+    segments: tuple[range, ...]
 
     @property
     def seconds(self) -> float:
@@ -73,26 +73,13 @@ def survey_video(path: Path, settings: PreprocessConfig, fps: float | None = Non
             "frame_rate_too_low", f"{rate:.3g} frames per second, at least {settings.lowest_fps:g} are needed"
         )
     clip_fps = settings.fps or kept_rate(rate, settings.highest_fps)
-    shown, pauses = without_pauses(np.array(times), rate)
-    indices = resample(shown, clip_fps)
+    closed_up, pauses = without_pauses(np.array(times), rate)
+    indices = resample(closed_up, clip_fps)
     cuts = np.searchsorted(indices, [*shots.cuts(), *pauses]).tolist()
-    least = least_frames(clip_fps, settings)
+    least = least_clip_frames(clip_fps, settings)
     # A hair is added for products such as 2.3 · 30, which falls short of 69.
     longest = max(least, math.floor(settings.longest_seconds * clip_fps + 1e-6))
-    return Survey(*size, len(times), rate, clip_fps, indices, tuple(stretches(len(indices), cuts, longest, least)))
-
-
-def without_pauses(times: NDArray[np.float64], rate: float) -> tuple[NDArray[np.float64], list[int]]:
-    """Times [n] in s, with those after a pause moved up to a frame's distance; and the frames after the pauses."""
-    steps = np.diff(times)
-    paused = steps > max(LONGEST_PAUSE, LONGEST_PAUSE_FRAMES / rate)
-    taken = np.cumsum(np.where(paused, steps - 1 / rate, 0.0))
-    return times - np.concatenate([[0.0], taken]), (np.flatnonzero(paused) + 1).tolist()
-
-
-def kept_rate(rate: float, highest: float) -> float:
-    """The rate itself, or divided by the smallest whole number that brings it to at most `highest`."""
-    return rate / max(1, math.ceil(rate / highest - RATE_TOLERANCE))
+    return Survey(*size, len(times), rate, clip_fps, indices, tuple(divide_shots(len(indices), cuts, longest, least)))
 
 
 class ShotDetector:
@@ -149,17 +136,17 @@ class ShotDetector:
                 return candidate + offset
         return None
 
-    def _differ(self, one: Frame, other: Frame) -> bool:
+    def _differ(self, before: Frame, after: Frame) -> bool:
         detector = self._new_detector()
-        detector.process_frame(_time(0), one)
-        return bool(detector.process_frame(_time(1), other))
+        detector.process_frame(_time(0), before)
+        return bool(detector.process_frame(_time(1), after))
 
     def _new_detector(self) -> ContentDetector:
         # Its own filter of short shots reports a flash as a cut, and hides cuts: it is off.
         return ContentDetector(threshold=self._threshold, min_scene_len=0)
 
 
-def stretches(num_frames: int, cuts: Sequence[int], longest: int, least: int) -> list[range]:
+def divide_shots(num_frames: int, cuts: Sequence[int], longest: int, least: int) -> list[range]:
     """The frames of each clip: shots, those longer than `longest` divided evenly.
 
     cuts: where shots begin, in 0..num_frames, in any order; some may be equal. Every frame is in one clip. Lengths in
@@ -177,6 +164,19 @@ def stretches(num_frames: int, cuts: Sequence[int], longest: int, least: int) ->
         places = [begin + (end - begin) * part // parts for part in range(parts + 1)]
         clips += [range(first, last) for first, last in pairwise(places)]
     return clips
+
+
+def without_pauses(times: NDArray[np.float64], rate: float) -> tuple[NDArray[np.float64], list[int]]:
+    """Times [n] in s, with those after a pause moved up to a frame's distance; and the frames after the pauses."""
+    steps = np.diff(times)
+    paused = steps > max(LONGEST_PAUSE, LONGEST_PAUSE_FRAMES / rate)
+    taken = np.cumsum(np.where(paused, steps - 1 / rate, 0.0))
+    return times - np.concatenate([[0.0], taken]), (np.flatnonzero(paused) + 1).tolist()
+
+
+def kept_rate(rate: float, highest: float) -> float:
+    """The rate itself, or divided by the smallest whole number that brings it to at most `highest`."""
+    return rate / max(1, math.ceil(rate / highest - RATE_TOLERANCE))
 
 
 def _small(frame: Frame) -> Frame:

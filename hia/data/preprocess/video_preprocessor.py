@@ -5,13 +5,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hia.config import Config, PreprocessConfig
+from hia.config import Config
 from hia.data.ingest.videos import VideoSource
 from hia.data.preprocess.annotations import check_map
 from hia.data.preprocess.encoders import Encoders, load_encoders
-from hia.data.preprocess.person import load_sidecar
+from hia.data.preprocess.person import Sidecar, keypoint_origin, load_sidecar
 from hia.data.preprocess.segments import SegmentProcessor
-from hia.data.preprocess.shots import survey_video
+from hia.data.preprocess.shots import Survey, survey_video
 from hia.data.preprocess.timer import Timer
 from hia.data.store.journal import Journal
 from hia.data.store.records import ClipInfo, Outcome, Rejected, Rejection, VideoResult
@@ -41,7 +41,7 @@ class PreprocessorFactory:
     device: str = "cpu"
     threads: int | None = None
 
-    def start(self) -> "VideoPreprocessor":
+    def create(self) -> "VideoPreprocessor":
         """Load the networks. Raises MissingWeights or ValueError."""
         encoders = load_encoders(self.config, self.device)
         return VideoPreprocessor(
@@ -89,9 +89,7 @@ class VideoPreprocessor:
             path = copies.enter_context(self._fetched(job.source.location))
             with timer("survey"):
                 survey = survey_video(path, self.settings, job.source.fps)
-            sidecar = None
-            if uses_sidecar(job.source, self.settings):
-                sidecar = load_sidecar(copies.enter_context(self._fetched(str(job.source.sidecar))), survey)
+            sidecar = self._sidecar(job.source, survey, copies)
             maps = {name: copies.enter_context(self._fetched(place)) for name, place in job.source.maps}
             with timer("survey"):
                 for name, place in maps.items():
@@ -109,8 +107,16 @@ class VideoPreprocessor:
                 encoders=self.encoders,
                 estimator=lambda: self.estimator,
                 timer=timer,
-            ).make()
+            ).run()
         return _result(job, survey.seconds, parts)
+
+    def _sidecar(self, source: VideoSource, survey: Survey, copies: ExitStack) -> Sidecar | None:
+        """The keypoint file of a video; None where they are estimated. Raises Rejected (sidecar)."""
+        if keypoint_origin(source, self.settings) == "estimate":
+            return None
+        if source.sidecar is None:
+            raise Rejected("sidecar", "there is no keypoint file beside it, and preprocess.pose.source is `sidecar`")
+        return load_sidecar(copies.enter_context(self._fetched(source.sidecar)), survey)
 
     def _rejected(self, job: Job, error: Exception, timer: Timer) -> Outcome:
         """The outcome of a video that cannot be used; noted for good unless another run may succeed."""
@@ -141,13 +147,6 @@ class VideoPreprocessor:
         if self._estimator is None:
             self._estimator = self._make_estimator()
         return self._estimator
-
-
-def uses_sidecar(source: VideoSource, settings: PreprocessConfig) -> bool:
-    """Whether a video's keypoints are read rather than estimated. Raises Rejected where they must be and are not."""
-    if settings.pose.source == "sidecar" and source.sidecar is None:
-        raise Rejected("sidecar", "there is no keypoint file beside it, and preprocess.pose.source is `sidecar`")
-    return settings.pose.source != "estimate" and source.sidecar is not None
 
 
 def explain(error: Exception) -> tuple[str, str, bool]:

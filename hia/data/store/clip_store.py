@@ -155,7 +155,7 @@ def _check_files(folder: Folder, clips: Sequence[ClipInfo], check: Check, progre
     with ThreadPoolExecutor() as threads:
         results = threads.map(problem, clips)
         bar = progress_bar(results, total=len(clips), label="checking the store", unit="clip", shown=progress)
-        problems = [found for found in bar if found]
+        problems = [message for message in bar if message]
     if problems:
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise StoreError(

@@ -1,8 +1,8 @@
 """What a store remembers while it is made, so that a killed run loses at most the clips that were being made.
 
 videos/KEY.json                 what became of a video; it stays
-work/KEY/FIRST-END.safetensors  the person's track in a stretch of it, as estimated
-work/KEY/FIRST-END.json         what became of that stretch: a clip or a rejection
+work/KEY/FIRST-END.safetensors  the person's track in a segment of it, as estimated
+work/KEY/FIRST-END.json         what became of that segment: a clip or a rejection
 work/KEY/attempt-*              a worker began it, and has noted nothing since
 
 work/KEY goes when the video is done.
@@ -79,9 +79,9 @@ class Journal:
             if name.startswith("attempt-"):
                 self.folder.remove(f"work/{key}/{name}")
 
-    def track(self, key: str, stretch: range) -> PersonTrack | None:
-        """The estimated track of a stretch, if it was noted."""
-        name = f"{_stretch_name(key, stretch)}.safetensors"
+    def track(self, key: str, segment: range) -> PersonTrack | None:
+        """The estimated track of a segment, if it was noted."""
+        name = f"{_segment_name(key, segment)}.safetensors"
         if not self.folder.exists(name):
             return None
         try:
@@ -90,15 +90,15 @@ class Journal:
         except (SafetensorError, KeyError):
             return None
 
-    def note_track(self, key: str, stretch: range, track: PersonTrack) -> None:
-        """Note the estimated track of a stretch."""
+    def note_track(self, key: str, segment: range, track: PersonTrack) -> None:
+        """Note the estimated track of a segment."""
         content = save({name: getattr(track, name) for name in TRACK})
-        self.folder.write(f"{_stretch_name(key, stretch)}.safetensors", content)
+        self.folder.write(f"{_segment_name(key, segment)}.safetensors", content)
         self.forget_attempts(key)
 
-    def part(self, key: str, stretch: range) -> ClipInfo | Rejection | None:
-        """What became of a stretch, if it was noted and, for a clip, its file is whole."""
-        name = f"{_stretch_name(key, stretch)}.json"
+    def part(self, key: str, segment: range) -> ClipInfo | Rejection | None:
+        """What became of a segment, if it was noted and, for a clip, its file is whole."""
+        name = f"{_segment_name(key, segment)}.json"
         if not self.folder.exists(name):
             return None
         content = self.folder.read(name)
@@ -106,9 +106,9 @@ class Journal:
         part = from_json(kind, content, f"{self.folder}/{name}")
         return part if isinstance(part, Rejection) or self._is_whole(part) else None
 
-    def note_part(self, key: str, stretch: range, part: ClipInfo | Rejection) -> None:
-        """Note what became of a stretch."""
-        self.folder.write(f"{_stretch_name(key, stretch)}.json", to_json(part).encode())
+    def note_part(self, key: str, segment: range, part: ClipInfo | Rejection) -> None:
+        """Note what became of a segment."""
+        self.folder.write(f"{_segment_name(key, segment)}.json", to_json(part).encode())
         self.forget_attempts(key)
 
     def remove_unused(self, used: Set[str]) -> None:
@@ -137,5 +137,5 @@ class Journal:
         return self.folder.size(clip.file) == clip.bytes and bytes_sha256(self.folder.read(clip.file)) == clip.sha256
 
 
-def _stretch_name(key: str, stretch: range) -> str:
-    return f"work/{key}/{stretch.start:07d}-{stretch.stop:07d}"
+def _segment_name(key: str, segment: range) -> str:
+    return f"work/{key}/{segment.start:07d}-{segment.stop:07d}"

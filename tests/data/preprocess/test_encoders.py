@@ -30,7 +30,7 @@ def frames():
 def encode(encoders, frames, five_points=None, usable=None):
     usable = np.zeros(len(frames), bool) if usable is None else usable
     encoder = encoders.begin(np.zeros((len(frames), 5, 2), np.float32) if five_points is None else five_points, usable)
-    passed = list(encoder.watch(frames := list(frames)))
+    passed = list(encoder.tee(frames := list(frames)))
     assert all(one is other for one, other in zip(passed, frames, strict=True)), "frames pass through as they are"
     return encoder.finish()
 

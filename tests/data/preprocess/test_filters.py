@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hia.config import PreprocessConfig
-from hia.data.preprocess.filters import LEAST_POINTS, check_regions, least_frames, plan_clip, seen_shares
+from hia.data.preprocess.filters import LEAST_POINTS, check_regions, least_clip_frames, plan_clip, seen_shares
 from hia.data.store.records import Rejected
 from hia.pose.box_tracks import boxes_of
 from hia.pose.tracking import PersonTrack
@@ -46,7 +46,7 @@ def lost(person, frames, points=slice(None)):
 @pytest.mark.parametrize(("fps", "least"), [(30.0, 45), (25.0, 38), (29.97, 45), (1.0, 2)])
 def test_a_clip_has_at_least_the_seconds_asked_for(fps, least):
     settings = PreprocessConfig(least_seconds=1.5)
-    assert least_frames(fps, settings) == least
+    assert least_clip_frames(fps, settings) == least
     assert reason(track(least), settings=settings, fps=fps) is None
     if least > 2:
         assert reason(track(least - 1), settings=settings, fps=fps) == "too_short"
