@@ -1,4 +1,4 @@
-"""Still images: reading them safely and fitting them to a size without distortion. RGB uint8 [H, W, 3]."""
+"""Still images, RGB uint8 [H, W, 3]: safe reading, fitting to a size without distortion, tensors, JPEG and PNG."""
 
 import warnings
 from collections.abc import Sequence
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 Frame = NDArray[np.uint8]
 MAX_PIXELS = 100_000_000
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
-# JPEG decodes to these shares of its size at a fraction of the cost, straight from its 8×8 blocks.
+# OpenCV's decoding modes by reduction of the size: JPEGs decode to 1/2 and 1/4 directly from their 8×8 blocks, which
+# costs a fraction of the full size.
 REDUCED = {1: cv2.IMREAD_COLOR_RGB, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
-# Up to this width colour keeps its full resolution; beyond, at half of it, frames decode faster and show no difference.
+# Up to this width in pixels, JPEGs keep the full resolution of colour. Wider ones store colour at half of it: they
+# decode faster and look the same.
 FULL_COLOUR_WIDTH = 320
-# PNG's least effort: twice as fast as usual, and hardly larger.
+# PNG's lowest compression level: twice as fast as the default, and the file is hardly larger.
 FAST_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 
@@ -42,7 +44,10 @@ def load_image(path: str | Path) -> Frame:
 
 
 def read_image(file: BinaryIO, name: str, formats: tuple[str, ...] = FORMATS, max_pixels: int = MAX_PIXELS) -> Frame:
-    """The same of an open file; `name` is what messages call it. No pixel is decoded of one that is too large."""
+    """Read an open file as `load_image` does; `name` stands for it in messages.
+
+    The size is checked before any pixel is decoded.
+    """
     try:
         with warnings.catch_warnings(), Image.open(file, formats=formats) as image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -54,9 +59,9 @@ def read_image(file: BinaryIO, name: str, formats: tuple[str, ...] = FORMATS, ma
 
 
 def fit_to_size(image: Frame, width: int, height: int) -> Frame:
-    """Scale to cover width×height and crop to its centre: no distortion, no padding.   → uint8 [height, width, 3]
+    """Scale to cover width×height and crop the centre: no distortion, no padding.   → uint8 [height, width, 3]
 
-    The transform that `KeypointSequence.resized` applies to keypoints.
+    `KeypointSequence.resized` applies the same transform to keypoints.
     """
     source_height, source_width = image.shape[:2]
     scale, offset_x, offset_y = cover_transform(source_width, source_height, width, height)
@@ -68,11 +73,10 @@ def fit_to_size(image: Frame, width: int, height: int) -> Frame:
 def cover_transform(
     source_width: float, source_height: float, width: float, height: float
 ) -> tuple[float, float, float]:
-    """Scale to cover, then crop the centre, without distortion.   Returns (scale, offset_x, offset_y).
+    """The transform that scales to cover and crops the centre, without distortion: (scale, offset_x, offset_y).
 
-    A point moves to x' = (x + 0.5)·scale − offset_x − 0.5, y likewise: the offsets are what the crop takes
-    from the left and the top of the scaled picture, in its pixels. Raises ValueError for sizes that are not
-    positive.
+    A point moves to x' = (x + 0.5)·scale − offset_x − 0.5, y likewise: the crop cuts the offsets off the left and the
+    top of the scaled picture, in its pixels. Raises ValueError for sizes that are not positive.
     """
     if min(source_width, source_height, width, height) <= 0:
         raise ValueError(f"sizes must be positive, not {source_width}×{source_height} and {width}×{height}")
@@ -93,7 +97,7 @@ def to_frames(images: "Tensor") -> Frame:
 
 
 def encode_jpeg(frame: Frame, quality: int) -> NDArray[np.uint8]:
-    """RGB uint8 [H, W, 3] → the bytes of a JPEG, uint8 [n]."""
+    """RGB uint8 [H, W, 3] → the bytes of a JPEG, uint8 [n]. quality: 1 to 100."""
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     if frame.shape[1] <= FULL_COLOUR_WIDTH:
         options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
@@ -104,9 +108,9 @@ def encode_jpeg(frame: Frame, quality: int) -> NDArray[np.uint8]:
 
 
 def decode_jpeg(data: NDArray[np.uint8], reduction: int = 1) -> Frame:
-    """The bytes of a JPEG → RGB uint8 [H/r, W/r, 3]; reduction r is 1, 2 or 4 (sizes are rounded up).
+    """The bytes of a JPEG, uint8 [n] → RGB uint8 [H/r, W/r, 3]; reduction r is 1, 2 or 4 (sizes are rounded up).
 
-    Raises ValueError when the bytes are no JPEG.
+    Raises ValueError when the bytes are not a JPEG.
     """
     frame = cv2.imdecode(data, REDUCED[reduction])
     if frame is None:
@@ -124,7 +128,7 @@ def encode_png(picture: Frame, options: Sequence[int] = ()) -> bytes:
 
 
 def write_png(path: Path, picture: Frame) -> None:
-    """Write RGB uint8 [H, W, 3] quickly, in a slightly larger file than `encode_png` makes. Raises OSError."""
+    """Write RGB uint8 [H, W, 3] as a PNG, faster and slightly larger than `encode_png`'s default. Raises OSError."""
     try:
         path.write_bytes(encode_png(picture, FAST_PNG))
     except ValueError:

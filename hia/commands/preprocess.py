@@ -1,6 +1,6 @@
-"""Make a clip store of raw videos: shots, one person, keypoints, blur, crops; what is wrong with any is written down.
+"""Make a clip store from raw videos: shots, one person, keypoints, blur, crops; list rejected ones with their reasons.
 
-A second run does only what is missing, and so does one after a crash. On a cluster, the same with Ray Data:
+A second run makes only what is missing, also after a crash. On a cluster, do the same with Ray Data:
 python -m orchestration.preprocess.
 """
 
@@ -17,7 +17,7 @@ MOST_SHOWN = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's options."""
+    """Declare the command's options."""
     parser.add_argument(
         "videos",
         nargs="+",
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
-    """Raises ValueError for options that cannot be."""
+    """Check the options. Raises ValueError for impossible ones."""
     if not arguments.output.strip():
         raise ValueError("--output must name the folder of the clip store")
     if arguments.threads is not None and arguments.threads < 1:
@@ -69,7 +69,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
 
 
 def summary(built: "Built") -> str:
-    """What a run did, for people to read."""
+    """A summary of a run for people to read."""
     statistics, store = built.store.statistics, built.store
     by_split = statistics["by_split"]
     lines = [

@@ -29,14 +29,15 @@ def content_sha256(location: Path) -> str:
 
 
 def bytes_sha256(content: bytes) -> str:
-    """Hex digest of bytes."""
+    """Hex digest of a byte string."""
     return hashlib.sha256(content).hexdigest()
 
 
 def json_digest(*values: Any) -> str:
     """Hex digest of JSON-serialisable values; the order of keys in a dict does not matter.
 
-    The names of the chain's stage folders depend on this very encoding: another one trains every model again.
+    The names of the chain's stage folders depend on this exact encoding: with another one, every model would be
+    trained again.
     """
     text = json.dumps(values, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return bytes_sha256(text.encode("utf-8", "surrogatepass"))
@@ -45,6 +46,6 @@ def json_digest(*values: Any) -> str:
 def key_digest(*values: Any) -> str:
     """Hex digest of JSON-serialisable values, in the encoding of the keys of clips and stores.
 
-    It differs from `json_digest` in spaces and escapes only: with another one, existing stores would be made again.
+    It differs from `json_digest` only in spaces and escapes: with another encoding, existing stores would be remade.
     """
     return bytes_sha256(json.dumps(values, sort_keys=True).encode())

@@ -1,9 +1,9 @@
-"""Datasets in the layouts that they are published in.
+"""Layouts of published datasets: TikTok, UBC Fashion, and plain folders of videos.
 
 TikTok (Jafarian and Park, "Learning High Fidelity Depths of Dressed Humans by Watching Social Media Dance Videos",
 2021): a numbered folder for each video, with the folders `images`, `masks` and `densepose` in it, or with the images
 themselves. UBC Fashion (Zablotskaia et al., "DwNet", 2019): mp4 files, in folders `train` and `test`, or with the lists
-`fashion_train.txt` and `fashion_test.txt` of the addresses that they came from.
+`fashion_train.txt` and `fashion_test.txt` of the addresses that they were downloaded from.
 """
 
 import posixpath
@@ -29,12 +29,12 @@ UBC_FOLDERS: dict[str, Split] = {"train": "train", "test": "test"}
 def find_videos_in_layout(
     inputs: Sequence[str], layout: Layout = "auto", without: str | None = None, maps: Sequence[str] = ()
 ) -> Found:
-    """All videos behind some inputs (see `find_videos`) in the given layout.
+    """All videos of some inputs (see `find_videos`) in the given layout.
 
     plain: video files. tiktok: folders of frames. ubc: video files with their split. auto: all of these, as far as the
-    inputs have their marks: numbered folders of frames, both lists or folders of a split. without: a folder, path or
-    URL, that is passed by. maps: names of further pictures of the frames, see `find_maps`. Raises ValueError when there
-    is no video, when the layout that was asked for is not there, and when a video is listed for both splits.
+    inputs show their signs: numbered folders of frames, both lists or both folders of a split. without: a folder, path
+    or URL, that is left out. maps: names of further pictures of the frames, see `find_maps`. Raises ValueError when
+    there is no video, when the inputs are not in the requested layout, and when a video is listed for both splits.
     """
     listings, problems = list_inputs(inputs, without)
     candidates = [] if layout == "tiktok" else [video for listing in listings for video in videos_in(listing)]
@@ -55,9 +55,9 @@ def find_videos_in_layout(
 
 
 def _tiktok_folders(listing: Listing, any_name: bool) -> tuple[list[VideoSource], list[Problem]]:
-    """The frame folders of a listing, and the videos of which only masks or the like are there.
+    """The frame folders of a listing, and problems: videos that have only masks or DensePose, but no frames.
 
-    any_name: `images` folders need neither a number above them nor masks beside them.
+    any_name: take `images` folders without a number above them and without masks beside them, too.
     """
     folders = _image_folders(listing.names)
     videos, problems = [], set()
@@ -78,7 +78,7 @@ def _tiktok_folders(listing: Listing, any_name: bool) -> tuple[list[VideoSource]
 
 
 def _image_folders(names: Iterable[str]) -> dict[str, list[str]]:
-    """Folders that hold images, with the images' names without suffix."""
+    """Folders that hold images, each with the names of its images without suffix."""
     folders = defaultdict(list)
     for name in names:
         stem, kind = posixpath.splitext(name)
@@ -88,12 +88,12 @@ def _image_folders(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _title(listing: Listing, folder: str) -> str:
-    """The last part of a folder's name; the listing's own, where that is the folder."""
+    """The last part of a folder's path; that of the listing's root for the root itself."""
     return posixpath.basename(folder or listing.root)
 
 
 def _frames(listing: Listing, folder: str, images: str) -> VideoSource:
-    """A folder of frames as a video; images: its sub-folder with the frames, empty where they are in the folder."""
+    """A folder of frames as a video. images: its sub-folder with the frames, empty if there is none."""
     root, name = (listing.root, folder) if folder else split(listing.root)
     place = join(root, name)
     if not images:
@@ -104,7 +104,7 @@ def _frames(listing: Listing, folder: str, images: str) -> VideoSource:
 def _with_ubc_splits(
     candidates: Sequence[VideoSource], listings: Sequence[Listing], required: bool
 ) -> tuple[list[VideoSource], list[Problem]]:
-    """The videos with their split, where lists or folders tell it, and the listed ones that are not there."""
+    """The videos with their split, where lists or folders give one, and problems: listed videos that are missing."""
     listed, folders = _listed(listings), _split_folders(candidates, 1 if required else 2)
     if required and not listed and not folders:
         raise ValueError(
@@ -126,7 +126,7 @@ def _with_ubc_splits(
 
 
 def _listed(listings: Sequence[Listing]) -> dict[str, Split]:
-    """The split of each video that a list names, by the video's stem. Raises ValueError for one that is in both."""
+    """The split of each listed video, by the video's stem. Raises ValueError for a video in both lists."""
     listed: dict[str, Split] = {}
     for listing in listings:
         entries = [(part, name) for part in [UBC_LISTS.get(listing.origin)] if part for name in listing.names]
@@ -141,7 +141,7 @@ def _listed(listings: Sequence[Listing]) -> dict[str, Split]:
 
 
 def _split_folders(candidates: Sequence[VideoSource], least: int) -> dict[str, Split]:
-    """Folders named for a split that hold videos, where `least` such are beside each other."""
+    """Folders of videos that are named after a split, where at least `least` of them lie beside each other."""
     places = {split(candidate.location)[0] for candidate in candidates}
     named = {place: part for place in places if (part := UBC_FOLDERS.get(split(place)[1]))}
     beside = defaultdict(set)
@@ -151,7 +151,7 @@ def _split_folders(candidates: Sequence[VideoSource], least: int) -> dict[str, S
 
 
 def _stems(location: str) -> tuple[str, str]:
-    """A video's name without folders and suffix: as an address means it (%2B is +), and as it is written."""
+    """A video's name without folders and suffix: decoded as part of an address (%2B is +), and as written."""
     name = split(without_query(location))[1]
     stem = posixpath.splitext(name)[0] if suffix(name) in SUFFIXES else name
     return unquote(stem), stem

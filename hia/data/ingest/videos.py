@@ -1,4 +1,4 @@
-"""Finding videos, and the keypoint files beside them."""
+"""Video sources: discovery of videos, and of the keypoint files and maps beside them."""
 
 import posixpath
 from collections import Counter
@@ -20,11 +20,11 @@ Split = Literal["train", "test"]
 class VideoSource:
     """A video to be preprocessed.
 
-    name: unique, `/`-separated, relative to the input's folder, with suffix. location: path or URL of a file, or of a
-    folder of images. sidecar: of its keypoints: .npz, .json, or a folder of OpenPose files. fps: rate of a folder of
-    images. split: where the dataset says it belongs. group: what a split keeps together; None: the video alone. maps:
-    names of further pictures of its frames, and where they are: files or folders of images. root: the input's folder.
-    folder: the video's own, where `location` is one of images within it; None where there is no such folder.
+    name: `/`-separated, relative to the input's folder, with suffix; `gather` makes it unique. location: path or URL
+    of a file, or of a folder of images. sidecar: path or URL of its keypoints: .npz, .json, or a folder of OpenPose
+    files. fps: rate of a folder of images. split: given by the dataset. group: videos of one group get the same split;
+    None: the video is alone in its group. maps: (name, location) of further pictures of its frames: files or folders of
+    images. root: the input's folder. folder: the video's own folder, if `location` is a folder of images within it.
     """
 
     name: str
@@ -39,17 +39,17 @@ class VideoSource:
 
     @property
     def named_after(self) -> str:
-        """Path or URL that keypoint files and maps beside the video are named after."""
+        """Path or URL that the keypoint files and maps beside the video are named after."""
         return self.folder or self.location
 
 
 @dataclass(frozen=True)
 class Found:
-    """The videos of some inputs, by name.
+    """The videos of some inputs, sorted by name.
 
-    ignored: numbers of other files by their suffix (`` for none). problems: (name, reason, message) of what should have
-    been looked at and could not: `missing`, `unreadable`, `unreadable_folder`, `broken_symlink`, `symlink_loop`,
-    `not_a_file`, `no_frames`.
+    ignored: counts of other files by suffix (`` for none). problems: (name, reason, message) of inputs that cannot be
+    used; the reasons are `missing`, `unreadable`, `unreadable_folder`, `broken_symlink`, `symlink_loop`, `not_a_file`,
+    `no_frames`.
     """
 
     sources: tuple[VideoSource, ...]
@@ -58,12 +58,12 @@ class Found:
 
 
 def find_videos(inputs: Sequence[str]) -> Found:
-    """All videos behind some inputs.
+    """All videos of some inputs.
 
-    inputs: folders (searched through; links to folders are followed, hidden files are not seen), video files, .txt
-    lists (a path or URL a line, # begins comments), fsspec URLs of such, URLs with wildcards. In folders, videos are
-    known by their suffix (`SUFFIXES`); files that are named are taken whatever theirs. Raises ValueError when there
-    is no video at all.
+    inputs: folders (searched recursively; links to folders are followed, hidden files are skipped), video files, .txt
+    lists (one path or URL per line, # begins comments), fsspec URLs of these, URLs with wildcards. In folders, videos
+    are recognised by their suffix (`SUFFIXES`); files that are named themselves are taken whatever their suffix. Raises
+    ValueError when there is no video at all.
     """
     listings, problems = list_inputs(inputs)
     return gather([candidate for listing in listings for candidate in videos_in(listing)], listings, problems, inputs)
@@ -85,8 +85,11 @@ def gather(
     inputs: Sequence[str],
     maps: Sequence[str] = (),
 ) -> Found:
-    """Give candidates their names, sidecars and maps. One that several inputs name is taken once, a map of another one
-    not at all. Raises as `find_videos`."""
+    """Give videos unique names, sidecars and maps, and sort them.
+
+    A video that several inputs contain is taken once; a map of another video is not taken as a video. Raises as
+    `find_videos`.
+    """
     videos: dict[str, VideoSource] = {}
     for candidate in candidates:
         videos.setdefault(candidate.location, candidate)
@@ -106,7 +109,7 @@ def gather(
 
 
 def find_sidecar(video: str, around: DirectoryCache) -> str | None:
-    """Path or URL of a video's keypoints; the first that is there.
+    """Path or URL of a video's keypoints: the first of several places that exists; None when none does.
 
     For x/clip.mp4: x/clip.npz, x/clip.json, a folder x/clip_keypoints or x/clip with OpenPose's file for each frame,
     then x/../keypoints/clip.npz.
@@ -125,9 +128,9 @@ def find_sidecar(video: str, around: DirectoryCache) -> str | None:
 
 
 def find_maps(video: VideoSource, around: DirectoryCache, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """The maps that a video has, by name: of x/clip.mp4 x/clip.depth.mp4, or images in the folder x/clip.depth.
+    """The maps of a video, (name, location): for x/clip.mp4, x/clip.depth.mp4 or the images in the folder x/clip.depth.
 
-    Of a folder with a sub-folder of frames, they are in sub-folders of their names too.
+    A video that is a folder with a sub-folder of frames may have its maps in sub-folders named after them, too.
     """
     folder, file = split(without_query(video.named_after))
     stem = posixpath.splitext(file)[0] if suffix(file) in SUFFIXES else file
@@ -141,7 +144,7 @@ def find_maps(video: VideoSource, around: DirectoryCache, names: Sequence[str]) 
 
 
 def _unique_names(videos: Sequence[VideoSource]) -> list[str]:
-    """Relative names; those that are alike get as much of their inputs' folders in front as tells them apart."""
+    """Relative names; equal ones are prefixed with as many parts of their input folders as make them different."""
     folders = [[part for part in video.root.replace("://", "/").split("/") if part] for video in videos]
     ends = [video.name.split("?")[0] if is_url(video.root) else video.name for video in videos]
     depths = [0] * len(videos)
@@ -159,7 +162,7 @@ def _unique_names(videos: Sequence[VideoSource]) -> list[str]:
 
 
 def _ignored_files(listings: Sequence[Listing], sources: Sequence[VideoSource]) -> dict[str, int]:
-    """Numbers of files by suffix that are neither videos nor their frames or keypoints."""
+    """Counts by suffix of the files that are neither videos nor their frames, keypoints or maps."""
     used = {place for source in sources for place in (source.location, source.sidecar)}
     used |= {place for source in sources for _, place in source.maps}
     places = {join(listing.root, name) for listing in listings for name in listing.names}

@@ -1,7 +1,7 @@
-"""From inputs to a finished clip store: find, skip what is done, preprocess the rest, write the manifest.
+"""Building of a clip store: find videos, skip finished ones, preprocess the rest, write the manifest.
 
-How many work at a time is the runner's affair: the one here is a loop, `orchestration.preprocess` has one on Ray Data.
-The finished store is the same for any.
+A runner decides how many videos are processed at a time: the one here is a loop, `orchestration.preprocess` has one on
+Ray Data. The finished store is the same with either.
 """
 
 import dataclasses
@@ -33,26 +33,26 @@ from hia.io.hashing import content_sha256, key_digest
 from hia.video import local_copy
 from hia.video.remote import is_url
 
-# Sends jobs to workers and yields their outcomes, in any order.
+# A runner sends jobs to workers and yields their outcomes, in any order.
 Runner = Callable[[PreprocessorFactory, Sequence[Job]], Iterator[Outcome]]
 
 THREADS = 8
-# Seconds: the longest that NFS keeps a listing, by default, and some.
+# Seconds to wait for files of other machines: NFS caches a directory listing for up to 60 s by default.
 PATIENCE = 90
 
 
 def run_in_process(factory: PreprocessorFactory, jobs: Sequence[Job]) -> Iterator[Outcome]:
-    """The simplest runner: one video after the other in this process."""
+    """The simplest runner: one video after another in this process."""
     return map(factory.create(), jobs)
 
 
 @dataclass(frozen=True)
 class Built:
-    """A finished store, and what this run did for it.
+    """A finished store, with a summary of the run.
 
-    num_videos: found; done_before: of these, those that an earlier run had done; retriable: rejections of this run that
-    do not stay: the next run tries again; seconds_by_step: summed over the workers; notes: what else people should
-    know, in words.
+    num_videos: videos found. done_before: those of them that an earlier run had finished. retriable: rejections of this
+    run that are not final: the next run tries these videos again. seconds_by_step: summed over the workers. notes:
+    further information for people, in words.
     """
 
     store: ClipStore
@@ -64,7 +64,7 @@ class Built:
 
 
 def check_device(name: str) -> None:
-    """Raises ValueError when PyTorch has no such device here."""
+    """Check that PyTorch can use a device on this machine. Raises ValueError if not."""
     try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:
@@ -81,13 +81,13 @@ def build_store(
     threads: int | None = None,
     progress: bool = False,
 ) -> Built:
-    """Make a clip store of videos, or bring an existing one up to date; what is done is not done again.
+    """Make a clip store from videos, or update an existing one; finished videos are not processed again.
 
     inputs: files, folders, lists or fsspec URLs, see `hia.data.ingest.layouts`. output: a folder or fsspec URL, which
     may lie within an input: it is not searched. device, threads: see `PreprocessorFactory`. Raises ValueError when
-    nothing is found, the store was made with other settings, or the folder is not empty and no store; MissingWeights;
-    OSError when the store cannot be written, or another run is writing it. What is wrong with a video is
-    written to rejected.jsonl instead.
+    there is no video, when the store was made with other settings, and when the folder is neither empty nor a store;
+    MissingWeights; OSError when the store cannot be written, or another run is writing it. Problems with single videos
+    are written to rejected.jsonl instead.
     """
     folder = Folder(output)
     _check_inputs(inputs, output)
@@ -113,7 +113,7 @@ def build_store(
 def plan_jobs(
     sources: Sequence[VideoSource], config: Config, settings: dict[str, Any], progress: bool = False
 ) -> tuple[list[Job], list[Rejection]]:
-    """A job for each video, and rejections of those that cannot be read or are copies of another."""
+    """Jobs, one per video, and rejections of videos that cannot be read or are copies of another one."""
     estimated = any(keypoint_origin(source, config.preprocess) == "estimate" for source in sources)
     pose = pose_estimator(config).fingerprint if estimated else None
     jobs: dict[str, Job] = {}
@@ -133,19 +133,19 @@ def plan_jobs(
 
 
 def _check_inputs(inputs: Sequence[str], output: str) -> None:
-    """Raises ValueError when the store would be one of the inputs itself."""
+    """Check that the store is not one of the inputs itself. Raises ValueError if it is."""
     if any(_absolute(location) == _absolute(output) for location in inputs):
         raise ValueError(f"{output} has the videos in it: the store needs a new folder, which may be one within it")
 
 
 def _absolute(location: str) -> str:
-    """A location in one form, to be compared."""
+    """A location in a normal form, for comparison."""
     place = location.removeprefix("file://")
     return place.rstrip("/") if is_url(place) else os.path.realpath(os.path.expanduser(place))
 
 
 def _key(source: VideoSource, config: Config, settings: dict[str, Any], pose: str | None) -> str | Rejection:
-    """The key of a video's content, its keypoints' origin and the settings; or why it cannot be read."""
+    """The key of a video: of its content, its keypoints' origin and the settings. A Rejection if it cannot be read."""
     try:
         video = _content(source.location)
         origin = pose
@@ -165,7 +165,7 @@ def _content(location: str) -> str:
 
 
 def _missing(journal: Journal, jobs: Sequence[Job], progress: bool) -> list[Job]:
-    """The jobs of which no whole result is noted; those noted under another name are renamed."""
+    """The jobs without a complete result in the journal; finished videos with a new name are renamed there."""
 
     def is_done(job: Job) -> bool:
         result = journal.result(job.key)
@@ -225,9 +225,9 @@ def _with_progress(outcomes: Iterator[Outcome], total: int, progress: bool) -> I
 
 
 def _wait_for(keys: Sequence[str], folder: Folder) -> None:
-    """Return when the results of these videos are in the folder. Raises OSError when they do not come.
+    """Wait until the results of these videos are in the folder. Raises OSError after `PATIENCE` seconds.
 
-    Network file systems show what another machine has written after a while only.
+    Network file systems show files of other machines only after a while.
     """
     deadline = time.monotonic() + PATIENCE
     while missing := {f"{key}.json" for key in keys} - set(folder.names("videos")):
@@ -240,6 +240,6 @@ def _wait_for(keys: Sequence[str], folder: Folder) -> None:
 
 
 def _rejections(problems: Iterable[Problem]) -> Iterator[Rejection]:
-    """Inputs that could not be read, as rejections."""
+    """Rejections of inputs that cannot be used."""
     for name, reason, message in problems:
         yield Rejection(video=name, reason=reason, message=message)

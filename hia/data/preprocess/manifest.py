@@ -1,4 +1,4 @@
-"""The store's settings at the start of a run, and its manifest at the end, from what became of each video."""
+"""Settings and manifest of a store: the settings are noted when a run begins, the manifest is written at its end."""
 
 import dataclasses
 import json
@@ -20,16 +20,17 @@ from hia.io.hashing import key_digest
 
 SETTINGS = "settings.json"
 MOST_NAMED = 3
-# To be raised whenever the same input would give other clips.
+# Raise this whenever the same input would give other clips.
 PREPROCESSING_VERSION = 1
-# Settings that change which clips are listed where, or how fast they are made, but not the clips.
+# Settings that change only which videos are found or how clips are split, not the clips themselves.
 WITHOUT_EFFECT = ("layout", "split_seed", "test_share", "test_list")
 
 
 def begin_store(folder: Folder, settings: dict[str, Any]) -> None:
-    """Note the settings in a new store, or compare them with those of one in which something has been noted.
+    """Write the settings to a new store, or compare them with those of an existing one that has content.
 
-    Raises StoreError when they differ, and for a folder with anything else in it: a store clears up within itself.
+    Raises StoreError when they differ. Raises it, too, when the folder has other content, because a run removes files
+    in the store's folder that it does not use.
     """
     known = _known_settings(folder)
     if known is None or (known != settings and not _has_notes(folder)):
@@ -43,10 +44,10 @@ def begin_store(folder: Folder, settings: dict[str, Any]) -> None:
 
 
 def preprocessing_settings(config: Config, encoders: Encoders) -> dict[str, Any]:
-    """All that decides what preprocessing makes of given files, as plain values for the manifest.
+    """All settings that determine the clips of given files, as plain values for the manifest.
 
-    Networks count by the hash of their weights, not by the names of their files; the pose models count in the key of
-    each video whose keypoints they estimate.
+    Networks are represented by hashes of their weights, not by file names. The pose models are not among them: they
+    are part of the key of each video whose keypoints they estimate.
     """
     preprocess = {key: value for key, value in asdict(config.preprocess).items() if key not in WITHOUT_EFFECT}
     pose = preprocess.pop("pose")
@@ -77,12 +78,12 @@ def assemble(
     ignored: Mapping[str, int],
     test_list: frozenset[str] | None = None,
 ) -> list[str]:
-    """Write manifest and list of rejections from all results in the journal; drop what nothing refers to any more.
+    """Write the manifest and the rejections from all results in the journal, and remove unused files.
 
-    current: key by name of this run's videos: an older result under such a name is of a file that has changed.
-    retriable: rejections of this run that no result holds. ignored: other files among the inputs, by suffix.
-    test_list: what is for testing, see `assign_split`. Returns what is worth telling of videos of earlier runs and of
-    the list.
+    current: keys of this run's videos by name: an older result under such a name is of a file that has changed.
+    retriable: rejections of this run that are in no result. ignored: counts of other files among the inputs, by suffix.
+    test_list: names of the test split, see `assign_split`. Returns notes for people about videos of earlier runs and
+    about the list.
     """
     journal = Journal(folder)
     results, changed = _current_results(journal, current)
@@ -104,7 +105,7 @@ def assemble(
 
 
 def _known_settings(folder: Folder) -> dict[str, Any] | None:
-    """The settings of the store that is in a folder; None when the folder is empty."""
+    """The settings of the store in a folder; None when the folder is empty. Raises StoreError for other content."""
     if not folder.exists(SETTINGS):
         if others := [name for name in folder.names("") if not name.startswith(".")]:
             raise StoreError(
@@ -142,7 +143,7 @@ def _differences(before: Any, now: Any, path: str = "") -> list[str]:
 
 
 def _current_results(journal: Journal, current: Mapping[str, str]) -> tuple[list[VideoResult], list[str]]:
-    """The results that hold, and the names of videos whose older results were dropped."""
+    """The current results, and the names of videos whose outdated results were dropped."""
     results, changed = [], []
     for result in journal.results():
         if current.get(result.name, result.key) == result.key:
@@ -176,7 +177,7 @@ def _notes(
     current: Mapping[str, str],
     test_list: frozenset[str] | None,
 ) -> list[str]:
-    """What became of videos of earlier runs, and names in the test list that fit no video; without any, nothing."""
+    """Notes about videos of earlier runs, and about names in the test list that match no video; may be empty."""
     kept = [result.name for result in results if result.name not in current]
     known = {name for result in results for name in names_of(_source(result))}
     unknown = sorted((test_list or frozenset()) - known)
@@ -189,5 +190,5 @@ def _notes(
 
 
 def _first_few(names: Sequence[str]) -> str:
-    """The first few of some names."""
+    """The first few of some names, as text."""
     return ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")

@@ -1,7 +1,8 @@
-"""The segments of one video: whose keypoints, clip or rejection, and the making of the clips.
+"""Processing of the segments of one video: track, plan, clip or rejection.
 
-Decoding goes through the video once for the estimates and once for the clips, holding a few frames at a time, and
-tracks wait on disk: memory does not grow with the video's length. A killed run goes on behind the last segment noted.
+The video is decoded once for the pose estimates and once for the clips, a few frames at a time, and tracks are kept on
+disk in between: memory does not grow with the video's length. A run that was killed resumes after the last segment in
+the journal.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,10 +34,10 @@ from hia.video import frames_at
 
 @dataclass(frozen=True)
 class SegmentProcessor:
-    """All that is needed to make the clips of one surveyed video.
+    """A processor of the segments of one surveyed video, which makes its clips.
 
-    key, name: of the video; sidecar: its keypoints, None to estimate them; maps: places of further pictures of its
-    frames, by name; size: of the clips, (width, height) px.
+    key, name, path: of the video. sidecar: its keypoints, None to estimate them. maps: paths of further pictures of its
+    frames, by name. size: of the clips, (width, height) px.
     """
 
     key: str
@@ -53,7 +54,7 @@ class SegmentProcessor:
     timer: Timer
 
     def run(self) -> list[ClipInfo | Rejection]:
-        """Make what is not yet noted. Returns what became of each segment, in the video's order."""
+        """Process the segments that the journal lacks. Returns a clip or rejection per segment, in order."""
         parts = {segment: self.journal.part(self.key, segment) for segment in self.survey.segments}
         unfinished = [segment for segment, part in parts.items() if part is None]
         long_enough = [segment for segment in unfinished if self._accepts(segment, self._check_length)]
@@ -64,7 +65,7 @@ class SegmentProcessor:
         return [part for part in noted if part is not None]
 
     def _accepts(self, segment: range, judge: Callable[[range], object]) -> bool:
-        """Whether `judge` raises nothing; a rejection is noted."""
+        """True if `judge` does not raise Rejected; if it does, note the rejection."""
         try:
             judge(segment)
         except Rejected as error:
@@ -83,7 +84,7 @@ class SegmentProcessor:
         check_length(len(segment), self.survey.fps, self.settings)
 
     def _tracked(self, segments: Sequence[range]) -> list[range]:
-        """The segments with a person, whose tracks are noted now; a sidecar's are read when needed."""
+        """The segments with a person. Estimated tracks are now in the journal; a sidecar's are read when needed."""
         if self.sidecar is not None:
             return list(segments)
         missing = {segment for segment in segments if self.journal.track(self.key, segment) is None}
@@ -91,14 +92,14 @@ class SegmentProcessor:
         return [segment for segment in segments if segment not in missing or self._accepts(segment, estimate)]
 
     def _estimate(self, frames: Iterator[Frame], segment: range) -> None:
-        """Note the track of a segment, whose frames come next. Raises Rejected (nobody)."""
+        """Estimate and note the track of a segment, whose frames are the next ones. Raises Rejected (nobody)."""
         replayable = ReplayableFrames(islice(frames, len(segment)), partial(self._frames, [segment]))
         with self.timer("pose"):
             track = estimate_track(replayable, self.estimator(), self.settings.pose.detect_every)
         self.journal.note_track(self.key, segment, track)
 
     def _plan(self, segment: range) -> tuple[ClipPlan, Arrays]:
-        """The clip to be made of a segment, and what its keypoints give. Raises Rejected."""
+        """The plan of a segment's clip, and the arrays measured from its keypoints. Raises Rejected."""
         with self.timer("plan"):
             plan = plan_clip(
                 self._track(segment), self.survey.fps, (self.survey.width, self.survey.height), self.size, self.settings
@@ -124,7 +125,7 @@ class SegmentProcessor:
             yield clip
 
     def _frames(self, segments: Sequence[range], path: Path | None = None) -> Iterator[Frame]:
-        """The frames of several segments, one after the other; path: of a map, in place of the video itself."""
+        """The frames of several segments, one after another; path: of a map, instead of the video."""
         indices = (int(self.survey.indices[instant]) for segment in segments for instant in segment)
         return self.timer.each("decode", frames_at(path or self.path, indices))
 
@@ -144,7 +145,7 @@ class SegmentProcessor:
             return self._store(segment, plan, arrays)
 
     def _store(self, segment: range, plan: ClipPlan, arrays: Arrays) -> ClipInfo:
-        """Write a clip's file. Raises WriteError."""
+        """Write a clip's file and return its entry for the manifest. Raises WriteError."""
         clip_id = key_digest(self.key, segment.start, segment.stop)[:32]
         content = serialise_clip(clip_id, arrays)
         info = self._info(clip_id, content, segment, plan, arrays)
@@ -182,7 +183,7 @@ class SegmentProcessor:
 
 
 class ReplayableFrames:
-    """Frames that come from a running stream the first time, and are decoded anew each time after."""
+    """Frames for several iterations: the first reads a running stream, each later one decodes anew."""
 
     def __init__(self, stream: Iterator[Frame], anew: Callable[[], Iterator[Frame]]) -> None:
         self._stream: Iterator[Frame] | None = stream

@@ -1,4 +1,4 @@
-"""Cutting a sample out of a clip: pictures or latents, control images, regions."""
+"""A training sample and its extraction from a clip: pictures or latents, control images, regions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ from hia.pose.keypoints import KeypointSequence, flip_horizontal
 
 Size = tuple[int, int]  # width and height in px
 
-# Black that went through a JPEG stays below this; the components of a normal cannot all be so small.
+# Black stays below this value after JPEG compression; of a normal, at least one component is larger.
 DARKEST_NORMAL = 48
 
 
 @dataclass(frozen=True)
 class SampleRegions:
-    """What the regional losses need besides the images, for F frames.
+    """Inputs of the regional losses besides the images, for F frames.
 
-    face_mask, hand_mask: bool [F, 1, H, W]; five_points: float32 [F, 5, 2] px, 0 where they are not known; face_usable:
-    bool [F], the target's face can be compared, and the reference's too where there is an identity loss;
-    reference_embedding: float32 [D], 0 where the reference has none; None without identity loss.
+    face_mask, hand_mask: bool [F, 1, H, W]. five_points: float32 [F, 5, 2] px, 0 where unknown. face_usable: bool [F],
+    the target's face can be compared, and with an identity loss the reference's as well. reference_embedding: float32
+    [D], 0 where the reference has none; None without identity loss.
     """
 
     face_mask: Tensor
@@ -45,10 +45,10 @@ class SampleRegions:
 class Sample:
     """One training sample of F frames of W × H px, all tensors on the CPU.
 
-    control: float16 [F, K, H, W], see `control_images`; half precision halves what goes from process to process.
+    control: float16 [F, K, H, W], see `control_images`; half precision halves the transfer between processes.
     latents: float16 [F, C, h, w] and reference_latents [C, h, w] where the store has them, else None. images: uint8
-    [F, H, W, 3] and reference_image [H, W, 3], None where nothing needs them. image_token: float16 [D] of the
-    reference, None where the store has none or the model reads none. regions: None without regional losses.
+    [F, H, W, 3] and reference_image [H, W, 3], None where they are not needed. image_token: float16 [D] of the
+    reference, None where the store has none or the model does not use it. regions: None without regional losses.
     """
 
     sample_id: str
@@ -63,9 +63,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class Signal:
-    """What drives the F frames of a sample, in its pixels, mirrored where it is.
+    """The driving signal of the F frames of a sample, in its pixels, mirrored if the sample is.
 
-    keypoints: of F frames; movement: float32 [F, 2 hands, 2] in [−1, 1]; sharpness: float32 [F, 2 hands] in [0, 1], or
+    keypoints: of F frames. movement: float32 [F, 2 hands, 2] in [−1, 1]. sharpness: float32 [F, 2 hands] in [0, 1], or
     NaN where there is no hand.
     """
 
@@ -75,9 +75,9 @@ class Signal:
 
 
 def cut_signal(clip: Clip, draw: Draw, size: Size, scale: SharpnessScale | None) -> Signal:
-    """The signal of a draw's targets. scale: None stands for the ranks within the clip.
+    """The signal of a draw's targets. scale: of sharpness, None to use ranks within the clip.
 
-    Movement is that between consecutive stored frames, whatever the stride of the window is; nothing moves in a still.
+    Movement is between consecutive stored frames, whatever the stride of the window is; in a still it is zero.
     """
     frames, info = list(draw.targets), clip.info
     sharpness = (clip_ranks(clip.sharpness) if scale is None else scale.normalise(clip.sharpness))[frames]
@@ -91,7 +91,7 @@ def cut_signal(clip: Clip, draw: Draw, size: Size, scale: SharpnessScale | None)
 
 
 def control_images(signal: Signal, still: bool, conditions: ConditionsConfig) -> Tensor:
-    """Control images of all frames, float16 [F, K, H, W], K as `conditions` say, maps black; a still is drawn once."""
+    """Control images of all frames, float16 [F, K, H, W], K set by `conditions`, maps black; a still is drawn once."""
     people, (width, height) = signal.keypoints, (signal.keypoints.width, signal.keypoints.height)
     control = torch.zeros(len(people), conditions.num_channels, height, width, dtype=torch.float16)
     for frame in range(1 if still else len(people)):
@@ -105,9 +105,9 @@ def control_images(signal: Signal, still: bool, conditions: ConditionsConfig) ->
 
 
 def cut_maps(clip: Clip, frames: Sequence[int], size: Size, mirrored: bool, names: Sequence[str]) -> Tensor:
-    """Maps of frames at a size, float16 [F, 3·M, H, W] in [0, 1]; black where the clip has none of a name.
+    """M maps of frames at a size, float16 [F, 3·M, H, W] in [0, 1]; a map that the clip lacks is black.
 
-    In the mirror normals point the other way: the red of `normals` is turned over, but for the black background.
+    Mirrored normals point the other way: the red of `normals` is inverted, except in the black background.
     """
     width, height = size
     maps = torch.zeros(len(frames), len(names), height, width, 3, dtype=torch.uint8)
@@ -123,7 +123,7 @@ def cut_maps(clip: Clip, frames: Sequence[int], size: Size, mirrored: bool, name
 
 
 def cut_regions(clip: Clip, draw: Draw, signal: Signal, identity: bool) -> SampleRegions:
-    """Masks, face points and embeddings of a draw. identity: whether faces are compared with the reference's."""
+    """Masks, face points and embeddings of a draw. identity: faces are compared with the reference's face."""
     people, (width, height) = signal.keypoints, (signal.keypoints.width, signal.keypoints.height)
     persons = list(zip(people.keypoints, people.scores, strict=True))
     faces = [box_mask([face_box(*person, width, height)], width, height) for person in persons]
@@ -141,14 +141,14 @@ def cut_regions(clip: Clip, draw: Draw, signal: Signal, identity: bool) -> Sampl
 
 
 def comparable_faces(clip: Clip) -> NDArray[np.int64]:
-    """int64 [K]: frames with a face embedding and a face that can be compared."""
+    """Numbers of the frames with a face embedding and a comparable face, int64 [K]."""
     return clip.face_frames[clip.face_usable[clip.face_frames]]
 
 
 def cut_images(clip: Clip, frames: Sequence[int], size: Size, mirrored: bool) -> Tensor:
     """Frames at a size, uint8 [F, H, W, 3]; each is read once.
 
-    At a half and a quarter of the stored size JPEGs decode to it directly, others are resized by pixel areas.
+    JPEGs decode directly to a half and a quarter of the stored size; for other sizes frames are resized by pixel areas.
     """
     return _cut(clip.frame, clip, frames, size, mirrored)
 
@@ -166,7 +166,7 @@ def _sized(picture: Frame, size: Size, mirrored: bool) -> Frame:
 
 
 def _reference_embedding(clip: Clip, draw: Draw) -> tuple[Tensor, bool]:
-    """Embedding of the reference's face [D] on the side that is seen, and whether it can be compared."""
+    """Embedding [D] of the reference's face, mirrored or not as in the draw, and True if it can be compared."""
     place = np.flatnonzero(comparable_faces(clip) == draw.reference)
     known = bool(len(place))
     if not known:

@@ -1,4 +1,4 @@
-"""Which stretches become clips: the limits of the settings, each at its border, and what the clip's keypoints are."""
+"""Clip filters: each limit of the settings at its border, and the keypoints of accepted clips."""
 
 import re
 
@@ -17,7 +17,7 @@ SETTINGS = PreprocessConfig(least_seconds=0.1)
 
 
 def track(num_frames=40, half=HALF, size=SOURCE, others=0.0):
-    """Someone who does not move, and how large others are."""
+    """The track of a person who does not move. others: relative area of the largest other person."""
     people = people_at(np.tile(np.array(size) / 2, (num_frames, 1)), *size, half=half)
     boxes = boxes_of(people.keypoints, people.scores)
     everywhere = np.broadcast_to(np.float32(others), (num_frames,)).copy()
@@ -29,7 +29,7 @@ def plan(person, settings=SETTINGS, fps=30.0, source=SOURCE, target=TARGET):
 
 
 def reason(person, **arguments):
-    """Why it is rejected; None when it is not."""
+    """The reason of the rejection; None when the clip is accepted."""
     try:
         plan(person, **arguments)
     except Rejected as error:

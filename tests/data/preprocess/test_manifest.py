@@ -1,4 +1,4 @@
-"""What decides a clip's bytes decides its key, and what does not, does not."""
+"""Keys of videos depend on everything that determines the clips' bytes, and on nothing else."""
 
 import dataclasses
 import json

@@ -50,7 +50,7 @@ def test_a_cut_is_found_at_every_place_of_the_video(park, kitchen):
 
 
 def test_fast_motion_is_no_cut(sample_data):
-    """In any of the real clips, nor in the rendered dancers with their moving hands and arms."""
+    """Neither in any of the real clips nor in rendered dancers with moving hands and arms."""
     for path in (*sample_data.glob("clips/*.mp4"), *sample_data.glob("rendered/*.mp4")):
         assert cuts(read_frames(path)) == [], path.name
 

@@ -1,4 +1,4 @@
-"""The first look at a video: its constant rate, its shots, and the stretches that may become clips."""
+"""The survey of a video: its constant rate, its shots, and the segments that may become clips."""
 
 import math
 
