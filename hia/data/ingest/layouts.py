@@ -14,7 +14,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 from hia.data.ingest.listing import Listing, Problem, list_inputs
-from hia.data.ingest.videos import SUFFIXES, Found, Split, VideoSource, gather, videos_in
+from hia.data.ingest.videos import SUFFIXES, FoundVideos, Split, VideoSource, gather, videos_in
 from hia.io.paths import join, printable, read_lines, split, suffix, without_query
 from hia.video.image_folder import IMAGE_SUFFIXES
 
@@ -28,7 +28,7 @@ UBC_FOLDERS: dict[str, Split] = {"train": "train", "test": "test"}
 
 def find_videos_in_layout(
     inputs: Sequence[str], layout: Layout = "auto", without: str | None = None, maps: Sequence[str] = ()
-) -> Found:
+) -> FoundVideos:
     """All videos of some inputs (see `find_videos`) in the given layout.
 
     plain: video files. tiktok: folders of frames. ubc: video files with their split. auto: all of these, as far as the

@@ -44,7 +44,7 @@ class VideoSource:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundVideos:
     """The videos of some inputs, sorted by name.
 
     ignored: counts of other files by suffix (`` for none). problems: (name, reason, message) of inputs that cannot be
@@ -57,7 +57,7 @@ class Found:
     problems: tuple[Problem, ...]
 
 
-def find_videos(inputs: Sequence[str]) -> Found:
+def find_videos(inputs: Sequence[str]) -> FoundVideos:
     """All videos of some inputs.
 
     inputs: folders (searched recursively; links to folders are followed, hidden files are skipped), video files, .txt
@@ -84,7 +84,7 @@ def gather(
     problems: Sequence[Problem],
     inputs: Sequence[str],
     maps: Sequence[str] = (),
-) -> Found:
+) -> FoundVideos:
     """Give videos unique names, sidecars and maps, and sort them.
 
     A video that several inputs contain is taken once; a map of another video is not taken as a video. Raises as
@@ -105,7 +105,7 @@ def gather(
     ignored = _ignored_files(listings, sources)
     if not sources:
         raise ValueError(_no_video_message(inputs, ignored, problems))
-    return Found(tuple(sorted(sources, key=lambda source: source.name)), ignored, tuple(problems))
+    return FoundVideos(tuple(sorted(sources, key=lambda source: source.name)), ignored, tuple(problems))
 
 
 def find_sidecar(video: str, around: DirectoryCache) -> str | None:
