@@ -1,4 +1,4 @@
-"""Silencing what another library says about itself, where it means nothing to our users."""
+"""Console behaviour: log levels of other libraries, SIGTERM as Ctrl-C, progress bars."""
 
 import logging
 import signal
@@ -10,13 +10,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-# In a log file a bar is a line that grows; nobody looks at it ten times a second.
+# Without a terminal a bar is written to a log file, where each redraw adds a line.
 SECONDS_BETWEEN_LOG_ENTRIES = 30.0
 
 
 @contextmanager
 def only_errors_logged(*loggers: str) -> Iterator[None]:
-    """Let the named loggers speak of errors only, for a while."""
+    """Temporarily log only errors of the named loggers."""
     levels = {name: logging.getLogger(name).level for name in loggers}
     for name in loggers:
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -29,9 +29,9 @@ def only_errors_logged(*loggers: str) -> Iterator[None]:
 
 @contextmanager
 def interrupt_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end a program as Ctrl-C does, by KeyboardInterrupt, so that it cleans up behind itself.
+    """Turn SIGTERM into KeyboardInterrupt, so that the program cleans up as after Ctrl-C.
 
-    Outside the main thread, which alone gets signals, nothing is changed.
+    Only the main thread gets signals: in other threads nothing is changed.
     """
 
     def interrupt(_number: int, _frame: object) -> None:
@@ -50,7 +50,7 @@ def interrupt_on_sigterm() -> Iterator[None]:
 def progress_bar(
     items: Iterable[Any] | None = None, *, total: int, label: str, unit: str = "it", shown: bool = True
 ) -> "tqdm[Any]":
-    """A bar on the standard error, over `items` or updated by hand; without a terminal there it is seldom redrawn."""
+    """A progress bar on standard error, over `items` or updated by hand; redrawn rarely where that is no terminal."""
     interval = 0.1 if sys.stderr.isatty() else SECONDS_BETWEEN_LOG_ENTRIES
     return tqdm(
         items,

@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from hia.commands.preprocess import add_arguments, check_arguments, summary
 from hia.config import load_config
-from hia.data.preprocess.build_store import Built, build_store, check_device, is_estimated
+from hia.data.preprocess.build_store import Built, build_store, check_device
+from hia.data.preprocess.person import keypoint_origin
 from hia.data.preprocess.video_preprocessor import Job, PreprocessorFactory
 from hia.data.store.records import Outcome, from_json, to_json
 from orchestration.cluster import connected, worker_environment
@@ -94,8 +95,8 @@ class VideoActor:
         # Ray starts an actor that raises here again and again; told in its first answer, it ends the run.
         try:
             check_device(worker.device)
-            self._preprocess = worker.start()
-            if any(is_estimated(job.source, worker.config) for job in jobs):
+            self._preprocess = worker.create()
+            if any(keypoint_origin(job.source, worker.config.preprocess) == "estimate" for job in jobs):
                 _ = self._preprocess.estimator  # loaded now: networks that are missing here are no video's fault
         except Exception as error:
             self._trouble = str(error) or repr(error)

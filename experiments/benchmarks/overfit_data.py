@@ -12,12 +12,12 @@ from safetensors.numpy import load_file
 
 from hia.config import Config
 from hia.data.preprocess.build_store import build_store
-from hia.data.preprocess.manifest import fingerprint
 from hia.data.store.clip import Clip, serialise_clip
 from hia.data.store.clip_store import MANIFEST, ClipStore, manifest_text, open_store
 from hia.data.store.records import to_json
 from hia.data.store.statistics import store_statistics
 from hia.io.files import Folder
+from hia.io.hashing import key_digest
 from hia.pose.keypoint_files import load_keypoints, save_keypoints
 from hia.pose.keypoints import HANDS, SCORE_THRESHOLD, KeypointSequence
 from hia.video import read_frames, write_video
@@ -72,7 +72,7 @@ def without_frames(store: ClipStore, folder: Path) -> ClipStore:
         infos.append(dataclasses.replace(info, bytes=len(content), sha256=digest, num_frames=frames))
     header = {
         "settings": store.settings,
-        "fingerprint": fingerprint(store.settings, [info.sha256 for info in infos]),
+        "fingerprint": key_digest(store.settings, [info.sha256 for info in infos]),
         "statistics": store_statistics((Clip(folder / info.file, info) for info in infos), []),
         "num_clips": len(infos),
     }

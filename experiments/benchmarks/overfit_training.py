@@ -26,7 +26,7 @@ from hia.data.store.clip import Clip
 from hia.data.store.statistics import hand_speed
 from hia.evaluation.image import psnr
 from hia.evaluation.protocol.reenactment import clip_driving_signal, reconstruct, true_frames
-from hia.images import Frame, encoded_png
+from hia.images import Frame, encode_png
 from hia.io.files import Folder
 from hia.models.animation_model import AnimationModel, save_model
 from hia.models.codec import build_codec
@@ -119,7 +119,7 @@ def judge(model: AnimationModel, clip: Clip, folder: Path) -> Learned:
     else:
         generated = _animated(model, reference, at_frames(driving, frames))
     comparison = Comparison(reference, at_frames(driving, frames), generated, truth)
-    Folder(folder).write(f"{name}.png", encoded_png(beside_truth(comparison)))
+    Folder(folder).write(f"{name}.png", encode_png(beside_truth(comparison)))
     repeated, hands = np.broadcast_to(reference, truth.shape), clip.hand_boxes[frames]
     return Learned(
         video=clip.info.video,
@@ -149,7 +149,7 @@ def turn_knob(model: AnimationModel, sharp: Clip, blurred: Clip, folder: Path) -
     speed = hand_speed(sharp.movement, sharp.array("scores"))[frames]
     rows = {f"asked {value:g}": shown for value, shown in zip(KNOB, animated, strict=True)}
     rows |= {"blurred video": true_frames(model, blurred)[frames], "sharp video": true_frames(model, sharp)[frames]}
-    Folder(folder).write("knob.png", encoded_png(fastest_hands(rows, sharp.hand_boxes[frames], speed)))
+    Folder(folder).write("knob.png", encode_png(fastest_hands(rows, sharp.hand_boxes[frames], speed)))
     return knob_figures(KNOB, np.array(obtained), speed)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's options."""
+    """Declare the command's options."""
     parser.add_argument("--output", required=True, metavar="FOLDER", help="where videos and keypoints go")
     parser.add_argument("--count", type=int, default=12, help="number of dancers (default 12)")
     parser.add_argument("--seconds", type=float, default=3.0, help="length of each video (default 3)")
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write the dancers that the folder lacks. Raises ValueError or OSError with a message for the user."""
+    """Write the dancers that are missing in the folder. Raises ValueError or OSError with a message for the user."""
     folder = Path(arguments.output).expanduser()
     if not arguments.output.strip() or "://" in arguments.output:
         raise ValueError(f"--output must be a folder on this machine, not {arguments.output!r}")

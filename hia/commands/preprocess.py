@@ -1,6 +1,6 @@
-"""Make a clip store of raw videos: shots, one person, keypoints, blur, crops; what is wrong with any is written down.
+"""Make a clip store from raw videos: shots, one person, keypoints, blur, crops; list rejected ones with their reasons.
 
-A second run does only what is missing, and so does one after a crash. On a cluster, the same with Ray Data:
+A second run makes only what is missing, also after a crash. On a cluster, do the same with Ray Data:
 python -m orchestration.preprocess.
 """
 
@@ -17,7 +17,7 @@ MOST_SHOWN = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's options."""
+    """Declare the command's options."""
     parser.add_argument(
         "videos",
         nargs="+",
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def check_arguments(arguments: argparse.Namespace) -> None:
-    """Raises ValueError for options that cannot be."""
+    """Check the options. Raises ValueError for impossible ones."""
     if not arguments.output.strip():
         raise ValueError("--output must name the folder of the clip store")
     if arguments.threads is not None and arguments.threads < 1:
@@ -69,7 +69,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
 
 
 def summary(built: "Built") -> str:
-    """What a run did, for people to read."""
+    """A summary of a run for people to read."""
     statistics, store = built.store.statistics, built.store
     by_split = statistics["by_split"]
     lines = [
@@ -80,7 +80,8 @@ def summary(built: "Built") -> str:
     if statistics["rejected"]:
         reasons = ", ".join(f"{count} {reason}" for reason, count in statistics["rejected"].items())
         lines.append(f"rejected: {reasons} (each with its reason in {store.folder}/rejected.jsonl)")
-    lines += [f"  {one.video}: {one.reason}: {one.message}" for one in store.rejected[:MOST_SHOWN]]
+    first = store.rejected[:MOST_SHOWN]
+    lines += [f"  {rejection.video}: {rejection.reason}: {rejection.message}" for rejection in first]
     if len(store.rejected) > MOST_SHOWN:
         lines.append(f"  … and {len(store.rejected) - MOST_SHOWN} more")
     if built.retriable:

@@ -1,1 +1,1 @@
-"""From raw videos to training samples: sources, preprocessing, the clip store, samples, synthetic dancers."""
+"""The data pipeline, from raw videos to training samples: ingest, preprocess, store, sampling (see README.md here)."""

@@ -8,7 +8,6 @@ from typing import Any
 from tqdm import tqdm
 
 from hia.config import Config
-from hia.data.preprocess.manifest import content_sha256
 from hia.data.store.clip_store import ClipStore
 from hia.data.store.records import ClipInfo, Split
 from hia.evaluation.metrics import Metrics
@@ -16,6 +15,7 @@ from hia.evaluation.protocol.clips import ReenactmentSettings, VideoFiles, score
 from hia.evaluation.protocol.folders import match_videos, score_match
 from hia.evaluation.protocol.results import Results, gather, write_results
 from hia.evaluation.report import write_report
+from hia.io.hashing import content_sha256
 from hia.models.animation_model import AnimationModel
 
 KINDS = {

@@ -1,4 +1,4 @@
-"""Atomic writes of files and directories, and folders of files, local or at any fsspec URL."""
+"""Atomic writes of files and directories; `Folder`, a folder of files, local or at any fsspec URL."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from hia.io.hashing import file_sha256
 
-# Prefix of temporary names, in the folder of the final name; readers and listings skip them.
+# Prefix of temporary names, which are in the folder of the final name; listings skip them.
 ASIDE = ".hia-aside-"
 LOCK = ".lock"
 
@@ -24,8 +24,9 @@ LOCK = ".lock"
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it when the block ends, removed when it raises.
 
-    The temporary name has the final one's suffix, for writers that look at it. The content is flushed to the disk
-    before it is renamed, so that after a power cut the name never has half a file. Raises OSError.
+    The temporary name has the final one's suffix, because some writers choose a format by it. The content is flushed
+    to the disk before the renaming, so that even after a power cut no half-written file has the final name. Raises
+    OSError.
     """
     path = Path(path)
     aside = path.with_name(f"{ASIDE}{uuid.uuid4().hex}{path.suffix}")
@@ -53,8 +54,8 @@ def write_json(path: str | Path, content: Any) -> None:
 def atomic_directory(path: str | Path) -> Iterator[Path]:
     """A temporary directory beside `path` that takes its place when the block ends, or is removed when it raises.
 
-    An older directory stays under the name until the new one is complete, and comes back if the renaming fails.
-    Raises OSError.
+    An older directory keeps the name until the new one is complete, and gets it back if the renaming fails. Raises
+    OSError.
     """
     path = Path(path)
     aside, replaced = (path.with_name(f"{ASIDE}{uuid.uuid4().hex}") for _ in range(2))
@@ -75,20 +76,20 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
 
 
 def remove_aside(folder: str | Path) -> None:
-    """Remove what killed writers left directly in a folder. Only while no one writes there."""
-    for left in Path(folder).glob(f"{ASIDE}*"):
-        shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+    """Remove temporary files of killed writers directly in a folder. Call it only while no process writes there."""
+    for path in Path(folder).glob(f"{ASIDE}*"):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 class WriteError(OSError):
-    """A file of the folder could not be written: the disk is full, or there is no permission."""
+    """Error: a file of the folder cannot be written, because the disk is full or permission is missing."""
 
 
 class Folder:
     """A folder at a local path or an fsspec URL (`s3://bucket/store`), with `/`-separated names in it.
 
-    A file appears under its name complete or not at all. Object stores give that by themselves. Raises ValueError
-    for an empty location, and for a URL of a kind that fsspec does not know or lacks a package for.
+    A file appears under its name complete or not at all; object stores guarantee that themselves. Raises ValueError
+    for an empty location, and for a URL whose protocol fsspec does not have or lacks a package for.
     """
 
     def __init__(self, location: str | Path) -> None:
@@ -106,7 +107,7 @@ class Folder:
 
     @property
     def absolute(self) -> str:
-        """The location as it is understood in any working folder."""
+        """The location, independent of the working folder."""
         return str(self.root) if self.is_local else self.location
 
     def path(self, name: str) -> str:
@@ -114,11 +115,11 @@ class Folder:
         return f"{self.root}/{name}"
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file or folder."""
+        """Check whether a file or folder exists."""
         return bool(self.files.exists(self.path(name)))
 
     def size(self, name: str) -> int | None:
-        """Bytes of a file; None when there is none."""
+        """Size of a file in bytes; None when it does not exist."""
         try:
             info = self.files.info(self.path(name))
         except FileNotFoundError:
@@ -126,11 +127,11 @@ class Folder:
         return int(info["size"]) if info["type"] == "file" else None
 
     def read(self, name: str) -> bytes:
-        """The whole file. Raises FileNotFoundError, and OSError when it cannot be read."""
+        """Read a whole file. Raises FileNotFoundError, and OSError when it cannot be read."""
         return bytes(self.files.cat_file(self.path(name)))
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file, replacing an older one. Raises WriteError; nothing is left of it then."""
+        """Write a file, replacing an older one. Raises WriteError, and then leaves nothing of the new file."""
         try:
             self._write_locally(name, content) if self.is_local else self.files.pipe_file(self.path(name), content)
         except OSError as error:
@@ -142,21 +143,21 @@ class Folder:
         write_bytes(path, content)
 
     def remove(self, name: str) -> None:
-        """Remove a file or a folder with all that is in it; nothing happens when there is none."""
+        """Remove a file, or a folder with its content; do nothing when it does not exist."""
         if self.exists(name):
             self.files.rm(self.path(name), recursive=True)
 
     def remove_aside(self) -> None:
-        """Remove what killed writers left behind. Only while no one writes."""
+        """Remove temporary files of killed writers. Call it only while no process writes."""
         if self.is_local:
             for path in Path(self.root).rglob(f"{ASIDE}*"):
                 path.unlink(missing_ok=True)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other runs out of a local folder, which is made if it is not there. Raises OSError when one is in it.
+        """Lock a local folder, created if needed, against other runs. Raises OSError when another run has locked it.
 
-        The lock goes with the process that holds it. Remote folders are not locked.
+        The lock ends with the process that holds it. Remote folders are not locked.
         """
         if not self.is_local:
             yield
@@ -177,7 +178,7 @@ class Folder:
             lock.release()
 
     def names(self, folder: str) -> list[str]:
-        """Names of the files directly in a sub-folder, sorted, without the folder."""
+        """Sorted names of the files directly in a sub-folder, without the folder."""
         try:
             entries = self.files.ls(self.path(folder), detail=False, refresh=True)
         except FileNotFoundError:
@@ -186,9 +187,9 @@ class Folder:
         return sorted(name for name in names if name and not name.startswith(ASIDE))
 
     def local(self, name: str, sha256: str) -> Path:
-        """A local path of a file: itself, or a copy in the user's cache, made once per content.
+        """A local path of a file: the file itself, or a copy in the user's cache, made once per content.
 
-        sha256: of the file's content; it names the copy, and a copy that differs is not kept (ValueError).
+        sha256: of the file's content; it names the copy. Raises ValueError when the content differs, and keeps no copy.
         """
         if self.is_local:
             return Path(self.path(name))

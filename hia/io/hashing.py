@@ -17,15 +17,35 @@ def file_sha256(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+def content_sha256(location: Path) -> str:
+    """Hex digest of a file's content, or of the names and contents of a folder's files (hidden ones left out).
+
+    Raises OSError when something cannot be read.
+    """
+    if not location.is_dir():
+        return file_sha256(location)
+    files = sorted(path for path in location.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return key_digest([[path.relative_to(location).as_posix(), file_sha256(path)] for path in files])
+
+
 def bytes_sha256(content: bytes) -> str:
-    """Hex digest of bytes."""
+    """Hex digest of a byte string."""
     return hashlib.sha256(content).hexdigest()
 
 
 def json_digest(*values: Any) -> str:
     """Hex digest of JSON-serialisable values; the order of keys in a dict does not matter.
 
-    The names of the chain's stage folders depend on this very encoding: another one trains every model again.
+    The names of the chain's stage folders depend on this exact encoding: with another one, every model would be
+    trained again.
     """
     text = json.dumps(values, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return bytes_sha256(text.encode("utf-8", "surrogatepass"))
+
+
+def key_digest(*values: Any) -> str:
+    """Hex digest of JSON-serialisable values, in the encoding of the keys of clips and stores.
+
+    It differs from `json_digest` only in spaces and escapes: with another encoding, existing stores would be remade.
+    """
+    return bytes_sha256(json.dumps(values, sort_keys=True).encode())

@@ -1,4 +1,4 @@
-"""Paths and fsspec URLs alike: joining, splitting, reading lists, and what lies around a file."""
+"""Helpers for both paths and fsspec URLs: joining, splitting, reading list files, listing the folders around files."""
 
 import os
 import posixpath
@@ -10,7 +10,7 @@ from hia.video.remote import is_url
 
 
 def join(folder: str, name: str) -> str:
-    """Path or URL of a name seen from a folder; `..` in it goes up, an absolute path stays."""
+    """Path or URL of a name relative to a folder; `..` goes up, an absolute path stays as it is."""
     if ".." not in name.split("/"):
         return posixpath.join(folder, name)
     protocol, separator, path = folder.rpartition("://")
@@ -27,24 +27,24 @@ def split(location: str) -> tuple[str, str]:
 
 
 def suffix(location: str) -> str:
-    """Suffix of a path, URL or name in small letters, with the point; empty for none."""
+    """Lower-case suffix of a path, URL or name, including the dot; empty where there is none."""
     return posixpath.splitext(without_query(location))[1].lower()
 
 
 def without_query(location: str) -> str:
-    """A URL without ? and what follows; a path as it is."""
+    """A URL without its query (`?` and the rest); a path unchanged."""
     return location.split("?")[0] if is_url(location) else location
 
 
 def printable(text: str) -> str:
-    """Text that UTF-8 can hold: bytes of file names that are no UTF-8 are shown as \\xNN."""
+    """Text that can be encoded as UTF-8: bytes of file names that are not UTF-8 are shown as \\xNN."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def read_lines(location: str) -> list[str]:
-    """Lines of a UTF-8 text file without blank ones and those that begin with #.
+    """Lines of a UTF-8 text file, without blank lines and comments (lines that begin with #).
 
-    Raises OSError when it cannot be read, ValueError naming it when it is no text.
+    Raises OSError when the file cannot be read, ValueError naming it when it is not text.
     """
     try:
         with fsspec.open(location, "rb") if is_url(location) else open(os.path.expanduser(location), "rb") as file:
@@ -56,13 +56,13 @@ def read_lines(location: str) -> list[str]:
 
 
 class DirectoryCache:
-    """What lies in the folders around files; lists each folder once."""
+    """A cache of directory listings: each folder is listed once."""
 
     def __init__(self) -> None:
         self._names: dict[str, frozenset[str]] = {}
 
     def names(self, folder: str) -> frozenset[str]:
-        """Names in a folder, a path or URL; none when it is not there or cannot be listed."""
+        """Names in a folder, given as path or URL; empty when it does not exist or cannot be listed."""
         if folder not in self._names:
             self._names[folder] = _names(folder)
         return self._names[folder]
@@ -74,6 +74,6 @@ def _names(folder: str) -> frozenset[str]:
         if isinstance(files, LocalFileSystem):
             return frozenset(os.listdir(path))
         return frozenset(posixpath.basename(str(name).rstrip("/")) for name in files.ls(path, detail=False))
-    # No folder, or a service that lists none, each with errors of its own: there is nothing to be found in it.
+    # The folder does not exist, or the service cannot list it. Storage services raise errors without a common class.
     except Exception:
         return frozenset()

@@ -10,9 +10,9 @@ import fsspec
 
 from hia.config import CodecConfig, EvaluationConfig
 from hia.config.evaluation import own_weights
-from hia.data.preprocess.manifest import fingerprint
 from hia.evaluation.weights.locate import weight_files
-from hia.io.files import file_sha256, write_json
+from hia.io.files import write_json
+from hia.io.hashing import file_sha256, key_digest
 from hia.models.codec.loading import STABLE_DIFFUSION, TAESD, TAESD_FILES
 from hia.models.face.embedder import KNOWN_WEIGHTS
 from hia.video.remote import is_url
@@ -59,7 +59,7 @@ class ContentHashes:
             encoder = find_weights(*(folder + TAESD_FILES["encoder"] for folder in folders), hint=HINT)
         except MissingWeights:
             return self.of_weights(codec.weights or TAESD, "vae")
-        return fingerprint([self.of_path(encoder), self.of_path(encoder.with_name(TAESD_FILES["decoder"]))])
+        return key_digest([self.of_path(encoder), self.of_path(encoder.with_name(TAESD_FILES["decoder"]))])
 
     def of_face_embedder(self, name: str | None) -> str | None:
         """The same of a face embedder's weights."""
@@ -89,7 +89,7 @@ class ContentHashes:
         if not path.is_dir():
             return self._of_file(path)
         files = sorted(one for one in path.rglob("*") if one.is_file() and not one.name.startswith("."))
-        return fingerprint([[one.relative_to(path).as_posix(), self._of_file(one)] for one in files])
+        return key_digest([[one.relative_to(path).as_posix(), self._of_file(one)] for one in files])
 
     def remember(self) -> None:
         """Keep the hashes for the next time; it does not matter when that cannot be done."""
@@ -111,7 +111,7 @@ class ContentHashes:
 
 def content_states(locations: Iterable[tuple[str, Sequence[str]]]) -> dict[str, str]:
     """For each named group of files or folders (paths or URLs): a text that changes when one of them does."""
-    return {name: fingerprint([_state(one) for one in places]) for name, places in locations}
+    return {name: key_digest([_state(one) for one in places]) for name, places in locations}
 
 
 def _state(location: str) -> list[Any]:

@@ -20,7 +20,7 @@ from hia.evaluation.protocol.clips import BASELINE, CAP, OURS, ReenactmentSettin
 from hia.evaluation.protocol.reenactment import interleave_by_video
 from hia.evaluation.protocol.results import RESULTS, TABLE, Results, Video, gather, plain_figure, write_results
 from hia.evaluation.report import REPORT, write_report
-from hia.images import Frame, encoded_png, load_image
+from hia.images import Frame, encode_png, load_image
 from hia.io.files import Folder, write_json
 from hia.io.hashing import json_digest
 from hia.visualization.comparison import sheet, titled
@@ -206,7 +206,7 @@ def _sheet(job: Evaluation, results: Results, metrics: Mapping[str, float]) -> b
     rows = [
         titled(f"{one.video}   ·   {_in_words(job, _named(job, one))}", _moments(job, one)) for one in results.videos
     ]
-    return encoded_png(sheet(_title(job, metrics), rows))
+    return encode_png(sheet(_title(job, metrics), rows))
 
 
 def _moments(job: Evaluation, one: Video) -> Frame:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import hia
-from hia.images import encoded_png
+from hia.images import encode_png
 from hia.serving.generator import PHASES, GeneratedVideo
 from hia.serving.limits import Limits
 from hia.serving.loading import LIMITS, WATERMARK
@@ -114,7 +114,7 @@ def example_request() -> dict[str, str]:
     """A small request: a generated dancer, so that nobody's picture is handed on, and two frames of their motion."""
     with tempfile.TemporaryDirectory() as folder:
         (video,) = write_dancers(folder, 1, seconds=2 / 30, width=64, height=112, fps=30, seed=0, workers=1)
-        picture = encoded_png(next(iter(read_frames(video))))
+        picture = encode_png(next(iter(read_frames(video))))
         keypoints = video.with_suffix(".npz").read_bytes()
     return {"reference": base64.b64encode(picture).decode(), "driving_keypoints": base64.b64encode(keypoints).decode()}
 

@@ -15,7 +15,7 @@ from hia.data.store.clip import Clip
 from hia.data.store.clip_store import ClipStore, open_store
 from hia.data.store.records import ClipInfo
 from hia.evaluation.protocol.reenactment import clip_driving_signal, interleave_by_video, true_frames
-from hia.images import encoded_png
+from hia.images import encode_png
 from hia.io.files import Folder, write_json
 from hia.models.animation_model import AnimationModel, load_model
 from hia.pose.keypoints import BODY, JOINTS, SCORE_THRESHOLD, KeypointSequence
@@ -95,7 +95,7 @@ def make_sample(job: SampleJob) -> int:
     write_video(folder / VIDEO, generated, choice.driving.fps)
     write_video(folder / SIDE_BY_SIDE, comparison.video(), choice.driving.fps)
     title = _title(choice)
-    Folder(folder).write(SHEET, encoded_png(sheet(title, [sheet_row("", comparison)])))
+    Folder(folder).write(SHEET, encode_png(sheet(title, [sheet_row("", comparison)])))
     write_json(folder / NOTE, _note(choice) | {"frames": len(generated), "seed": job.seed, "title": title})
     return len(generated)
 

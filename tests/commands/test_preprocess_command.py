@@ -1,4 +1,4 @@
-"""`hia preprocess`: what people type, what they get, and what they are told."""
+"""`hia preprocess`: command lines, outputs and messages."""
 
 import os
 import re
@@ -36,13 +36,13 @@ def prepared(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def videos(prepared, tmp_path, monkeypatch) -> Path:
-    """A copy that a test may change, in the working folder."""
+    """A copy of the videos that a test may change, in the working folder."""
     monkeypatch.chdir(tmp_path)
     return Path(shutil.copytree(prepared, tmp_path / "videos"))
 
 
 def run(*arguments: object) -> int:
-    # Of an option that is given twice the last counts: the test's own.
+    # If an option is given twice, the last one counts: the test's own.
     return main(["preprocess", "--quiet", *SMALL, *map(str, arguments)])
 
 
@@ -51,12 +51,12 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def contents() -> dict[str, bytes]:
-    """What is in the working folder, but for the locks of stores."""
+    """The content of the working folder, without the locks of stores."""
     return {name: content for name, content in files(Path.cwd()).items() if not name.endswith(".lock")}
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """The one message with which a command line is refused; it leaves the working folder as it was."""
+    """The single message of a refused command line; the working folder must be unchanged."""
     before = contents()
     assert run(*arguments) == 2
     assert contents() == before
@@ -124,7 +124,7 @@ def test_file_urls_give_the_store_that_paths_give(videos):
 
 @pytest.mark.parametrize("layout", ["clips/mine", "videos", "work"])
 def test_a_folder_with_other_things_in_it_is_never_made_a_store(videos, capsys, layout):
-    """A store clears up within itself: what is not its own would be lost."""
+    """A run removes unused files in the store: files of others would be lost."""
     shutil.copytree(videos, Path("own", layout))
     assert "own is no clip store, and not empty" in refused(capsys, "videos", "--output", "own")
 
@@ -282,7 +282,7 @@ def test_a_run_that_is_stopped_says_so_and_the_next_one_goes_on(videos, stop):
         write_dance(videos / f"dance {number}.mp4", num_frames=150, seed=number)
     command = [sys.executable, "-m", "hia.cli", "preprocess", "videos", "--output=store", "--quiet", *SMALL]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    # What is started in the background, as tests may be, ignores Ctrl-C, and so would all that it starts.
+    # Processes started in the background, as tests may be, ignore Ctrl-C, and so would all processes that they start.
     prepare = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=prepare) as stopped:
         while not list(Path("store").glob("videos/*.json")) and stopped.poll() is None:

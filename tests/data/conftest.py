@@ -1,4 +1,4 @@
-"""Stores for the tests of data."""
+"""Fixtures of the data tests: clip stores."""
 
 from pathlib import Path
 
@@ -23,5 +23,5 @@ def tiny_store(tiny_clips: list[TinyClip], tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="session")
 def plain_store(tiny_clips: list[TinyClip], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a store of `tiny_clips` with nothing that networks make."""
+    """Folder of a store of `tiny_clips` without arrays from networks."""
     return write_store(tmp_path_factory.mktemp("stores") / "plain", tiny_clips)

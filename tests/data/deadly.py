@@ -10,7 +10,7 @@ from hia.data.sampling import Sample, TrainingSamples
 
 
 class DeadlySamples(TrainingSamples):
-    """Reading one of `deadly` positions is the end of the process: each time, or once when a `marker` is given."""
+    """Samples that end the process when one of `deadly` positions is read: each time, or once with a `marker`."""
 
     def __init__(self, *arguments: Any, deadly: Sequence[int], marker: Path | None = None) -> None:
         super().__init__(*arguments)

@@ -25,7 +25,7 @@ def background(seed: int = 0, width: int = WIDTH, height: int = HEIGHT) -> Frame
 
 
 def centres(num_frames: int, seed: int = 0, width: int = WIDTH, height: int = HEIGHT) -> NDArray[np.float64]:
-    """Where a person's middle is, [N, 2] px: a smooth sway."""
+    """The middle of a smoothly swaying person, [N, 2] px."""
     phase = np.random.default_rng(seed).uniform(0, 6, 2)
     turns = np.arange(num_frames)[:, None] * (0.15, 0.1) + phase
     return np.array([width / 2, height / 2]) + np.sin(turns) * (8, 5)
@@ -37,7 +37,7 @@ def frames_of(
     colour: Colour = PERSON,
     half: tuple[int, int] = HALF,
 ) -> list[Frame]:
-    """Frames with a person at these places before a wall."""
+    """Frames of a person at these places in front of a wall."""
     return [draw_person(wall, (x - half[0], y - half[1], x + half[0], y + half[1]), colour) for x, y in middles]
 
 
@@ -48,13 +48,13 @@ def people_at(
     fps: float = 30,
     half: tuple[int, int] = HALF,
 ) -> KeypointSequence:
-    """The keypoints of such a person: all 133 over the rectangle."""
+    """The keypoints of such a person: all 133, spread over the rectangle."""
     keypoints = middles[:, None] - 0.5 + figure() * half
     return KeypointSequence(keypoints.astype(np.float32), np.ones((len(middles), 133), np.float32), width, height, fps)
 
 
 def write_dance(path: Path, num_frames: int = 40, seed: int = 0, fps: float = 30, sidecar: bool = True) -> Path:
-    """A good video of one person, with keypoints beside it unless told otherwise."""
+    """Write a good video of one person, with a keypoint file beside it unless `sidecar` is False."""
     middles = centres(num_frames, seed)
     write_video(path, frames_of(middles, background(seed)), fps)
     if sidecar:
@@ -63,7 +63,7 @@ def write_dance(path: Path, num_frames: int = 40, seed: int = 0, fps: float = 30
 
 
 def write_networks(folder: Path) -> list[str]:
-    """Small networks, and the settings that name them; they see two people, by two colours."""
+    """Write small networks that recognise two people by two colours, and return the settings that name them."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {
         "detector": write_detector(folder / "detector.onnx", colours=[PERSON, OTHER]),
@@ -74,5 +74,5 @@ def write_networks(folder: Path) -> list[str]:
 
 
 def small_config(*overrides: str) -> Config:
-    """Clips of 32×48 px with latents of the pixel codec, quickly made."""
+    """A configuration of quickly made clips of 32×48 px with latents of the pixel codec."""
     return load_config(TINY_CONFIG, ["width=32", "height=48", "preprocess.latents=true", *overrides])

@@ -39,7 +39,7 @@ def cut_short(clip: TinyClip, frames: int, **changes: object) -> TinyClip:
 
 
 def equal(one: Any, other: Any) -> bool:
-    """Whether two samples are equal in every value."""
+    """Check whether two samples are equal in every value."""
     if is_dataclass(one):
         return all(equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
     return torch.equal(one, other) if isinstance(one, Tensor) else one == other

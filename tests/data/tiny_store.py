@@ -27,7 +27,7 @@ TOKEN_DIMENSION, FACE_DIMENSION = 12, 8
 
 @dataclass(frozen=True)
 class TinyClip:
-    """What a clip is made of: keypoints of N frames, and the frames, uint8 [N, H, W, 3]."""
+    """The content of a clip: keypoints of N frames, and the frames, uint8 [N, H, W, 3]."""
 
     video: str
     keypoints: KeypointSequence
@@ -78,7 +78,7 @@ def write_store(
         codec = PixelCodec(codec_factor) if latent_sizes else None
         encoders = Encoders(codec=codec, latent_sizes=tuple(latent_sizes), mirrored_latents=mirrored_latents)
         encoder = encoders.begin(arrays["five_points"], arrays["face_usable"])
-        arrays |= measure_frames(encoder.watch(clip.frames), arrays["hand_boxes"], jpeg_quality)
+        arrays |= measure_frames(encoder.tee(clip.frames), arrays["hand_boxes"], jpeg_quality)
         arrays |= encoder.finish() | _made_up(len(clip.frames), arrays["face_usable"], face_every, tokens)
         content = serialise_clip(f"clip{number:03d}", arrays)
         infos.append(_info(f"clip{number:03d}", clip, arrays, content))
@@ -101,7 +101,7 @@ def write_store(
 
 
 def made_up(frame: int, mirrored: bool, dimension: int) -> NDArray[np.float32]:
-    """An embedding that tells its frame and side: [frame, mirrored, 1, 1, …], float32 [dimension]."""
+    """An embedding that encodes its frame and side: [frame, mirrored, 1, 1, …], float32 [dimension]."""
     return np.array([frame, mirrored, *[1] * (dimension - 2)], np.float32)
 
 

@@ -1,4 +1,4 @@
-"""A folder, here or remote: whole files or none, listing, copies that are what they should be, one writer."""
+"""A folder, local or remote: complete files or none, listing, copies with the right content, one writer."""
 
 import os
 import subprocess
@@ -54,7 +54,7 @@ def test_a_remote_file_is_copied_once_and_checked(tmp_path, monkeypatch):
 
 
 def test_a_write_that_fails_says_so_and_leaves_the_older_file(tmp_path):
-    """The file is larger than the operating system lets this process write: what a full disk does."""
+    """The file is larger than the operating system lets this process write, as with a full disk."""
     program = (
         "import resource, sys; from hia.io.files import Folder, WriteError\n"
         "folder = Folder(sys.argv[1]); folder.write('a', b'old')\n"

@@ -1,1 +1,1 @@
-"""Video discovery: inputs, data set layouts, keypoint files beside videos, train/test splits."""
+"""Video discovery: inputs, layouts of published datasets, keypoint files beside videos, train/test splits."""

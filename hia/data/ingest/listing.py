@@ -1,4 +1,4 @@
-"""What files there are behind the inputs that a user names: folders, files, list files, and fsspec URLs of these."""
+"""Listing of the files of a user's inputs: folders, files, list files, and fsspec URLs of these."""
 
 import os
 from collections import deque
@@ -11,7 +11,7 @@ from hia.io.paths import join, printable, read_lines, split, suffix
 from hia.video.remote import is_url
 
 LIST_SUFFIX = ".txt"
-# No question mark: web addresses have them.
+# Wildcards; the question mark is not among them, because web addresses contain it.
 MAGIC = frozenset("*[")
 
 # Name, reason (a short code) and message.
@@ -22,8 +22,8 @@ Problem = tuple[str, str, str]
 class Listing:
     """The files of one input.
 
-    root: absolute path or URL of the folder that names are relative to; names: sorted, `/`-separated. named: the user
-    named these very files, so they are taken whatever their suffix. origin: name of the list file that they come from.
+    root: absolute path or URL of the folder that names are relative to. names: sorted, `/`-separated. named: the user
+    named these files themselves, so they are taken whatever their suffix. origin: name of the list file that has them.
     """
 
     root: str
@@ -33,9 +33,9 @@ class Listing:
 
 
 class Lister:
-    """Lists inputs one after the other, each real folder and each list file once; collects what went wrong.
+    """A lister of inputs: lists each real folder and each list file once, and collects problems.
 
-    without: a folder, path or URL, that is passed by with all that is in it.
+    without: a folder, path or URL, that is left out with all its content.
     """
 
     def __init__(self, without: str | None = None) -> None:
@@ -47,13 +47,13 @@ class Lister:
             self._folders.add(_identity(without))
 
     def expand(self, location: str) -> Iterator[Listing]:
-        """The listings of one input. What is not there or cannot be listed becomes a problem."""
+        """The listings of one input. Inputs that do not exist or cannot be listed become problems."""
         if location.startswith("file://") or not is_url(location):
             yield from self._local(os.path.abspath(os.path.expanduser(location.removeprefix("file://"))))
             return
         try:
             yield from self._url(location)
-        # The errors of storage services have no common class.
+        # Errors of storage services have no common class.
         except Exception as error:
             self._problem(location, "unreadable", f"{location}: cannot be listed ({error})")
 
@@ -71,14 +71,14 @@ class Lister:
         files, path = fsspec.core.url_to_fs(url)
         if suffix(url) == LIST_SUFFIX:
             yield from self._entries(url)
-        # Web servers answer for folders as for files.
+        # Web servers answer requests for folders as they do for files.
         elif not url.endswith("/") and files.isfile(path):
             yield _single(url)
         elif files.isdir(path):
             left_out = self._left_out(files)
             yield _relative(url, path, [name for name in files.find(path) if not name.startswith(left_out)])
-        elif found := files.glob(path, detail=True) if MAGIC & set(path) else {}:
-            names = [name for name, entry in found.items() if entry["type"] == "file"]
+        elif matches := files.glob(path, detail=True) if MAGIC & set(path) else {}:
+            names = [name for name, entry in matches.items() if entry["type"] == "file"]
             yield replace(_relative(_before_magic(url), _before_magic(path), names), named=True)
         else:
             self._problem(url, "missing", f"{url}: there is no such file or folder")
@@ -96,13 +96,13 @@ class Lister:
             return
         for line in lines:
             location = line if is_url(line) else join(folder, os.path.expanduser(line))
-            # To ask a service for each of many files would take long; reading will tell.
+            # Checking each of many files at a service would take long; a missing one is noticed when it is read.
             certain = is_url(location) and suffix(location) not in ("", LIST_SUFFIX) and not MAGIC & set(location)
             for listing in [_single(location)] if certain else self.expand(location):
                 yield replace(_seen_from(folder, listing), origin=origin)
 
     def _walk(self, root: str) -> Iterator[str]:
-        """Names of all files beneath a folder. Real folders come before linked ones, so that they give the names."""
+        """Names of all files beneath a folder. Real folders come before linked ones, so that files get real names."""
         folders, links = deque([""]), deque[str]()
         while folders or links:
             folder = folders.popleft() if folders else links.popleft()
@@ -117,7 +117,7 @@ class Lister:
                     links.append(name)
 
     def _scan(self, root: str, folder: str) -> list[os.DirEntry[str]]:
-        """What is in a folder and not hidden; nothing when it was scanned before, under whatever name."""
+        """The visible entries of a folder; none when it was scanned before, even under another name."""
         path = os.path.join(root, folder)
         try:
             place = _identity(path)
@@ -125,13 +125,14 @@ class Lister:
                 return []
             self._folders.add(place)
             with os.scandir(path) as entries:
-                return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda one: one.name)
+                visible = [entry for entry in entries if not entry.name.startswith(".")]
+            return sorted(visible, key=lambda entry: entry.name)
         except OSError as error:
             self._problem(folder or path, "unreadable_folder", f"{path}: cannot be read ({error.strerror})")
             return []
 
     def _kind(self, entry: os.DirEntry[str], name: str) -> str:
-        """`file`, `folder`, `link` (to a folder), or nothing and a problem."""
+        """The kind of an entry: `file`, `folder`, `link` (to a folder), or empty, and then a problem is noted."""
         try:
             if entry.is_file():
                 return "file"
@@ -156,7 +157,7 @@ class Lister:
         return "link"
 
     def _left_out(self, files: fsspec.AbstractFileSystem) -> tuple[str, ...]:
-        """How the names of the files to be passed by begin in this file system."""
+        """Prefixes of the names, in this file system, of files to be left out."""
         if self._without is None or not is_url(self._without):
             return ()
         others, folder = fsspec.core.url_to_fs(self._without)
@@ -167,7 +168,7 @@ class Lister:
 
 
 def list_inputs(inputs: Sequence[str], without: str | None = None) -> tuple[list[Listing], list[Problem]]:
-    """The files behind inputs (paths or URLs of files, folders, .txt lists; URLs may be globs), and what went wrong.
+    """The files of inputs (paths or URLs of files, folders, .txt lists; URLs may be globs), and the problems.
 
     without: see `Lister`.
     """
@@ -177,7 +178,7 @@ def list_inputs(inputs: Sequence[str], without: str | None = None) -> tuple[list
 
 
 def _identity(path: str) -> tuple[int, int]:
-    """What a folder is, under whatever name."""
+    """Device and inode of a folder: the same for all its names."""
     place = os.stat(path)
     return place.st_dev, place.st_ino
 
@@ -188,7 +189,7 @@ def _single(location: str) -> Listing:
 
 
 def _relative(url: str, path: str, files: Sequence[str]) -> Listing:
-    """The listing of a URL, whose file system calls it `path` and its files so. Hidden ones are left out."""
+    """The listing of a URL, without hidden files. path, files: its path and those of its files in the file system."""
     names = sorted(name[len(path.rstrip("/")) :].lstrip("/") for name in files)
     root = url if url.endswith("://") else url.rstrip("/")
     return Listing(root, tuple(name for name in names if not _is_hidden(name)))
@@ -199,7 +200,7 @@ def _is_hidden(name: str) -> bool:
 
 
 def _seen_from(folder: str, listing: Listing) -> Listing:
-    """A listing of named files with names relative to `folder`, where they lie within that."""
+    """The listing with names relative to `folder`, if it is of named files within that folder; else unchanged."""
     inside = f"{folder}/"
     if not (listing.named and listing.root.startswith(inside)):
         return listing
@@ -208,6 +209,6 @@ def _seen_from(folder: str, listing: Listing) -> Listing:
 
 
 def _before_magic(location: str) -> str:
-    """The folder of a glob: what comes before its first part with a wildcard."""
+    """The folder of a glob: the parts before the first one with a wildcard."""
     parts = location.split("/")
     return "/".join(parts[: next(index for index, part in enumerate(parts) if MAGIC & set(part))])

@@ -1,4 +1,4 @@
-"""Training and testing kept apart, by video and never by clip."""
+"""Train/test splits, by video and never by clip."""
 
 import hashlib
 import posixpath
@@ -8,11 +8,11 @@ from hia.io.paths import read_lines
 
 
 def assign_split(source: VideoSource, seed: int, test_share: float, test_list: frozenset[str] | None) -> Split:
-    """Where a video belongs: as its dataset says; else by the list, if there is one; else by chance.
+    """The split of a video: that of its dataset; else from the list, if there is one; else by chance.
 
-    test_list: what is for testing: names of videos or groups, with folders and suffix or without. Chance depends on the
-    seed and the video's group alone, so new videos move no others; a share of `test_share` of the groups is for
-    testing. Raises ValueError for a share outside 0..1.
+    test_list: the test split: names of videos or groups, with folders and suffix or without. Chance depends only on the
+    seed and the video's group, so new videos move no others; the share `test_share` of the groups is for testing.
+    Raises ValueError for a share outside 0..1.
     """
     if not 0 <= test_share <= 1:
         raise ValueError(f"test_share must lie in 0..1, not {test_share}")
@@ -26,16 +26,16 @@ def assign_split(source: VideoSource, seed: int, test_share: float, test_list: f
 
 
 def names_of(source: VideoSource) -> frozenset[str]:
-    """All that a list may call a video: its name, group or location, with folders and suffix and without."""
+    """All names of a video that a list may use: its name, group or location, with folders and suffix and without."""
     names = {source.name, source.group or source.name, source.location}
     names |= {posixpath.basename(name) for name in names}
     return frozenset(names | {posixpath.splitext(name)[0] for name in names})
 
 
 def read_list(path: str) -> frozenset[str]:
-    """The names in a list, a text file or fsspec URL with one a line; # begins comments.
+    """The names in a list: a text file or fsspec URL with one name per line; # begins comments.
 
-    Raises OSError when it cannot be read, ValueError when it is no UTF-8 text or is empty.
+    Raises OSError when it cannot be read, ValueError when it is not UTF-8 text or is empty.
     """
     names = frozenset(read_lines(str(path)))
     if not names:

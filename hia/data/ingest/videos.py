@@ -1,9 +1,9 @@
-"""Finding videos, and the keypoint files beside them."""
+"""Video sources: discovery of videos, and of the keypoint files and maps beside them."""
 
 import posixpath
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from hia.data.ingest.listing import Listing, Problem, list_inputs
@@ -20,10 +20,11 @@ Split = Literal["train", "test"]
 class VideoSource:
     """A video to be preprocessed.
 
-    name: unique, `/`-separated, relative to the input's folder, with suffix. location: path or URL of a file, or of a
-    folder of images. sidecar: of its keypoints: .npz, .json, or a folder of OpenPose files. fps: rate of a folder of
-    images. split: where the dataset says it belongs. group: what a split keeps together; None: the video alone. maps:
-    names of further pictures of its frames, and where they are: files or folders of images.
+    name: `/`-separated, relative to the input's folder, with suffix; `gather` makes it unique. location: path or URL
+    of a file, or of a folder of images. sidecar: path or URL of its keypoints: .npz, .json, or a folder of OpenPose
+    files. fps: rate of a folder of images. split: given by the dataset. group: videos of one group get the same split;
+    None: the video is alone in its group. maps: (name, location) of further pictures of its frames: files or folders of
+    images. root: the input's folder. folder: the video's own folder, if `location` is a folder of images within it.
     """
 
     name: str
@@ -33,15 +34,22 @@ class VideoSource:
     split: Split | None = None
     group: str | None = None
     maps: tuple[tuple[str, str], ...] = ()
+    root: str = ""
+    folder: str | None = None
+
+    @property
+    def named_after(self) -> str:
+        """Path or URL that the keypoint files and maps beside the video are named after."""
+        return self.folder or self.location
 
 
 @dataclass(frozen=True)
-class Found:
-    """The videos of some inputs, by name.
+class FoundVideos:
+    """The videos of some inputs, sorted by name.
 
-    ignored: numbers of other files by their suffix (`` for none). problems: (name, reason, message) of what should have
-    been looked at and could not: `missing`, `unreadable`, `unreadable_folder`, `broken_symlink`, `symlink_loop`,
-    `not_a_file`, `no_frames`.
+    ignored: counts of other files by suffix (`` for none). problems: (name, reason, message) of inputs that cannot be
+    used; the reasons are `missing`, `unreadable`, `unreadable_folder`, `broken_symlink`, `symlink_loop`, `not_a_file`,
+    `no_frames`.
     """
 
     sources: tuple[VideoSource, ...]
@@ -49,82 +57,59 @@ class Found:
     problems: tuple[Problem, ...]
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A video in a listing that is yet to get its unique name.
+def find_videos(inputs: Sequence[str]) -> FoundVideos:
+    """All videos of some inputs.
 
-    root, relative: of the file, or of the folder; frames: the sub-folder with its images, empty for itself.
-    """
-
-    root: str
-    relative: str
-    frames: str = ""
-    fps: float | None = None
-    split: Split | None = None
-
-    @property
-    def named_after(self) -> str:
-        """Path or URL that keypoint files are named after."""
-        return join(self.root, self.relative)
-
-    @property
-    def location(self) -> str:
-        """Path or URL of what is decoded."""
-        return join(self.named_after, self.frames) if self.frames else self.named_after
-
-
-def find_videos(inputs: Sequence[str]) -> Found:
-    """All videos behind some inputs.
-
-    inputs: folders (searched through; links to folders are followed, hidden files are not seen), video files, .txt
-    lists (a path or URL a line, # begins comments), fsspec URLs of such, URLs with wildcards. In folders, videos are
-    known by their suffix (`SUFFIXES`); files that are named are taken whatever theirs. Raises ValueError when there
-    is no video at all.
+    inputs: folders (searched recursively; links to folders are followed, hidden files are skipped), video files, .txt
+    lists (one path or URL per line, # begins comments), fsspec URLs of these, URLs with wildcards. In folders, videos
+    are recognised by their suffix (`SUFFIXES`); files that are named themselves are taken whatever their suffix. Raises
+    ValueError when there is no video at all.
     """
     listings, problems = list_inputs(inputs)
     return gather([candidate for listing in listings for candidate in videos_in(listing)], listings, problems, inputs)
 
 
-def videos_in(listing: Listing) -> list[Candidate]:
+def videos_in(listing: Listing) -> list[VideoSource]:
     """The video files of a listing."""
-    return [Candidate(listing.root, name) for name in listing.names if listing.named or suffix(name) in SUFFIXES]
+    return [
+        VideoSource(name, join(listing.root, name), root=listing.root)
+        for name in listing.names
+        if listing.named or suffix(name) in SUFFIXES
+    ]
 
 
 def gather(
-    candidates: Iterable[Candidate],
+    candidates: Iterable[VideoSource],
     listings: Sequence[Listing],
     problems: Sequence[Problem],
     inputs: Sequence[str],
     maps: Sequence[str] = (),
-) -> Found:
-    """Give candidates their names, sidecars and maps. One that several inputs name is taken once, a map of another one
-    not at all. Raises as `find_videos`."""
-    videos: dict[str, Candidate] = {}
+) -> FoundVideos:
+    """Give videos unique names, sidecars and maps, and sort them.
+
+    A video that several inputs contain is taken once; a map of another video is not taken as a video. Raises as
+    `find_videos`.
+    """
+    videos: dict[str, VideoSource] = {}
     for candidate in candidates:
         videos.setdefault(candidate.location, candidate)
     around = DirectoryCache()
     maps_of = {location: find_maps(video, around, maps) for location, video in videos.items()}
-    taken = {place for found in maps_of.values() for _, place in found}
-    videos = {location: video for location, video in videos.items() if location not in taken}
+    are_maps = {place for of_video in maps_of.values() for _, place in of_video}
+    videos = {location: video for location, video in videos.items() if location not in are_maps}
+    names = _unique_names(list(videos.values()))
     sources = [
-        VideoSource(
-            name,
-            location,
-            find_sidecar(video.named_after, around),
-            video.fps,
-            video.split,
-            maps=maps_of[location],
-        )
-        for name, (location, video) in zip(_unique_names(list(videos.values())), videos.items(), strict=True)
+        replace(video, name=name, sidecar=find_sidecar(video.named_after, around), maps=maps_of[video.location])
+        for name, video in zip(names, videos.values(), strict=True)
     ]
-    ignored = _ignored(listings, sources)
+    ignored = _ignored_files(listings, sources)
     if not sources:
-        raise ValueError(_nothing(inputs, ignored, problems))
-    return Found(tuple(sorted(sources, key=lambda source: source.name)), ignored, tuple(problems))
+        raise ValueError(_no_video_message(inputs, ignored, problems))
+    return FoundVideos(tuple(sorted(sources, key=lambda source: source.name)), ignored, tuple(problems))
 
 
 def find_sidecar(video: str, around: DirectoryCache) -> str | None:
-    """Path or URL of a video's keypoints; the first that is there.
+    """Path or URL of a video's keypoints: the first of several places that exists; None when none does.
 
     For x/clip.mp4: x/clip.npz, x/clip.json, a folder x/clip_keypoints or x/clip with OpenPose's file for each frame,
     then x/../keypoints/clip.npz.
@@ -136,32 +121,32 @@ def find_sidecar(video: str, around: DirectoryCache) -> str | None:
             return join(folder, name)
     for name in (f"{stem}_keypoints", stem):
         place = join(folder, name)
-        if name in around.names(folder) and any(one.endswith(FRAME_KEYPOINTS) for one in around.names(place)):
+        if name in around.names(folder) and any(file.endswith(FRAME_KEYPOINTS) for file in around.names(place)):
             return place
     beside = join(folder, "../keypoints")
     return join(beside, f"{stem}.npz") if f"{stem}.npz" in around.names(beside) else None
 
 
-def find_maps(video: Candidate, around: DirectoryCache, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """The maps that a video has, by name: of x/clip.mp4 x/clip.depth.mp4, or images in the folder x/clip.depth.
+def find_maps(video: VideoSource, around: DirectoryCache, names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """The maps of a video, (name, location): for x/clip.mp4, x/clip.depth.mp4 or the images in the folder x/clip.depth.
 
-    Of a folder with a sub-folder of frames, they are in sub-folders of their names too.
+    A video that is a folder with a sub-folder of frames may have its maps in sub-folders named after them, too.
     """
     folder, file = split(without_query(video.named_after))
     stem = posixpath.splitext(file)[0] if suffix(file) in SUFFIXES else file
     found = []
     for name in names:
         places = [join(folder, f"{stem}.{name}{kind}") for kind in ("", *sorted(SUFFIXES))]
-        places += [join(video.named_after, name)] if video.frames else []
-        there = [place for place in places if split(place)[1] in around.names(split(place)[0])]
-        found += [(name, place) for place in there[:1]]
+        places += [join(video.named_after, name)] if video.folder else []
+        present = [place for place in places if split(place)[1] in around.names(split(place)[0])]
+        found += [(name, place) for place in present[:1]]
     return tuple(found)
 
 
-def _unique_names(videos: Sequence[Candidate]) -> list[str]:
-    """Relative names; those that are alike get as much of their inputs' folders in front as tells them apart."""
+def _unique_names(videos: Sequence[VideoSource]) -> list[str]:
+    """Relative names; equal ones are prefixed with as many parts of their input folders as make them different."""
     folders = [[part for part in video.root.replace("://", "/").split("/") if part] for video in videos]
-    ends = [video.relative.split("?")[0] if is_url(video.root) else video.relative for video in videos]
+    ends = [video.name.split("?")[0] if is_url(video.root) else video.name for video in videos]
     depths = [0] * len(videos)
     while True:
         parts = [folder[len(folder) - depth :] for folder, depth in zip(folders, depths, strict=True)]
@@ -176,8 +161,8 @@ def _unique_names(videos: Sequence[Candidate]) -> list[str]:
             depths[index] += 1
 
 
-def _ignored(listings: Sequence[Listing], sources: Sequence[VideoSource]) -> dict[str, int]:
-    """Numbers of files by suffix that are neither videos nor their frames or keypoints."""
+def _ignored_files(listings: Sequence[Listing], sources: Sequence[VideoSource]) -> dict[str, int]:
+    """Counts by suffix of the files that are neither videos nor their frames, keypoints or maps."""
     used = {place for source in sources for place in (source.location, source.sidecar)}
     used |= {place for source in sources for _, place in source.maps}
     places = {join(listing.root, name) for listing in listings for name in listing.names}
@@ -185,10 +170,10 @@ def _ignored(listings: Sequence[Listing], sources: Sequence[VideoSource]) -> dic
     return dict(sorted(Counter(printable(suffix(place)) for place in unused).items()))
 
 
-def _nothing(inputs: Sequence[str], ignored: dict[str, int], problems: Sequence[Problem]) -> str:
+def _no_video_message(inputs: Sequence[str], ignored: dict[str, int], problems: Sequence[Problem]) -> str:
     others = ", ".join(f"{count} {kind or 'without suffix'}" for kind, count in ignored.items())
-    said = "".join(f"\n  {message}" for _, _, message in problems[:10])
+    details = "".join(f"\n  {message}" for _, _, message in problems[:10])
     return (
         f"no video in {', '.join(map(str, inputs)) or 'no input'}: looked for {', '.join(sorted(SUFFIXES))}; "
-        f"other files there: {others or 'none'}{said}"
+        f"other files there: {others or 'none'}{details}"
     )

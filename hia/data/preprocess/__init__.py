@@ -1,1 +1,1 @@
-"""Preprocessing: one video in, its clips out (paper A.4); and the building of a whole clip store."""
+"""Preprocessing: from one video to its clips (paper A.4), and from many videos to a clip store."""

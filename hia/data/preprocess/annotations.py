@@ -1,4 +1,7 @@
-"""The arrays of one clip, measured from its frames and keypoints: blur, boxes, face points (paper sec. 3.2, A.4)."""
+"""Annotations of a clip: arrays measured from its frames, keypoints and maps (paper sec. 3.2, A.4).
+
+Hand movement and sharpness, boxes of hands and face, five face points, JPEGs of frames and maps.
+"""
 
 from collections.abc import Iterable
 from functools import partial
@@ -24,10 +27,10 @@ NO_BOX = (-1, -1, -1, -1)
 
 
 def measure_keypoints(sequence: KeypointSequence, filled: NDArray[np.bool_], content: Box | None = None) -> Arrays:
-    """All arrays of a clip that its keypoints alone give; `hia.data.store.clip.Clip` says their types and shapes.
+    """The arrays of a clip that depend on its keypoints only; types and shapes are in `hia.data.store.clip.Clip`.
 
-    filled: bool [N, 133], keypoints that were interpolated. content: the part of the frame that is no padding, None for
-    all of it. Boxes end there, as they would at the frame's edge: the edge of the padding would count as sharpness.
+    filled: bool [N, 133], interpolated keypoints. content: the part of the frame that is not padding, None for all of
+    it. Boxes are cut off at its border as at the frame's, because the edge of the padding would count as sharpness.
     """
     width, height = sequence.width, sequence.height
     people = list(zip(sequence.keypoints, sequence.scores, strict=True))
@@ -50,10 +53,10 @@ def measure_keypoints(sequence: KeypointSequence, filled: NDArray[np.bool_], con
 
 
 def measure_frames(frames: Iterable[Frame], boxes: NDArray[np.int32], jpeg_quality: int) -> Arrays:
-    """JPEGs of all frames and the raw sharpness of each hand, without holding more than one frame.
+    """The JPEGs of all frames and the raw sharpness of each hand; holds one frame at a time.
 
-    frames: RGB uint8 [H, W, 3]; boxes: `hand_boxes` of `measure_keypoints`. The sharpness is that of the frame before
-    it becomes a JPEG. Raises ValueError when there are fewer or more frames than boxes.
+    frames: RGB uint8 [H, W, 3]; boxes: `hand_boxes` of `measure_keypoints`, [N, 2 hands, 4]. Sharpness is measured
+    before JPEG compression. Raises ValueError when there are fewer or more frames than boxes.
     """
     pictures, sharpnesses = [], []
     for frame, pair in zip(frames, boxes, strict=True):
@@ -66,20 +69,19 @@ def measure_frames(frames: Iterable[Frame], boxes: NDArray[np.int32], jpeg_quali
     }
 
 
-def _within(content: Box, box: Box | None) -> Box | None:
-    """What of a box lies in the content; None when nothing does."""
-    if box is None:
-        return None
-    part = Box(*map(max, box[:2], content[:2]), *map(min, box[2:], content[2:]))
-    return part if part.left < part.right and part.top < part.bottom else None
+def map_arrays(name: str, pictures: Iterable[Frame], crop: Crop, jpeg_quality: int) -> Arrays:
+    """The JPEGs of a map's pictures, cropped and scaled like the frames.
 
-
-def _sharpness(frame: Frame, box: Box) -> float:
-    return float("nan") if box == NO_BOX else sharpness(frame[box.top : box.bottom, box.left : box.right])
+    pictures: RGB uint8 [H, W, 3] of any size with the video's aspect ratio.
+    """
+    source = crop.source_width, crop.source_height
+    encoded = [encode_jpeg(crop.apply(_sized(picture, source)), jpeg_quality) for picture in pictures]
+    jpeg, offsets = map_names(name)
+    return {jpeg: np.concatenate(encoded), offsets: np.cumsum([0, *map(len, encoded)], dtype=np.int64)}
 
 
 def check_map(name: str, path: Path, survey: Survey) -> None:
-    """Decode a map once. Raises Rejected (map) unless it has as many frames as its video, of the same shape."""
+    """Check that a map decodes and has its video's frame count and aspect ratio. Raises Rejected (map) if not."""
     try:
         info = probe(path)
     except VideoError as error:
@@ -92,16 +94,23 @@ def check_map(name: str, path: Path, survey: Survey) -> None:
         )
 
 
-def map_arrays(name: str, pictures: Iterable[Frame], crop: Crop, jpeg_quality: int) -> Arrays:
-    """The JPEGs of a map's pictures, cropped and scaled like the frames, RGB uint8 of any size in the video's shape."""
-    source = crop.source_width, crop.source_height
-    encoded = [encode_jpeg(crop.apply(_sized(picture, source)), jpeg_quality) for picture in pictures]
-    jpeg, offsets = map_names(name)
-    return {jpeg: np.concatenate(encoded), offsets: np.cumsum([0, *map(len, encoded)], dtype=np.int64)}
+def _within(content: Box, box: Box | None) -> Box | None:
+    """The part of a box that lies within the content; None when it is empty."""
+    if box is None:
+        return None
+    part = Box(*map(max, box[:2], content[:2]), *map(min, box[2:], content[2:]))
+    return part if part.left < part.right and part.top < part.bottom else None
+
+
+def _sharpness(frame: Frame, box: Box) -> float:
+    return float("nan") if box == NO_BOX else sharpness(frame[box.top : box.bottom, box.left : box.right])
 
 
 def _sized(picture: Frame, size: tuple[int, int]) -> Frame:
-    """The picture in the video's size. Its nearest values: what is between two body parts is no third one."""
+    """The picture in the video's size, (width, height) px.
+
+    Nearest values are taken, because a mixture of the colours of two body parts would be the colour of a third one.
+    """
     if picture.shape[1::-1] == size:
         return picture
     return cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST).astype(np.uint8, copy=False)

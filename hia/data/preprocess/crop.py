@@ -1,4 +1,4 @@
-"""The part of the frame that a clip keeps: the person's extent over the clip, in the target's aspect ratio."""
+"""The crop of a clip: the person's extent over all its frames, in the target's aspect ratio."""
 
 import math
 from dataclasses import dataclass
@@ -10,27 +10,28 @@ from numpy.typing import NDArray
 from hia.images import Frame
 from hia.pose.keypoints import FACE, SCORE_THRESHOLD
 
-# The extent leaves out this share of the frames on each side of the clip's range: a keypoint gone astray in one frame
-# would otherwise shrink the person in all of them.
+# Share of the frames left out at each end of the distribution of box edges: otherwise, one misplaced keypoint in one
+# frame would enlarge the crop, and so shrink the person, in all of them.
 STRAY_FRAMES = 0.005
 
-# The face's points end at the brows; hair reaches about so far above them, in heights from brows to chin.
+# The face's points end at the brows; hair reaches about this far above them, in heights from brows to chin.
 HAIR = 0.75
 
-# Crops are multiples of the reduced aspect ratio (4:7 for 512×896), and so exactly in it, if its numbers are no larger.
+# Crops are multiples of the reduced aspect ratio (4:7 for 512×896), so they have it exactly, unless its numbers are
+# larger than this.
 LARGEST_PORTION = 64
 
-# Rather than be padded by less than this many pixels in all, a crop ends that much too early: a frame of 1920×1080
-# holds 4:7 in 616×1078, and someone who fills its height shall not get black bars.
+# Pixels in all by which a crop may cut the person's extent, to avoid padding narrower than this: a frame of 1920×1080
+# holds 4:7 only in 616×1078, and a person who fills its height should not get black bars.
 RIM = 8
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A rectangle of whole source pixels, which may reach over the frame's edges, and its size after scaling.
+    """A rectangle of whole source pixels, which may extend over the frame's edges, and its size after scaling.
 
-    Pixel columns left … left + width − 1, rows top … top + height − 1; the source's frames are source_width ×
-    source_height; what lies outside is padded with black.
+    Pixel columns left … left + width − 1, rows top … top + height − 1. The source's frames are source_width ×
+    source_height px; the rest of the rectangle is padded with black.
     """
 
     left: int
@@ -49,7 +50,7 @@ class Crop:
 
     @property
     def content(self) -> tuple[int, int, int, int]:
-        """Left, top, right, bottom of what is no padding, in target pixels, half open."""
+        """Left, top, right, bottom of the part that is not padding, in target pixels, half open."""
         columns, rows = (self.target_width, self.width), (self.target_height, self.height)
         left, top = _ceil(max(0, -self.left), *columns), _ceil(max(0, -self.top), *rows)
         right = (min(self.left + self.width, self.source_width) - self.left) * columns[0] // columns[1]
@@ -78,7 +79,7 @@ class Crop:
         return scaled.astype(np.uint8, copy=False)
 
     def move(self, keypoints: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Keypoints [..., 2] in source pixels → in target pixels, as `apply` moves the picture."""
+        """Keypoints [..., 2] in source pixels → in target pixels, by the transform of `apply`."""
         scale = np.array([self.target_width / self.width, self.target_height / self.height])
         moved = (keypoints.astype(np.float64) + 0.5 - (self.left, self.top)) * scale - 0.5
         return moved.astype(np.float32)
@@ -93,16 +94,16 @@ def plan_crop(
 ) -> Crop:
     """The crop for a clip: keypoints [N, 133, 2] px, scores [N, 133]; sizes are (width, height) in px.
 
-    It holds the person's extent over all frames plus `margin` (a share of the extent) on each side; the margin gives
-    way first where the frame ends, and only an extent that no crop inside the frame can hold is padded: by more than
-    a rim of 8 px, which is cut off instead.
-    Raises ValueError when no keypoint is seen in any frame.
+    It contains the person's extent over all frames plus `margin` (a share of the extent) on each side. Where the frame
+    is too small for that, the margin shrinks first. Only an extent that no crop inside the frame can contain is padded,
+    and padding of less than `RIM` px is avoided by cutting the extent. Raises ValueError when no keypoint is seen in
+    any frame.
     """
     extent = person_extent(keypoints, scores, *source_size)
     if extent is None:
         raise ValueError("no keypoint of the person lies inside a frame")
     left, top, right, bottom = extent
-    # In portions of the reduced aspect ratio, such as 4×7 px.
+    # Sizes are counted in portions of the reduced aspect ratio, such as 4×7 px.
     across, down = _portion(target_size)
     least = max((right - left) / across, (bottom - top) / down)
     fitting = math.floor(min(source_size[0] / across, source_size[1] / down))
@@ -122,9 +123,9 @@ def plan_crop(
 def person_extent(
     keypoints: NDArray[np.floating], scores: NDArray[np.floating], width: int, height: int
 ) -> tuple[float, float, float, float] | None:
-    """Left, top, right, bottom edges in px around the seen points of all frames, hair allowed for, within the frame.
+    """Left, top, right, bottom edges in px around the seen points of all frames and the hair, within the frame.
 
-    None when nothing is seen in any frame.
+    None when no point is seen in any frame.
     """
     boxes = [box for person in zip(keypoints, scores, strict=True) if (box := _person_box(*person)) is not None]
     if not boxes:
@@ -149,12 +150,12 @@ def _person_box(points: NDArray[np.floating], scores: NDArray[np.floating]) -> t
 
 
 def _ceil(value: int, times: int, by: int) -> int:
-    """value · times / by, rounded up; in whole numbers, for those of floating point fall short or beyond."""
+    """value · times / by, rounded up; in integers, because floating-point results may be slightly off."""
     return -(-value * times // by)
 
 
 def _portion(target_size: tuple[int, int]) -> tuple[float, float]:
-    """The smallest size in the target's aspect ratio: in whole pixels, unless the ratio has no small numbers."""
+    """The smallest size in the target's aspect ratio: in whole pixels, unless the ratio's numbers are large."""
     common = math.gcd(*target_size)
     width, height = target_size[0] / common, target_size[1] / common
     shrink = max(1.0, max(width, height) / LARGEST_PORTION)
@@ -162,6 +163,6 @@ def _portion(target_size: tuple[int, int]) -> tuple[float, float]:
 
 
 def _place(centre: float, length: int, available: int) -> int:
-    """Where a stretch of `length` begins: about its centre, moved inside the frame, or over it when it is longer."""
+    """First pixel of an interval of `length` around a centre, moved inside the frame; a longer one covers the frame."""
     first = round(centre - length / 2)
     return min(max(first, min(0, available - length)), max(0, available - length))

@@ -1,6 +1,6 @@
-"""What networks add to a clip: latents, image tokens and face embeddings, of each frame and of its mirror image.
+"""Network encodings of a clip: latents, image tokens and face embeddings, of each frame and of its mirror image.
 
-The mirror image's latents are encoded from it: they are not the mirrored latents.
+The mirror image is encoded itself: its latents differ from the mirrored latents.
 """
 
 import hashlib
@@ -22,17 +22,17 @@ from hia.models.codec import Codec, build_codec
 from hia.models.face import FaceEmbedder, load_face_embedder
 from hia.models.image_encoder import ImageEncoder, load_image_encoder
 
-# Frames go through the networks in batches of this size; it is fixed, for another size rounds otherwise.
+# Frames per batch. It is fixed because results of another batch size round differently.
 BATCH = 8
 
 
 @dataclass(frozen=True)
 class Encoders:
-    """The networks that a preset asks for, held once per worker; None where it asks for none.
+    """The networks of a preset, loaded once per worker; None where the preset has none.
 
-    latent_sizes: (width, height) px at which latents are kept, none without a codec; mirrored_latents: whether those of
-    the mirrored frames are kept too. face_every: frames from one face
-    embedding to the next. On a CPU the last bits depend on torch's number of threads; who starts them keeps that fixed.
+    latent_sizes: (width, height) px at which latents are kept, none without a codec; mirrored_latents: latents of the
+    mirrored frames are kept as well. face_every: frames from one face embedding to the next. On a CPU the last bits
+    depend on torch's number of threads, so workers must be started with a fixed one.
     """
 
     codec: Codec | None = None
@@ -44,7 +44,7 @@ class Encoders:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def fingerprint(self) -> dict[str, str]:
-        """A hash of each network's weights: what else decides the numbers that they give."""
+        """Hashes of the networks' weights: with the settings, they determine the encodings."""
         networks = {"codec": self.codec, "image_encoder": self.image_encoder, "face_embedder": self.face_embedder}
         return {name: _weights_hash(network) for name, network in networks.items() if network is not None}
 
@@ -55,7 +55,7 @@ class Encoders:
 
 
 class ClipEncoder:
-    """Takes a clip's frames one by one, encodes them in batches, and gives the arrays; holds one batch of frames."""
+    """An encoder of one clip: takes frames one by one, encodes them in batches, holds at most one batch."""
 
     def __init__(self, encoders: Encoders, five_points: NDArray[np.float32], faces: Sequence[int]) -> None:
         self._encoders, self._five_points, self._faces = encoders, five_points, frozenset(faces)
@@ -66,8 +66,8 @@ class ClipEncoder:
         if encoders.face_embedder is not None:
             self._parts["face_embeddings"] = [np.zeros((0, 2, encoders.face_embedder.dimension), np.float32)]
 
-    def watch(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """Pass frames through, encoding them on the way."""
+    def tee(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Yield the frames unchanged, and encode them on the way."""
         for frame in frames:
             if not self._idle:
                 self._waiting.append(frame)
@@ -76,7 +76,7 @@ class ClipEncoder:
             yield frame
 
     def finish(self) -> Arrays:
-        """Arrays by name, see `hia.data.store.clip.Clip`, once all frames have passed."""
+        """Arrays by name, see `hia.data.store.clip.Clip`; call it after all frames have passed."""
         if self._waiting:
             self._encode()
         arrays = {name: np.concatenate(parts) for name, parts in self._parts.items()}
@@ -104,14 +104,14 @@ class ClipEncoder:
         if codec is None:
             return
         for width, height in self._encoders.latent_sizes:
-            sized = to_tensor(np.stack([_area_resized(frame, width, height) for frame in frames]))
+            sized = to_tensor(np.stack([_resized_by_area(frame, width, height) for frame in frames]))
             images = sized.to(self._encoders.device)
             self._add(latents_name(width, height, False), codec.encode(images), np.float16)
             if self._encoders.mirrored_latents:
                 self._add(latents_name(width, height, True), codec.encode(images.flip(-1)), np.float16)
 
     def _add_faces(self, embedder: FaceEmbedder, images: Tensor, chosen: Sequence[int]) -> None:
-        """Embeddings of the faces and of their mirror images, whose five points are mirrored and exchanged."""
+        """Add embeddings of faces and of their mirror images; there, left and right points are mirrored and swapped."""
         points = torch.from_numpy(self._five_points[list(chosen)]).to(images.device)
         mirrored = points[:, [1, 0, 2, 4, 3]].clone()
         mirrored[..., 0] = images.shape[-1] - 1 - mirrored[..., 0]
@@ -123,7 +123,7 @@ class ClipEncoder:
 
 
 def load_encoders(config: Config, device: str = "cpu") -> Encoders:
-    """The networks that the configuration asks for. Raises MissingWeights or ValueError, each with what to do."""
+    """Load the networks of the configuration. Raises MissingWeights or ValueError; the messages say how to fix it."""
     wanted = config.preprocess
     target = torch.device(device)
     codec = build_codec(config.codec).to(target) if wanted.latents else None
@@ -142,20 +142,20 @@ def load_encoders(config: Config, device: str = "cpu") -> Encoders:
 
 
 def latent_sizes(config: Config) -> tuple[tuple[int, int], ...]:
-    """(width, height) px of the frames that the stages train on, largest first."""
+    """Sizes (width, height) px of the frames that the stages train on, largest first."""
     scales = {stage.resolution_scale for stage in config.stages.in_order()} or {1.0}
     return tuple((round(config.width * scale), round(config.height * scale)) for scale in sorted(scales, reverse=True))
 
 
-def _area_resized(frame: Frame, width: int, height: int) -> Frame:
-    """The frame at a stage's size, by pixel areas."""
+def _resized_by_area(frame: Frame, width: int, height: int) -> Frame:
+    """The frame at a stage's size, resized by pixel areas."""
     if frame.shape[:2] == (height, width):
         return frame
     return cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
 def _half_precision(device: torch.device) -> AbstractContextManager:
-    """On a GPU latents and tokens are computed as they are kept: in 16 bits."""
+    """A context in which a GPU computes latents and tokens in 16 bits, the precision that they are kept in."""
     return torch.autocast("cuda", torch.float16) if device.type == "cuda" else nullcontext()
 
 

@@ -1,4 +1,4 @@
-"""Whether a stretch of video becomes a clip, and which part of its frames: the choices of paper A.3 and A.4."""
+"""Clip filters of paper A.3 and A.4: which segments of a video become clips, and with which crop."""
 
 from dataclasses import dataclass
 
@@ -11,16 +11,16 @@ from hia.data.store.records import Rejected
 from hia.pose.keypoints import SCORE_THRESHOLD, KeypointSequence, fill_gaps
 from hia.pose.tracking import PersonTrack
 
-# A person is there in a frame that shows so many of the 133 points.
+# A person is present in a frame if at least this many of the 133 points are seen.
 LEAST_POINTS = 5
 
-# A second person counts when there for more than this share of the frames.
+# A second person is tolerated in up to this share of the frames.
 PASSING_BY = 0.1
 
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """A clip to be made: keypoints in its pixels, which of them are interpolated (bool [N, 133]), and the crop."""
+    """A clip to be made: its keypoints in clip pixels, a mask of interpolated ones (bool [N, 133]), and the crop."""
 
     keypoints: KeypointSequence
     filled: NDArray[np.bool_]
@@ -34,7 +34,7 @@ def plan_clip(
     target_size: tuple[int, int],
     settings: PreprocessConfig,
 ) -> ClipPlan:
-    """Decide about a stretch from its person's track; sizes are (width, height) in px.
+    """Plan a clip of a segment from its person's track; sizes are (width, height) in px.
 
     Raises Rejected: too_short, nobody, person_missing, several_people, too_much_padding, too_small.
     """
@@ -50,14 +50,14 @@ def plan_clip(
     return ClipPlan(KeypointSequence(crop.move(keypoints), scores, *target_size, fps), filled, crop)
 
 
-def least_frames(fps: float, settings: PreprocessConfig) -> int:
-    """Frames that a clip must have."""
+def least_clip_frames(fps: float, settings: PreprocessConfig) -> int:
+    """Least number of frames of a clip."""
     return max(2, round(settings.least_seconds * fps))
 
 
 def check_length(num_frames: int, fps: float, settings: PreprocessConfig) -> None:
-    """Raises Rejected (too_short)."""
-    if num_frames < least_frames(fps, settings):
+    """Check a clip's number of frames. Raises Rejected (too_short)."""
+    if num_frames < least_clip_frames(fps, settings):
         raise Rejected(
             "too_short",
             f"{num_frames} frames, {num_frames / fps:.2f} s; at least {settings.least_seconds:g} s are needed",
@@ -65,7 +65,7 @@ def check_length(num_frames: int, fps: float, settings: PreprocessConfig) -> Non
 
 
 def check_regions(hand_boxes: NDArray[np.int32], face_boxes: NDArray[np.int32], settings: PreprocessConfig) -> None:
-    """Raises Rejected (hands_not_seen, face_not_seen) unless they have boxes in enough frames.
+    """Check that hands and face have boxes in enough frames. Raises Rejected (hands_not_seen, face_not_seen).
 
     hand_boxes [N, 2, 4]; face_boxes [N, 4]; −1 where there is none.
     """

@@ -1,10 +1,9 @@
-"""The store's settings at the start of a run, and its manifest at the end, from what became of each video."""
+"""Settings and manifest of a store: the settings are noted when a run begins, the manifest is written at its end."""
 
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from hia.config import Config, PreprocessConfig
@@ -17,20 +16,21 @@ from hia.data.store.journal import Journal
 from hia.data.store.records import ClipInfo, Rejection, Split, VideoResult, to_json
 from hia.data.store.statistics import store_statistics
 from hia.io.files import Folder
-from hia.io.hashing import bytes_sha256, file_sha256
+from hia.io.hashing import key_digest
 
 SETTINGS = "settings.json"
 MOST_NAMED = 3
-# To be raised whenever the same input would give other clips.
+# Raise this whenever the same input would give other clips.
 PREPROCESSING_VERSION = 1
-# Settings that change which clips are listed where, or how fast they are made, but not the clips.
+# Settings that change only which videos are found or how clips are split, not the clips themselves.
 WITHOUT_EFFECT = ("layout", "split_seed", "test_share", "test_list")
 
 
 def begin_store(folder: Folder, settings: dict[str, Any]) -> None:
-    """Note the settings in a new store, or compare them with those of one in which something has been noted.
+    """Write the settings to a new store, or compare them with those of an existing one that has content.
 
-    Raises StoreError when they differ, and for a folder with anything else in it: a store clears up within itself.
+    Raises StoreError when they differ. Raises it, too, when the folder has other content, because a run removes files
+    in the store's folder that it does not use.
     """
     known = _known_settings(folder)
     if known is None or (known != settings and not _has_notes(folder)):
@@ -43,12 +43,73 @@ def begin_store(folder: Folder, settings: dict[str, Any]) -> None:
         )
 
 
+def preprocessing_settings(config: Config, encoders: Encoders) -> dict[str, Any]:
+    """All settings that determine the clips of given files, as plain values for the manifest.
+
+    Networks are represented by hashes of their weights, not by file names. The pose models are not among them: they
+    are part of the key of each video whose keypoints they estimate.
+    """
+    preprocess = {key: value for key, value in asdict(config.preprocess).items() if key not in WITHOUT_EFFECT}
+    pose = preprocess.pop("pose")
+    kept = {"source": pose["source"], "detect_every": pose["detect_every"]}
+    codec = asdict(config.codec) if encoders.codec is not None else None
+    return json.loads(
+        json.dumps(
+            {
+                "version": PREPROCESSING_VERSION,
+                "width": config.width,
+                "height": config.height,
+                "preprocess": preprocess | {"pose": kept},
+                "codec": codec and {key: value for key, value in codec.items() if key != "weights"},
+                "latent_sizes": encoders.latent_sizes,
+                "mirrored_latents": encoders.mirrored_latents,
+                "networks": encoders.fingerprint(),
+            }
+        )
+    )
+
+
+def assemble(
+    folder: Folder,
+    settings: dict[str, Any],
+    config: PreprocessConfig,
+    current: Mapping[str, str],
+    retriable: Iterable[Rejection],
+    ignored: Mapping[str, int],
+    test_list: frozenset[str] | None = None,
+) -> list[str]:
+    """Write the manifest and the rejections from all results in the journal, and remove unused files.
+
+    current: keys of this run's videos by name: an older result under such a name is of a file that has changed.
+    retriable: rejections of this run that are in no result. ignored: counts of other files among the inputs, by suffix.
+    test_list: names of the test split, see `assign_split`. Returns notes for people about videos of earlier runs and
+    about the list.
+    """
+    journal = Journal(folder)
+    results, changed = _current_results(journal, current)
+    clips = sorted(_with_splits(results, config, test_list), key=lambda clip: (clip.video, clip.first_frame, clip.id))
+    rejected = [rejection for result in results for rejection in result.rejected] + list(retriable)
+    rejected.sort(key=_rejection_order)
+    opened = (Clip(folder.local(clip.file, clip.sha256), clip) for clip in clips)
+    statistics = store_statistics(opened, rejected) | {"ignored_files": dict(sorted(ignored.items()))}
+    header = {
+        "settings": settings,
+        "fingerprint": key_digest(settings, [clip.sha256 for clip in clips], [clip.split for clip in clips]),
+        "statistics": statistics,
+        "num_clips": len(clips),
+    }
+    folder.write(REJECTED, "".join(to_json(rejection) + "\n" for rejection in rejected).encode())
+    folder.write(MANIFEST, manifest_text(header, map(to_json, clips)).encode())
+    journal.remove_unused({clip.file for clip in clips})
+    return _notes(results, changed, current, test_list)
+
+
 def _known_settings(folder: Folder) -> dict[str, Any] | None:
-    """The settings of the store that is in a folder; None when the folder is empty."""
+    """The settings of the store in a folder; None when the folder is empty. Raises StoreError for other content."""
     if not folder.exists(SETTINGS):
-        if strange := [name for name in folder.names("") if not name.startswith(".")]:
+        if others := [name for name in folder.names("") if not name.startswith(".")]:
             raise StoreError(
-                f"{folder} is no clip store, and not empty ({shortened(strange)}): "
+                f"{folder} is no clip store, and not empty ({_first_few(others)}): "
                 "choose a new folder, which may be one within it"
             )
         return None
@@ -72,43 +133,17 @@ def _has_notes(folder: Folder) -> bool:
     return folder.exists(MANIFEST) or any(folder.names(part) for part in ("videos", "work", "clips"))
 
 
-def assemble(
-    folder: Folder,
-    settings: dict[str, Any],
-    config: PreprocessConfig,
-    current: Mapping[str, str],
-    retriable: Iterable[Rejection],
-    ignored: Mapping[str, int],
-    test_list: frozenset[str] | None = None,
-) -> list[str]:
-    """Write manifest and list of rejections from all results in the journal; drop what nothing refers to any more.
-
-    current: key by name of this run's videos: an older result under such a name is of a file that has changed.
-    retriable: rejections of this run that no result holds. ignored: other files among the inputs, by suffix.
-    test_list: what is for testing, see `assign_split`. Returns what is worth telling of videos of earlier runs and of
-    the list.
-    """
-    journal = Journal(folder)
-    results, changed = _current_results(journal, current)
-    clips = sorted(_with_splits(results, config, test_list), key=lambda clip: (clip.video, clip.first_frame, clip.id))
-    rejected = [rejection for result in results for rejection in result.rejected] + list(retriable)
-    rejected.sort(key=lambda one: (one.video, one.first_time or 0.0, one.reason, one.message))
-    opened = (Clip(folder.local(clip.file, clip.sha256), clip) for clip in clips)
-    statistics = store_statistics(opened, rejected) | {"ignored_files": dict(sorted(ignored.items()))}
-    header = {
-        "settings": settings,
-        "fingerprint": fingerprint(settings, [clip.sha256 for clip in clips], [clip.split for clip in clips]),
-        "statistics": statistics,
-        "num_clips": len(clips),
-    }
-    folder.write(REJECTED, "".join(to_json(rejection) + "\n" for rejection in rejected).encode())
-    folder.write(MANIFEST, manifest_text(header, map(to_json, clips)).encode())
-    journal.remove_unused({clip.file for clip in clips})
-    return _notes(results, changed, current, test_list)
+def _differences(before: Any, now: Any, path: str = "") -> list[str]:
+    """Paths of the values that differ, such as `preprocess.fps: 25 → 30`."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = sorted(before.keys() | now.keys())
+        parts = (_differences(before.get(key), now.get(key), f"{path}.{key}".strip(".")) for key in keys)
+        return [difference for part in parts for difference in part]
+    return [] if before == now else [f"{path}: {before} there, {now} now"]
 
 
 def _current_results(journal: Journal, current: Mapping[str, str]) -> tuple[list[VideoResult], list[str]]:
-    """The results that hold, and the names of videos whose older results were dropped."""
+    """The current results, and the names of videos whose outdated results were dropped."""
     results, changed = [], []
     for result in journal.results():
         if current.get(result.name, result.key) == result.key:
@@ -119,22 +154,8 @@ def _current_results(journal: Journal, current: Mapping[str, str]) -> tuple[list
     return results, changed
 
 
-def _notes(
-    results: Sequence[VideoResult],
-    changed: Sequence[str],
-    current: Mapping[str, str],
-    test_list: frozenset[str] | None,
-) -> list[str]:
-    """What became of videos of earlier runs, and names in the test list that fit no video; without any, nothing."""
-    kept = [result.name for result in results if result.name not in current]
-    known = {name for result in results for name in names_of(_source(result))}
-    strange = sorted((test_list or frozenset()) - known)
-    said = [
-        (changed, "videos have changed under their names, what an earlier run made of them is gone"),
-        (kept, "videos of earlier runs are not among these inputs, and stay in the store"),
-        (strange, "names in the test list fit no video in the store"),
-    ]
-    return [f"{len(names)} {what}: {shortened(sorted(names))}" for names, what in said if names]
+def _rejection_order(rejection: Rejection) -> tuple[str, float, str, str]:
+    return rejection.video, rejection.first_time or 0.0, rejection.reason, rejection.message
 
 
 def _with_splits(
@@ -150,58 +171,24 @@ def _source(result: VideoResult) -> VideoSource:
     return VideoSource(name=result.name, location=result.name, group=result.group, split=result.split)
 
 
-def shortened(names: Sequence[str]) -> str:
-    """The first few of some names."""
+def _notes(
+    results: Sequence[VideoResult],
+    changed: Sequence[str],
+    current: Mapping[str, str],
+    test_list: frozenset[str] | None,
+) -> list[str]:
+    """Notes about videos of earlier runs, and about names in the test list that match no video; may be empty."""
+    kept = [result.name for result in results if result.name not in current]
+    known = {name for result in results for name in names_of(_source(result))}
+    unknown = sorted((test_list or frozenset()) - known)
+    notes = [
+        (changed, "videos have changed under their names, what an earlier run made of them is gone"),
+        (kept, "videos of earlier runs are not among these inputs, and stay in the store"),
+        (unknown, "names in the test list fit no video in the store"),
+    ]
+    return [f"{len(names)} {note}: {_first_few(sorted(names))}" for names, note in notes if names]
+
+
+def _first_few(names: Sequence[str]) -> str:
+    """The first few of some names, as text."""
     return ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
-
-
-def _differences(one: Any, other: Any, path: str = "") -> list[str]:
-    """Paths of the values that differ, such as `preprocess.fps: 25 → 30`."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        keys = sorted(one.keys() | other.keys())
-        return [
-            found for key in keys for found in _differences(one.get(key), other.get(key), f"{path}.{key}".strip("."))
-        ]
-    return [] if one == other else [f"{path}: {one} there, {other} now"]
-
-
-def preprocessing_settings(config: Config, encoders: Encoders) -> dict[str, Any]:
-    """All that decides what preprocessing makes of given files, as plain values for the manifest.
-
-    Networks count by the hash of their weights, not by the names of their files; the pose models count in the key of
-    each video whose keypoints they estimate.
-    """
-    preprocess = {key: value for key, value in asdict(config.preprocess).items() if key not in WITHOUT_EFFECT}
-    pose = preprocess.pop("pose")
-    kept = {"source": pose["source"], "detect_every": pose["detect_every"]}
-    codec = asdict(config.codec) if encoders.codec is not None else None
-    return json.loads(
-        json.dumps(
-            {
-                "version": PREPROCESSING_VERSION,
-                "width": config.width,
-                "height": config.height,
-                "preprocess": preprocess | {"pose": kept},
-                "codec": codec and {key: value for key, value in codec.items() if key != "weights"},
-                "latent_sizes": encoders.latent_sizes,
-                "mirrored_latents": encoders.mirrored_latents,
-                "networks": encoders.fingerprint(),
-            }
-        )
-    )
-
-
-def fingerprint(*parts: Any) -> str:
-    """Hex digest of plain values, in the encoding that the clip keys of existing stores have."""
-    return bytes_sha256(json.dumps(parts, sort_keys=True).encode())
-
-
-def content_sha256(location: Path) -> str:
-    """Hex digest of a file's content, or of the names and contents of a folder's files (hidden ones left out).
-
-    Raises OSError when something cannot be read.
-    """
-    if not location.is_dir():
-        return file_sha256(location)
-    files = sorted(path for path in location.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return fingerprint([[path.relative_to(location).as_posix(), file_sha256(path)] for path in files])

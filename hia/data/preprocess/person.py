@@ -1,12 +1,15 @@
-"""Whose keypoints, and from where: sidecar files or the pose estimator, one person through a stretch of a video."""
+"""The main person's track through a segment of a video, from a keypoint file (sidecar) or the pose estimator."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hia.config import PreprocessConfig
+from hia.data.ingest.videos import VideoSource
 from hia.data.preprocess.shots import Survey
 from hia.data.store.records import Rejected
 from hia.images import Frame
@@ -20,13 +23,23 @@ from hia.pose.tracking import PersonTrack, choose_from_people, follow_person
 # Keypoints [P, 133, 2] and scores [P, 133] of the people in one frame.
 People = tuple[NDArray[np.floating], NDArray[np.floating]]
 
-# Sizes of a sidecar and its video may differ by scaling, not in shape.
+# Sizes of a sidecar or map and its video may differ, aspect ratios only by this share.
 ASPECT_TOLERANCE = 0.01
+
+
+def keypoint_origin(source: VideoSource, settings: PreprocessConfig) -> Literal["sidecar", "estimate"]:
+    """The origin of a video's keypoints: the file beside it, or the pose networks.
+
+    `sidecar` also where the settings demand a file that is missing. The clip key and the processing both depend on it.
+    """
+    if settings.pose.source == "auto":
+        return "estimate" if source.sidecar is None else "sidecar"
+    return settings.pose.source
 
 
 @dataclass(frozen=True)
 class Sidecar:
-    """What a keypoint file says of each frame of a video: one person (.npz), or the people there (JSON)."""
+    """The content of a keypoint file for each frame of a video: one person (.npz), or all people (JSON)."""
 
     person: KeypointSequence | None
     people: Sequence[People]
@@ -41,9 +54,9 @@ class Sidecar:
 
 
 def load_sidecar(path: Path, survey: Survey) -> Sidecar:
-    """Read a keypoint file (.npz, OpenPose or COCO-WholeBody JSON) for a surveyed video.
+    """Read a keypoint file (.npz, OpenPose or COCO-WholeBody JSON) of a surveyed video.
 
-    Raises Rejected (sidecar) when it cannot be read, has another number of frames, or is for another shape of picture.
+    Raises Rejected (sidecar) when it cannot be read, or has another number of frames or aspect ratio than the video.
     """
     try:
         if path.suffix == ".npz":
@@ -64,7 +77,7 @@ def load_sidecar(path: Path, survey: Survey) -> Sidecar:
 
 
 def estimate_track(frames: Iterable[Frame], estimator: PoseEstimator, detect_every: int) -> PersonTrack:
-    """The main person in these frames as the networks see them; frames as for `follow_person`. Raises Rejected."""
+    """The main person's track in these frames, estimated by the networks; see `follow_person`. Raises Rejected."""
     return _track(lambda: follow_person(frames, estimator, detect_every=detect_every), " that the detector looked at")
 
 

@@ -1,4 +1,4 @@
-"""Where the time goes: seconds by step, for the summary of a run and its benchmark."""
+"""A timer of named steps, for the summary of a run and its benchmark."""
 
 import time
 from collections import defaultdict
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Timer:
-    """Adds up the wall time of named steps. `with timer("measure"): …`; an inner step's time is not the outer's too."""
+    """Sums of wall time by step: `with timer("measure"): …`. An inner step's time does not count for the outer one."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -30,7 +30,7 @@ class Timer:
                 self._inner[-1] += elapsed
 
     def each(self, step: str, items: Iterable[T]) -> Iterator[T]:
-        """Time the making of each item."""
+        """Time the production of each item."""
         iterator = iter(items)
         while True:
             with self(step):

@@ -1,17 +1,17 @@
-"""Preprocessing of one video: its clips go into the store, its result is returned (paper A.4)."""
+"""Preprocessing of one video: write its clips to the store and return its result (paper A.4)."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hia.config import Config, PreprocessConfig
+from hia.config import Config
 from hia.data.ingest.videos import VideoSource
 from hia.data.preprocess.annotations import check_map
 from hia.data.preprocess.encoders import Encoders, load_encoders
-from hia.data.preprocess.person import load_sidecar
+from hia.data.preprocess.person import Sidecar, keypoint_origin, load_sidecar
 from hia.data.preprocess.segments import SegmentProcessor
-from hia.data.preprocess.shots import survey_video
+from hia.data.preprocess.shots import Survey, survey_video
 from hia.data.preprocess.timer import Timer
 from hia.data.store.journal import Journal
 from hia.data.store.records import ClipInfo, Outcome, Rejected, Rejection, VideoResult
@@ -22,7 +22,7 @@ from hia.video import VideoError, local_copy
 
 @dataclass(frozen=True)
 class Job:
-    """One video to preprocess. key: of its content, the origin of its keypoints and the settings."""
+    """One video to preprocess. key: digest of its content, the origin of its keypoints and the settings."""
 
     source: VideoSource
     key: str
@@ -30,10 +30,10 @@ class Job:
 
 @dataclass(frozen=True)
 class PreprocessorFactory:
-    """How to make a `VideoPreprocessor` in the process that shall run it; small, and can be sent there.
+    """A factory of `VideoPreprocessor`s; small, so that it can be sent to the process in which they run.
 
-    store: location of the clip store. device: of the encoders (`cpu`, `cuda`); threads: of ONNX Runtime, None for its
-    own choice.
+    store: location of the clip store. device: of the encoders (`cpu`, `cuda`). threads: of ONNX Runtime, None for its
+    default.
     """
 
     config: Config
@@ -41,8 +41,8 @@ class PreprocessorFactory:
     device: str = "cpu"
     threads: int | None = None
 
-    def start(self) -> "VideoPreprocessor":
-        """Load the networks. Raises MissingWeights or ValueError."""
+    def create(self) -> "VideoPreprocessor":
+        """Load the networks and make a preprocessor. Raises MissingWeights or ValueError."""
         encoders = load_encoders(self.config, self.device)
         return VideoPreprocessor(
             self.config, Folder(self.store), encoders, lambda: pose_estimator(self.config, self.threads)
@@ -56,7 +56,7 @@ def pose_estimator(config: Config, threads: int | None = None) -> PoseEstimator:
 
 
 class VideoPreprocessor:
-    """Makes clips of one video after another; holds the networks. `make_estimator` is called when first needed."""
+    """A preprocessor of videos, one at a time; holds the networks. `make_estimator` is called when first needed."""
 
     def __init__(
         self, config: Config, folder: Folder, encoders: Encoders, make_estimator: Callable[[], PoseEstimator]
@@ -68,30 +68,28 @@ class VideoPreprocessor:
         self._copies: dict[str, str] = {}
 
     def __call__(self, job: Job) -> Outcome:
-        """Preprocess a video, or find that it is done. What is wrong with it is in the outcome, and raises nothing."""
+        """Preprocess a video unless it is finished. The outcome describes its problems: they raise nothing."""
         timer = Timer()
         self._copies.clear()
         try:
             result = self.journal.result(job.key) or self._preprocess(job, timer)
             self.journal.finish(result)
             return Outcome(job.source.name, result, None, dict(timer.seconds))
-        except Exception as error:  # whatever a decoder or network makes of a strange file, the others go on
+        except Exception as error:  # decoders and networks may raise anything; the other videos must go on
             return self._rejected(job, error, timer)
-        except BaseException:  # the user's Ctrl-C says nothing about the video
+        except BaseException:  # Ctrl-C is not the video's fault
             self.journal.forget_attempts(job.key)
             raise
 
     def _preprocess(self, job: Job, timer: Timer) -> VideoResult:
-        # A result whose clips are no longer whole: it must not be listed if this attempt fails.
+        # A result whose clips are damaged or missing must not be listed if this attempt fails.
         self.journal.forget(job.key)
         self.journal.begin_attempt(job.key)
         with ExitStack() as copies:
             path = copies.enter_context(self._fetched(job.source.location))
             with timer("survey"):
                 survey = survey_video(path, self.settings, job.source.fps)
-            sidecar = None
-            if uses_sidecar(job.source, self.settings):
-                sidecar = load_sidecar(copies.enter_context(self._fetched(str(job.source.sidecar))), survey)
+            sidecar = self._sidecar(job.source, survey, copies)
             maps = {name: copies.enter_context(self._fetched(place)) for name, place in job.source.maps}
             with timer("survey"):
                 for name, place in maps.items():
@@ -109,11 +107,19 @@ class VideoPreprocessor:
                 encoders=self.encoders,
                 estimator=lambda: self.estimator,
                 timer=timer,
-            ).make()
+            ).run()
         return _result(job, survey.seconds, parts)
 
+    def _sidecar(self, source: VideoSource, survey: Survey, copies: ExitStack) -> Sidecar | None:
+        """The content of a video's keypoint file; None where keypoints are estimated. Raises Rejected (sidecar)."""
+        if keypoint_origin(source, self.settings) == "estimate":
+            return None
+        if source.sidecar is None:
+            raise Rejected("sidecar", "there is no keypoint file beside it, and preprocess.pose.source is `sidecar`")
+        return load_sidecar(copies.enter_context(self._fetched(source.sidecar)), survey)
+
     def _rejected(self, job: Job, error: Exception, timer: Timer) -> Outcome:
-        """The outcome of a video that cannot be used; noted for good unless another run may succeed."""
+        """The outcome of a video that cannot be used; noted in the journal unless another run may succeed."""
         reason, message, transient = explain(error)
         for copy, location in self._copies.items():
             message = message.replace(copy, location)
@@ -125,33 +131,26 @@ class VideoPreprocessor:
                 return Outcome(job.source.name, result, None, dict(timer.seconds))
             self.journal.forget_attempts(job.key)
         except OSError:
-            pass  # what cannot be noted is reported all the same, and found again at the next run
+            pass  # if the note cannot be written, the rejection is still reported, and found again by the next run
         return Outcome(job.source.name, None, rejection, dict(timer.seconds))
 
     @contextmanager
     def _fetched(self, location: str) -> Iterator[Path]:
-        """A local copy, whose name, which is another one each time, stands for its location in messages."""
+        """A local copy of a file. In messages its location replaces its temporary name, different in each run."""
         with local_copy(location) as path:
             self._copies[str(path)] = location
             yield path
 
     @property
     def estimator(self) -> PoseEstimator:
-        """The pose networks; loading them waits for the first video without a sidecar."""
+        """The pose networks, loaded for the first video without a sidecar."""
         if self._estimator is None:
             self._estimator = self._make_estimator()
         return self._estimator
 
 
-def uses_sidecar(source: VideoSource, settings: PreprocessConfig) -> bool:
-    """Whether a video's keypoints are read rather than estimated. Raises Rejected where they must be and are not."""
-    if settings.pose.source == "sidecar" and source.sidecar is None:
-        raise Rejected("sidecar", "there is no keypoint file beside it, and preprocess.pose.source is `sidecar`")
-    return settings.pose.source != "estimate" and source.sidecar is not None
-
-
 def explain(error: Exception) -> tuple[str, str, bool]:
-    """What an error says of a video: reason, message, and whether another run may succeed."""
+    """Reason and message of a video's error, and True if another run may succeed."""
     if isinstance(error, Rejected):
         return error.reason, str(error), error.transient
     if isinstance(error, VideoError):

@@ -1,4 +1,4 @@
-"""Training samples: cut from the clips of a store, gathered to batches by processes that read ahead."""
+"""Training samples: cut from the clips of a store, and read ahead in batches by worker processes."""
 
 from hia.data.sampling.dataset import TrainingSamples
 from hia.data.sampling.draw import Draw

@@ -1,4 +1,4 @@
-"""The training samples of one stage, as a map from positions in its endless order to samples."""
+"""The data set of a training stage: a map from positions in an endless order to training samples."""
 
 import hashlib
 import math
@@ -26,20 +26,20 @@ from hia.data.store.clip import Clip, latents_name
 from hia.data.store.clip_store import ClipStore
 from hia.data.store.records import ClipInfo, Split
 
-# What must be the same in two codecs for the latents of one to be used with the other.
+# Keys that must be equal in two codecs if latents of one are to be used with the other.
 CODEC_KEYS = ("kind", "factor", "latents_mean", "latents_std")
 
 
 class TrainingSamples(Dataset[Sample]):
     """Samples of one stage from a store's clips; `samples[n]` is the sample at position n ≥ 0 of an endless order.
 
-    It depends on (seed, stage, n) and the store alone. An epoch of `len(samples)` positions draws from each clip once
-    per 1 / `samples.samples_per_second` of its length, at least once, in an order of its own; frames, reference, flip
-    and stride are drawn anew each time.
+    It depends only on (seed, stage, n) and the store. An epoch of `len(samples)` positions draws
+    `samples.samples_per_second` samples per second of each clip, at least one, in an order that differs from epoch to
+    epoch; frames, reference, flip and stride are drawn anew each time.
 
-    sharpness_scale: default, the store's. left_out: clips that are too short for the stage's windows.
-    Raises ValueError when the store has another size than the configuration, no clip is long enough, or something is
-    missing that the stage needs: a sharpness scale, face embeddings, latents of the configured codec.
+    sharpness_scale: None for the store's. left_out: clips that are too short for the stage's windows.
+    Raises ValueError when the store has another size than the configuration, when no clip is long enough, and when the
+    stage needs something that is missing: a sharpness scale, face embeddings, latents of the configured codec.
     """
 
     def __init__(
@@ -63,15 +63,15 @@ class TrainingSamples(Dataset[Sample]):
         self.order = EpochSampler(int(self._ends[-1]), self._seed)
 
     def __len__(self) -> int:
-        """Samples in one epoch."""
+        """Number of samples in one epoch."""
         return self.order.num
 
     def clip_at(self, position: int) -> ClipInfo:
-        """The clip that a position's sample is from; nothing is read."""
+        """The clip of the sample at a position; no file is read."""
         return self._clip_of(self.order[position][1])
 
     def draw(self, position: int) -> Draw:
-        """Which frames the sample at a position is made of; the clip is opened only where faces are compared."""
+        """The frames of the sample at a position; the clip's file is opened only where faces are compared."""
         epoch, index = self.order[position]
         generator = np.random.default_rng([self._seed, epoch, index])
         info = self._clip_of(index)
@@ -84,7 +84,7 @@ class TrainingSamples(Dataset[Sample]):
         return Draw(info, targets, still, reference, mirrored)
 
     def __getitem__(self, position: int) -> Sample:
-        """The sample at a position. Raises ValueError naming the file when a clip's file is damaged."""
+        """Read the sample at a position. Raises ValueError naming the file when a clip's file is damaged."""
         draw = self.draw(position)
         clip, mirrored = self.store.read(draw.clip), draw.mirrored
         signal = cut_driving_signal(clip, draw, self.size, self.sharpness_scale, self.config.conditions)
@@ -103,7 +103,7 @@ class TrainingSamples(Dataset[Sample]):
         )
 
     def _read_from(self, clip: Clip) -> None:
-        """Decide, from what the clips have, which arrays a sample is read from."""
+        """Decide which arrays a sample is read from, by the arrays of the clips."""
         wants_tokens = self.config.pretrained.image_encoder is not None
         needed = (False, True) if self.config.samples.mirrors else (False,)
         self.has_latents = all(clip.has(latents_name(*self.size, mirrored)) for mirrored in needed)
@@ -131,7 +131,7 @@ class TrainingSamples(Dataset[Sample]):
 def _long_enough(
     store: ClipStore, config: Config, stage: Stage, split: Split
 ) -> tuple[tuple[ClipInfo, ...], tuple[ClipInfo, ...]]:
-    """The split's clips that are long enough for the stage, and those that are not."""
+    """The split's clips that are long enough for the stage, and those that are too short."""
     clips = store.of_split(split)
     if not clips:
         raise ValueError(f"{store.folder}: the store has no clip of the split {split}")
@@ -163,7 +163,7 @@ def _warn_of_missing_maps(store: ClipStore, clips: Sequence[ClipInfo], maps: Seq
 
 
 def _sharpness_scale(store: ClipStore, config: Config, given: SharpnessScale | None) -> SharpnessScale | None:
-    """The scale to normalise sharpness with; None stands for the ranks within a clip."""
+    """The scale to normalise sharpness with; None to use ranks within a clip instead."""
     if config.conditions.sharpness_scale == "clip" or not config.conditions.blur:
         return None
     scale = given or store.sharpness_scale
@@ -176,7 +176,7 @@ def _sharpness_scale(store: ClipStore, config: Config, given: SharpnessScale | N
 
 
 def _check_codec(store: ClipStore, config: Config) -> None:
-    """Latents of another codec would train a model that nothing can decode."""
+    """Check that stored latents are of the configured codec: a model trained on others could not be decoded."""
     stored = store.settings.get("codec") or {}
     expected = {key: getattr(config.codec, key) for key in CODEC_KEYS}
     found = {key: stored.get(key) for key in CODEC_KEYS}

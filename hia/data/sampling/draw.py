@@ -1,4 +1,4 @@
-"""Which frames of a clip become a sample: numbers only, nothing is read (paper sec. 3.3, A.4)."""
+"""Random draws of a sample's frames: target window and reference, as frame numbers (paper sec. 3.3, A.4)."""
 
 import math
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from hia.data.store.records import ClipInfo
 class Draw:
     """The frames of one sample.
 
-    targets: F frame numbers of the clip; still: they are one frame repeated on purpose, in which nothing moves;
-    reference: the reference's frame; mirrored: whether everything is.
+    targets: F frame numbers of the clip. still: they are one frame repeated on purpose, so that nothing moves.
+    reference: frame number of the reference. mirrored: targets and reference are flipped left to right.
     """
 
     clip: ClipInfo
@@ -28,26 +28,27 @@ class Draw:
 
     @property
     def sample_id(self) -> str:
-        """Clip, frames, reference and side, to find the sample again."""
+        """A readable identifier: clip, frames, reference and flip."""
         frames = f"{self.targets[0]}" if len(self.targets) == 1 else f"{self.targets[0]}–{self.targets[-1]}"
         step = f" by {self.targets[1] - self.targets[0]}" if len(self.targets) > 1 else ""
         return f"{self.clip.id} frame {frames}{step} from {self.reference}{' mirrored' if self.mirrored else ''}"
 
 
 def stored_step(stride: int, fps: float) -> int:
-    """Stored frames from one frame of a window to the next, for a stride that is meant at 30 fps: at least 1."""
+    """Step in stored frames from one frame of a window to the next, at least 1. stride: the step at 30 fps."""
     return max(1, math.floor(stride * fps / REFERENCE_FPS + 0.5))
 
 
 def least_frames(stage: Stage, fps: float) -> int:
-    """Stored frames that a clip must have for the stage's shortest window."""
+    """Least number of stored frames that a clip needs for the stage's shortest window."""
     return (stage.frames - 1) * stored_step(stage.frame_stride[0], fps) + 1
 
 
 def draw_targets(clip: ClipInfo, stage: Stage, generator: np.random.Generator) -> tuple[tuple[int, ...], bool]:
-    """Frame numbers [F], and whether they are one frame repeated; the clip has `least_frames`.
+    """Frame numbers [F], and True if they are one frame repeated. The clip must have at least `least_frames`.
 
-    The stride is drawn from the stage's range and shortened where the clip is too short for it, then the first frame.
+    First the stride is drawn from the stage's range, and reduced where the clip is too short for it; then the first
+    frame is drawn.
     """
     if stage.frames == 1:
         return (int(generator.integers(clip.num_frames)),), False
@@ -67,10 +68,10 @@ def draw_reference(
     distance: int,
     generator: np.random.Generator,
 ) -> int:
-    """The reference's frame: one of `faces` if there are any, else any frame of the clip.
+    """The frame number of the reference: one of `faces` if there are any, else any frame of the clip.
 
-    For an image pair (one target) it lies at least `distance` frames from the target where such a frame exists, else
-    as far as possible, and is another frame whenever the clip has another.
+    For an image pair (one target) it is at least `distance` frames from the target if such a frame exists, else as far
+    away as possible, and never the target itself if the clip has another frame.
     """
     everywhere = np.arange(num_frames)
     if len(targets) > 1:

@@ -1,17 +1,17 @@
-"""Which sample comes when: an endless sequence that any process can enter anywhere and divide among ranks."""
+"""Endless shuffled order of samples, indexable at any position, and its division among ranks."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Permutations that are kept: a batch may reach from one epoch into the next.
+# Number of permutations in memory: a batch may extend from one epoch into the next.
 KEPT = 2
 
 
 class EpochSampler:
     """Endless order of `num` samples: each epoch is a permutation of them, drawn from (seed, epoch).
 
-    Position n ≥ 0 is in epoch n // num. Nothing but the seed is needed to go on at any position. Raises ValueError
-    unless num ≥ 1 and seed ≥ 0.
+    Position n ≥ 0 is in epoch n // num. Only the seed is needed to resume at any position. Raises ValueError unless
+    num ≥ 1 and seed ≥ 0.
     """
 
     def __init__(self, num: int, seed: int) -> None:
@@ -21,7 +21,7 @@ class EpochSampler:
         self._permutations: dict[int, NDArray[np.int64]] = {}
 
     def __getstate__(self) -> dict[str, object]:
-        # Each process draws the permutations that it needs.
+        # Permutations are not sent to other processes: each one draws those that it needs.
         return self.__dict__ | {"_permutations": {}}
 
     def __getitem__(self, position: int) -> tuple[int, int]:
@@ -40,12 +40,12 @@ class EpochSampler:
 
 
 def positions(step: int, rank: int, world_size: int, micro_batch: int, accumulation: int) -> list[range]:
-    """Positions of one rank's samples in one optimizer step: `accumulation` ranges of `micro_batch`.
+    """Positions of one rank's samples in one optimizer step: `accumulation` ranges of length `micro_batch`.
 
-    A step's global batch of G = world_size · micro_batch · accumulation samples holds the positions step · G up to
+    The global batch of a step has G = world_size · micro_batch · accumulation samples, at the positions step · G up to
     (step + 1) · G, whatever the factors of G are. Micro-batch a of rank r begins at a · world_size · micro_batch +
-    r · micro_batch in it, so that the ranks together walk through it in order. Raises ValueError for a rank outside
-    the world, or numbers below 1 (step: below 0).
+    r · micro_batch in it, so that all ranks together read it in order. Raises ValueError for a rank outside the world,
+    and for numbers below 1 (step: below 0).
     """
     if not 0 <= rank < world_size:
         raise ValueError(f"rank must lie in 0..world_size − 1, not {rank} of {world_size}")

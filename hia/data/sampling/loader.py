@@ -1,4 +1,4 @@
-"""Batches of samples in exact order, read ahead by worker processes that may die."""
+"""Data loader: batches of samples in exact order, read ahead by worker processes that are replaced when they die."""
 
 import logging
 from collections import deque
@@ -15,14 +15,14 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from hia.data.sampling.dataset import TrainingSamples
 from hia.data.sampling.sample import Regions, Sample
 
-# Seconds of waiting for a batch from one look at the workers to the next.
+# Seconds between checks that the workers are alive, while a batch is awaited.
 LOOK_EVERY = 0.5
 
 logger = logging.getLogger(__name__)
 
 
 def collate(samples: Sequence[Sample]) -> Sample:
-    """Samples of one stage stacked, each tensor [B, ...]; in a worker process it lies in shared memory."""
+    """Stack samples of one stage, each tensor [B, ...]; in a worker process it lies in shared memory."""
     regions = [sample.regions for sample in samples if sample.regions is not None]
     return Sample(
         sample_ids=tuple(name for sample in samples for name in sample.sample_ids),
@@ -38,21 +38,21 @@ def sample_batches(
     prefetch: int = 2,
     most_restarts: int = 3,
 ) -> Iterator[Sample]:
-    """A batch for each sequence of positions, in their order; `positions` may be endless.
+    """Yield a batch for each sequence of positions, in their order; `positions` may be endless.
 
     workers: processes that read ahead, `prefetch` batches each; 0 reads in this process. A thread receives the next
     batch, and iterates over `positions`. When a worker dies (killed, out of memory), a warning is logged, and reading
-    goes on with the first batch that was not handed out, at first by one new worker alone: none is lost and none comes
-    twice. The first start in a process takes as long as importing torch, later ones a fraction of a second.
+    resumes with the first batch that was not yielded yet, at first with a single new worker: no batch is lost and none
+    comes twice. The first start in a process takes as long as importing torch, later ones a fraction of a second.
 
-    Raises what reading a sample raises (ValueError and OSError, naming the file) when it is that batch's turn, and
-    RuntimeError naming its clips when workers still die over the same batch after `most_restarts` new starts.
+    Raises the errors of reading a sample (ValueError and OSError, naming the file) in that batch's turn, and
+    RuntimeError naming the batch's clips when workers still die reading it after `most_restarts` restarts.
     """
     if workers == 0:
         yield from (collate([samples[position] for position in batch]) for batch in positions)
         return
     reader = _from_workers(samples, positions, workers, prefetch, most_restarts)
-    # To receive a batch takes some milliseconds, for which a training step would wait.
+    # Receiving a batch takes some milliseconds; without the thread a training step would wait for them.
     with closing(reader), ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, reader, None)
         while (batch := coming.result()) is not None:
@@ -63,21 +63,22 @@ def sample_batches(
 def _from_workers(
     samples: TrainingSamples, positions: Iterable[Sequence[int]], workers: int, prefetch: int, most_restarts: int
 ) -> Generator[Sample, None, None]:
-    """`sample_batches`, received when asked for."""
+    """Yield the batches of `sample_batches`, each received on demand."""
     under_way = _UnderWay(positions)
     deaths = 0
     while True:
-        # A dying worker takes with it what it had finished before: alone, a batch is blamed for itself only.
+        # A dying worker takes batches with it that it had finished. After a death, one worker reads only the first
+        # missing batch, so that further deaths are counted against the batch that causes them.
         whole = deaths == 0
         loaded = _start(samples, under_way if whole else [under_way.batches[0]], workers if whole else 1, prefetch)
         while not isinstance(result := _next(loaded), _Death | _End):
             if isinstance(result, _Failure):
-                del loaded  # or the error's traceback would keep the workers
+                del loaded  # else the error's traceback would keep the workers alive
                 raise result.error
             deaths = 0
             under_way.batches.popleft()
             yield result
-        del loaded  # ends the workers that are left
+        del loaded  # ends the remaining workers
         if isinstance(result, _Death):
             deaths += 1
             if deaths > most_restarts:
@@ -88,7 +89,7 @@ def _from_workers(
 
 
 class _UnderWay:
-    """Positions on their way through the workers: each iteration begins with the first that did not come back."""
+    """Positions in progress in the workers: each iteration begins with the first one whose batch has not arrived."""
 
     def __init__(self, positions: Iterable[Sequence[int]]) -> None:
         self._new = iter(positions)
@@ -103,24 +104,27 @@ class _UnderWay:
 
 @dataclass(frozen=True)
 class _Failure:
-    """What reading a batch raised, on its way to the process that asked for it."""
+    """An error of reading a batch, passed as a value from a worker to the main process."""
 
     error: Exception
 
 
 @dataclass(frozen=True)
 class _Death:
-    """A worker process ended that should not have."""
+    """The unexpected end of a worker process."""
 
     message: str
 
 
 class _End:
-    """There are no more batches."""
+    """The end of the batches."""
 
 
 class _Batches(Dataset[Any]):
-    """Reads whole batches, in a worker. Errors travel as values: torch would bury their message in a traceback."""
+    """A dataset of whole batches, read in a worker.
+
+    Errors are returned as values, because torch would replace them by one whose message is a whole traceback.
+    """
 
     def __init__(self, samples: TrainingSamples) -> None:
         self.samples = samples
@@ -135,8 +139,8 @@ class _Batches(Dataset[Any]):
 def _start(
     samples: TrainingSamples, positions: Iterable[Sequence[int]], workers: int, prefetch: int
 ) -> Iterator[Sample | _Failure]:
-    # Not forked from this process, which has threads and perhaps a GPU in use, and not its children either: torch would
-    # raise an error in whatever code runs in the moment when its child dies.
+    # Workers are not forked from this process, because it has threads and may use a GPU. They are not its children
+    # either, because torch raises an error in whatever code is running when a child of the process dies.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     loader = DataLoader(
@@ -153,12 +157,12 @@ def _start(
 
 
 def _next(loaded: Iterator[Sample | _Failure]) -> Sample | _Failure | _Death | _End:
-    """The next result. A death is a value, for an exception would keep the dead workers' queues."""
+    """The next result. A death is returned as a value, because an exception would keep the dead workers' queues."""
     while True:
         try:
             return next(loaded, _End())
         except (OSError, EOFError) as error:
-            # Between announcing a batch and handing over its memory.
+            # The worker died after announcing a batch and before passing its shared memory.
             return _Death(f"DataLoader worker died ({error})")
         except RuntimeError as error:
             if "DataLoader worker" in str(error):
@@ -180,12 +184,12 @@ def _unchanged(batch: Any) -> Any:
 
 
 def _begin_worker(_worker: int) -> None:
-    # There are as many workers as are wanted; torch takes care of its own threads.
+    # The number of workers sets the parallelism; torch itself limits its own threads in a worker.
     cv2.setNumThreads(1)
 
 
 def _stacked(parts: Sequence[Any], leave: Sequence[str] = ()) -> dict[str, Any]:
-    """Each field of equal dataclasses as one tensor; None where it is None."""
+    """Each field of several instances of a dataclass, stacked to one tensor; None where the field is None."""
     names = [field.name for field in fields(parts[0]) if field.name not in leave]
     absent = {name for name in names if getattr(parts[0], name) is None}
     return {

@@ -1,4 +1,4 @@
-"""Cutting a sample out of a clip: pictures or latents, control images, regions."""
+"""A training sample and its extraction from a clip: pictures or latents, control images, regions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from hia.pose.keypoints import KeypointSequence, flip_horizontal
 
 Size = tuple[int, int]  # width and height in px
 
-# Black that went through a JPEG stays below this; the components of a normal cannot all be so small.
+# Black stays below this value after JPEG compression; of a normal, at least one component is larger.
 DARKEST_NORMAL = 48
 
 
@@ -67,9 +67,9 @@ class Sample:
 def cut_driving_signal(
     clip: Clip, draw: Draw, size: Size, scale: SharpnessScale | None, conditions: ConditionsConfig
 ) -> DrivingSignal:
-    """The driving signal of a draw's targets, mirrored where the draw is. scale: None stands for ranks in the clip.
+    """The driving signal of a draw's targets, mirrored where the draw is. scale: of sharpness; None: ranks in the clip.
 
-    Movement is that between consecutive stored frames, whatever the stride of the window is; nothing moves in a still.
+    Movement is between consecutive stored frames, whatever the stride of the window is; in a still it is zero.
     """
     frames, info = list(draw.targets), clip.info
     sharpness = (clip_ranks(clip.sharpness) if scale is None else scale.normalise(clip.sharpness))[frames]
@@ -94,9 +94,9 @@ def control_images(signal: DrivingSignal, still: bool) -> Tensor:
 
 
 def cut_maps(clip: Clip, frames: Sequence[int], size: Size, mirrored: bool, names: Sequence[str]) -> Tensor:
-    """Maps of frames at a size, float16 [F, 3·M, H, W] in [0, 1]; black where the clip has none of a name.
+    """M maps of frames at a size, float16 [F, 3·M, H, W] in [0, 1]; a map that the clip lacks is black.
 
-    In the mirror normals point the other way: the red of `normals` is turned over, but for the black background.
+    Mirrored normals point the other way: the red of `normals` is inverted, except in the black background.
     """
     width, height = size
     maps = torch.zeros(len(frames), len(names), height, width, 3, dtype=torch.uint8)
@@ -112,7 +112,7 @@ def cut_maps(clip: Clip, frames: Sequence[int], size: Size, mirrored: bool, name
 
 
 def cut_regions(clip: Clip, draw: Draw, signal: DrivingSignal, identity: bool) -> Regions:
-    """Masks, face points and embeddings of a draw. identity: whether faces are compared with the reference's."""
+    """Masks, face points and embeddings of a draw. identity: faces are compared with the reference's face."""
     people, (width, height) = signal.keypoints, (signal.keypoints.width, signal.keypoints.height)
     persons = list(zip(people.keypoints, people.scores, strict=True))
     faces = [box_mask([face_box(*person, width, height)], width, height) for person in persons]
@@ -130,14 +130,14 @@ def cut_regions(clip: Clip, draw: Draw, signal: DrivingSignal, identity: bool) -
 
 
 def comparable_faces(clip: Clip) -> NDArray[np.int64]:
-    """int64 [K]: frames with a face embedding and a face that can be compared."""
+    """Numbers of the frames with a face embedding and a comparable face, int64 [K]."""
     return clip.face_frames[clip.face_usable[clip.face_frames]]
 
 
 def cut_images(clip: Clip, frames: Sequence[int], size: Size, mirrored: bool) -> Tensor:
     """Frames at a size, uint8 [F, H, W, 3]; each is read once.
 
-    At a half and a quarter of the stored size JPEGs decode to it directly, others are resized by pixel areas.
+    JPEGs decode directly to a half and a quarter of the stored size; for other sizes frames are resized by pixel areas.
     """
     return _cut(clip.frame, clip, frames, size, mirrored)
 
@@ -155,7 +155,7 @@ def _sized(picture: Frame, size: Size, mirrored: bool) -> Frame:
 
 
 def _reference_embedding(clip: Clip, draw: Draw) -> tuple[Tensor, bool]:
-    """Embedding of the reference's face [D] on the side that is seen, and whether it can be compared."""
+    """Embedding [D] of the reference's face, mirrored or not as in the draw, and True if it can be compared."""
     place = np.flatnonzero(comparable_faces(clip) == draw.reference)
     known = bool(len(place))
     if not known:

@@ -1,4 +1,4 @@
-"""One clip of the store: writing it as a safetensors file, and reading any frame or window of it in milliseconds."""
+"""One clip of the store, a safetensors file: writing it, and reading any frame or window of it in milliseconds."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ REQUIRED = (
 
 
 def latents_name(width: int, height: int, mirrored: bool) -> str:
-    """Name of the array of latents of frames of width × height px."""
+    """Name of the array with the latents of frames of width × height px."""
     return f"latents_{width}x{height}" + ("_mirrored" if mirrored else "")
 
 
@@ -34,16 +34,16 @@ def map_names(name: str) -> tuple[str, str]:
 
 
 def serialise_clip(clip_id: str, arrays: Mapping[str, NDArray]) -> bytes:
-    """A clip's file: equal arrays give equal bytes. `arrays` as the properties of `Clip` say."""
-    # One entry only: safetensors writes several in no fixed order.
+    """The content of a clip's file; equal arrays give equal bytes. arrays: see the properties of `Clip`."""
+    # Only one entry, because safetensors writes several in no fixed order.
     metadata = {"hia-clip": json.dumps({"version": FORMAT_VERSION, "id": clip_id})}
     return save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata=metadata)
 
 
 class Clip:
-    """A clip's file, opened. Arrays are read when asked for; frames and latents only those asked for.
+    """An open clip file of N frames. Arrays are read on demand; of frames and latents, only the requested ones.
 
-    Raises FileNotFoundError, or ValueError naming the file when it is damaged, of another version, or another clip.
+    Raises FileNotFoundError; ValueError naming the file when it is damaged, of another version, or another clip.
     """
 
     def __init__(self, path: Path, info: ClipInfo) -> None:
@@ -61,16 +61,16 @@ class Clip:
         return self.info.num_frames
 
     def has(self, name: str) -> bool:
-        """Whether the clip has this array."""
+        """Check whether the clip has an array."""
         return name in self._names
 
     def array(self, name: str) -> NDArray:
-        """A whole array by name. Raises ValueError when the clip lacks it."""
+        """A whole array by name. Raises ValueError when the clip does not have it."""
         self._require(name)
         return self._file.get_tensor(name)
 
     def rows(self, name: str, indices: Sequence[int]) -> NDArray:
-        """Rows of an array in the order of `indices`, reading no others (duplicates and any order are fine)."""
+        """Rows of an array in the order of `indices`; only these are read (duplicates and any order are allowed)."""
         self._require(name)
         rows = self._file.get_slice(name)
         return np.stack([rows[index : index + 1][0] for index in indices])
@@ -80,13 +80,13 @@ class Clip:
         return self._picture(self._jpeg, self._offsets, index, reduction)
 
     def map_frame(self, name: str, index: int, reduction: int = 1) -> Frame:
-        """The picture of a map (see `ClipInfo.maps`) that belongs to a frame, as `frame`."""
+        """A map's picture (see `ClipInfo.maps`) of a frame, with size and errors as in `frame`."""
         jpeg, offsets = map_names(name)
         self._require(jpeg)
         return self._picture(self._file.get_slice(jpeg), self._map_offsets(offsets), index, reduction)
 
     def frames(self, indices: Sequence[int], reduction: int = 1) -> Frame:
-        """Several frames, at least one, uint8 [n, H/r, W/r, 3]."""
+        """Several frames, at least one, RGB uint8 [n, H/r, W/r, 3]."""
         first = self.frame(indices[0], reduction)
         frames = np.empty((len(indices), *first.shape), np.uint8)
         frames[0] = first
@@ -102,7 +102,7 @@ class Clip:
 
     @cached_property
     def filled(self) -> NDArray[np.bool_]:
-        """bool [N, 133]: keypoints that were interpolated over a short gap."""
+        """bool [N, 133]: keypoints interpolated over a short gap."""
         return self.array("filled")
 
     @cached_property
@@ -112,7 +112,7 @@ class Clip:
 
     @cached_property
     def sharpness(self) -> NDArray[np.float32]:
-        """Raw, float32 [N, 2 hands]; NaN where a hand has no box."""
+        """Raw sharpness, float32 [N, 2 hands]; NaN where a hand has no box."""
         return self.array("sharpness")
 
     @cached_property
@@ -122,7 +122,7 @@ class Clip:
 
     @cached_property
     def face_boxes(self) -> NDArray[np.int32]:
-        """int32 [N, 4], as the hand boxes."""
+        """int32 [N, 4]: left, top, right, bottom; −1 where there is none."""
         return self.array("face_boxes")
 
     @cached_property
@@ -132,17 +132,17 @@ class Clip:
 
     @cached_property
     def face_usable(self) -> NDArray[np.bool_]:
-        """bool [N]: whether the face can be compared, see `face_is_usable`."""
+        """bool [N]: True where the face can be compared, see `face_is_usable`."""
         return self.array("face_usable")
 
     @cached_property
     def face_frames(self) -> NDArray[np.int64]:
-        """int64 [K]: the frames with a face embedding; empty when none were computed."""
+        """int64 [K]: indices of the frames with a face embedding; empty when none were computed."""
         return self.array("face_frames") if self.has("face_frames") else np.zeros(0, np.int64)
 
     @cached_property
     def face_embeddings(self) -> NDArray[np.float32]:
-        """float32 [K, 2, D] of `face_frames`: of the frame, and of the mirrored frame."""
+        """float32 [K, 2, D]: embeddings of `face_frames` and of the mirrored frames."""
         return self.array("face_embeddings")
 
     def image_token(self, index: int, mirrored: bool) -> NDArray[np.float16]:

@@ -1,9 +1,9 @@
-"""Reading a clip store: the manifest, and clips by their entry in it.
+"""Reading of a clip store: its manifest, and clips by their entries in it.
 
 STORE/manifest.jsonl     first line: version, settings, statistics; then one line for each clip
-STORE/rejected.jsonl     one line for each video or part of one that is not in the store, with its reason
+STORE/rejected.jsonl     one line for each rejected video or part of one, with its reason
 STORE/clips/ab/ID.safetensors
-STORE/videos/KEY.json    what became of each video: by these a later run knows what is done
+STORE/videos/KEY.json    the result of each video: a later run skips the videos that have one
 """
 
 import json
@@ -32,15 +32,15 @@ OPEN_CLIPS = 256
 
 
 class StoreError(ValueError):
-    """A folder that is no clip store, or one that is damaged, or of another version."""
+    """Error: a folder is not a clip store, or the store is damaged or of another version."""
 
 
 @dataclass(frozen=True)
 class ClipStore:
-    """A finished clip store; `open_store` makes it.
+    """A finished clip store; `open_store` opens it.
 
     clips: in the manifest's order. settings: of the preprocessing, by key. statistics: counts, hours and sharpness
-    percentiles, see `hia.data.store.statistics`.
+    percentiles, see `hia.data.store.statistics`. fingerprint: digest of the settings and of all clips and their splits.
     """
 
     folder: Folder
@@ -51,14 +51,14 @@ class ClipStore:
     _open: "OrderedDict[str, Clip]" = field(default_factory=OrderedDict, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Open files do not travel to other processes.
+        # Open files cannot be sent to other processes.
         return self.__dict__ | {"_open": OrderedDict()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
     def read(self, info: ClipInfo) -> Clip:
-        """The clip's file, opened; the last few hundred stay open. Raises as `Clip` does."""
+        """Open a clip's file; the `OPEN_CLIPS` last used ones stay open. Raises the errors of `Clip`."""
         if info.id in self._open:
             self._open.move_to_end(info.id)
             return self._open[info.id]
@@ -74,13 +74,13 @@ class ClipStore:
 
     @cached_property
     def rejected(self) -> tuple[Rejection, ...]:
-        """The videos, and parts of videos, that are not in the store."""
+        """The rejected videos and parts of videos."""
         lines = self.folder.read(REJECTED).splitlines() if self.folder.exists(REJECTED) else []
         return tuple(from_json(Rejection, line, f"{self.folder}/{REJECTED}, line {n}") for n, line in _numbered(lines))
 
     @property
     def sharpness_scale(self) -> SharpnessScale | None:
-        """Percentiles over the training split's hands; None when it has too few."""
+        """Sharpness percentiles over the hands of the training split; None when it has too few."""
         scale = self.statistics.get("sharpness")
         return SharpnessScale(**scale) if scale else None
 
@@ -88,9 +88,9 @@ class ClipStore:
 def open_store(location: str | Path, check: Check = "hash", progress: bool = False) -> ClipStore:
     """Open a clip store, local or at an fsspec URL.
 
-    check: compare each clip file's content (`hash`), only its `size`, or neither with the manifest. Raises
-    FileNotFoundError when there is no store, StoreError when it is of another version, its manifest is damaged, or a
-    clip file is missing or altered (naming it).
+    check: compare each clip file's content (`hash`), only its `size`, or nothing (`none`) with the manifest. Raises
+    FileNotFoundError when there is no store; StoreError when it is of another version, its manifest is damaged, or a
+    clip file is missing or altered (the message names it).
     """
     folder = Folder(location)
     if not folder.exists(MANIFEST):
@@ -155,7 +155,7 @@ def _check_files(folder: Folder, clips: Sequence[ClipInfo], check: Check, progre
     with ThreadPoolExecutor() as threads:
         results = threads.map(problem, clips)
         bar = progress_bar(results, total=len(clips), label="checking the store", unit="clip", shown=progress)
-        problems = [found for found in bar if found]
+        problems = [message for message in bar if message]
     if problems:
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise StoreError(

@@ -1,11 +1,11 @@
-"""What a store remembers while it is made, so that a killed run loses at most the clips that were being made.
+"""Progress records of preprocessing, for resuming: a killed run loses at most the clips that were being made.
 
-videos/KEY.json                 what became of a video; it stays
-work/KEY/FIRST-END.safetensors  the person's track in a stretch of it, as estimated
-work/KEY/FIRST-END.json         what became of that stretch: a clip or a rejection
-work/KEY/attempt-*              a worker began it, and has noted nothing since
+videos/KEY.json                 result of a finished video; kept
+work/KEY/FIRST-END.safetensors  estimated track of the person in a segment of the video
+work/KEY/FIRST-END.json         result of that segment: a clip or a rejection
+work/KEY/attempt-*              a worker started the video and has noted nothing since
 
-work/KEY goes when the video is done.
+work/KEY is removed when the video is finished.
 """
 
 import re
@@ -25,18 +25,18 @@ TRACK = ("keypoints", "scores", "boxes", "others")
 
 CLIP_FILE = re.compile(r'"file":"(clips/[^"]+)"')
 
-# A video that ended so many workers (a decoder that crashes, memory) is set aside.
+# A video is set aside after this many workers ended while processing it (a decoder's crash, too little memory).
 MOST_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
 class Journal:
-    """Notes in a store's folder. Everything is written aside and renamed, so a note is complete or not there."""
+    """The journal in a store's folder. Notes are written under a temporary name and renamed, so none is incomplete."""
 
     folder: Folder
 
     def result(self, key: str) -> VideoResult | None:
-        """What became of a video, if it is known and its clips are all there, unaltered."""
+        """The result of a video; None when there is none, or one of its clips is missing or altered."""
         name = f"videos/{key}.json"
         if not self.folder.exists(name):
             return None
@@ -44,23 +44,23 @@ class Journal:
         return result if all(self._is_whole(clip) for clip in result.clips) else None
 
     def results(self) -> list[VideoResult]:
-        """What became of all videos so far."""
+        """The results of all finished videos."""
         names = [f"videos/{name}" for name in self.folder.names("videos")]
         return [from_json(VideoResult, self.folder.read(name), f"{self.folder}/{name}") for name in names]
 
     def finish(self, result: VideoResult) -> None:
-        """Note what became of a video, and forget how far it had come."""
+        """Note the result of a video, and remove the notes about its segments."""
         self.folder.write(f"videos/{result.key}.json", to_json(result).encode())
         self.folder.remove(f"work/{result.key}")
 
     def forget(self, key: str) -> None:
-        """Drop what is known of a video; its clips stay until the store is assembled."""
+        """Remove the result of a video; its clips stay until the manifest is written."""
         self.folder.remove(f"videos/{key}.json")
 
     def begin_attempt(self, key: str) -> None:
-        """To be called before work on a video starts.
+        """Note that processing of a video begins.
 
-        Raises Rejected when it has ended several workers in a row, none of which noted anything on the way.
+        Raises Rejected when `MOST_ATTEMPTS` workers in a row ended while processing it, without noting anything.
         """
         notes = self.folder.names(f"work/{key}")
         if sum(name.startswith("attempt-") for name in notes) >= MOST_ATTEMPTS:
@@ -74,14 +74,14 @@ class Journal:
         self.folder.write(f"work/{key}/attempt-{uuid.uuid4().hex}", b"")
 
     def forget_attempts(self, key: str) -> None:
-        """The attempts so far do not count: they ended in order, or got further."""
+        """Remove the notes about attempts: they ended in order, or made progress."""
         for name in self.folder.names(f"work/{key}"):
             if name.startswith("attempt-"):
                 self.folder.remove(f"work/{key}/{name}")
 
-    def track(self, key: str, stretch: range) -> PersonTrack | None:
-        """The estimated track of a stretch, if it was noted."""
-        name = f"{_stretch_name(key, stretch)}.safetensors"
+    def track(self, key: str, segment: range) -> PersonTrack | None:
+        """The estimated track of a segment; None when there is no readable note of it."""
+        name = f"{_segment_name(key, segment)}.safetensors"
         if not self.folder.exists(name):
             return None
         try:
@@ -90,15 +90,15 @@ class Journal:
         except (SafetensorError, KeyError):
             return None
 
-    def note_track(self, key: str, stretch: range, track: PersonTrack) -> None:
-        """Note the estimated track of a stretch."""
+    def note_track(self, key: str, segment: range, track: PersonTrack) -> None:
+        """Note the estimated track of a segment."""
         content = save({name: getattr(track, name) for name in TRACK})
-        self.folder.write(f"{_stretch_name(key, stretch)}.safetensors", content)
+        self.folder.write(f"{_segment_name(key, segment)}.safetensors", content)
         self.forget_attempts(key)
 
-    def part(self, key: str, stretch: range) -> ClipInfo | Rejection | None:
-        """What became of a stretch, if it was noted and, for a clip, its file is whole."""
-        name = f"{_stretch_name(key, stretch)}.json"
+    def part(self, key: str, segment: range) -> ClipInfo | Rejection | None:
+        """The result of a segment; None when there is none, or the clip's file is missing or altered."""
+        name = f"{_segment_name(key, segment)}.json"
         if not self.folder.exists(name):
             return None
         content = self.folder.read(name)
@@ -106,15 +106,15 @@ class Journal:
         part = from_json(kind, content, f"{self.folder}/{name}")
         return part if isinstance(part, Rejection) or self._is_whole(part) else None
 
-    def note_part(self, key: str, stretch: range, part: ClipInfo | Rejection) -> None:
-        """Note what became of a stretch."""
-        self.folder.write(f"{_stretch_name(key, stretch)}.json", to_json(part).encode())
+    def note_part(self, key: str, segment: range, part: ClipInfo | Rejection) -> None:
+        """Note the result of a segment."""
+        self.folder.write(f"{_segment_name(key, segment)}.json", to_json(part).encode())
         self.forget_attempts(key)
 
     def remove_unused(self, used: Set[str]) -> None:
-        """Remove clips that are not in `used` (names of files) nor belong to videos that are still being made.
+        """Remove clips that are neither in `used` (names of files) nor belong to unfinished videos.
 
-        A run that was killed just after it had finished a video has left that one's work behind; it goes as well.
+        Also remove the notes about segments of finished videos, which a run leaves behind that is killed in `finish`.
         """
         done = {name.removesuffix(".json") for name in self.folder.names("videos")}
         begun = set(self.folder.names("work"))
@@ -137,5 +137,5 @@ class Journal:
         return self.folder.size(clip.file) == clip.bytes and bytes_sha256(self.folder.read(clip.file)) == clip.sha256
 
 
-def _stretch_name(key: str, stretch: range) -> str:
-    return f"work/{key}/{stretch.start:07d}-{stretch.stop:07d}"
+def _segment_name(key: str, segment: range) -> str:
+    return f"work/{key}/{segment.start:07d}-{segment.stop:07d}"

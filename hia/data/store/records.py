@@ -1,4 +1,4 @@
-"""What preprocessing yields: clips, rejections, and the result of one video; and their form as JSON."""
+"""Records of preprocessing: clips, rejections, the result of one video; and their JSON form."""
 
 import dataclasses
 import json
@@ -14,9 +14,9 @@ Split = Literal["train", "test"]
 
 
 class Rejected(ValueError):
-    """A video or clip that cannot be used: `reason` is a short code, the message says what was found.
+    """Error: a video or clip cannot be used. `reason` is a short code; the message gives the details.
 
-    transient: another attempt may succeed (a full disk, a file without permission), so none is spared.
+    transient: another attempt may succeed (a full disk, a file without permission), so the next run tries again.
     """
 
     def __init__(self, reason: str, message: str, *, transient: bool = False) -> None:
@@ -26,7 +26,7 @@ class Rejected(ValueError):
 
 @checked_dataclass(config=STRICT, frozen=True, kw_only=True)
 class Rejection:
-    """A video, or the part of it in [first_time, end_time) s, that is not in the store, and why."""
+    """A rejected video, or its part in [first_time, end_time) s, with the reason."""
 
     video: str
     reason: str
@@ -37,17 +37,16 @@ class Rejection:
 
 @checked_dataclass(config=STRICT, frozen=True, kw_only=True)
 class ClipInfo:
-    """What the manifest tells of a clip without opening its file.
+    """The manifest's entry of a clip.
 
-    id: made from the video's content, the preprocessing and the place in the video; file: its name in the store, with
-    `bytes` and `sha256` of the content. video: name of the source; first_frame, end_frame: range of its frames;
-    first_time: s from its start, pauses left out. num_frames, fps, width, height: of the clip as stored.
-    crop: left, top, width, height in the source's pixels, which may reach over its edges; content: left, top, right,
-    bottom of what is not padding, in the clip's pixels; upscale: clip pixels per source pixel.
-    hands_seen, face_seen: shares of frames with a hand's, the face's box; filled: share of interpolated keypoints.
-    keypoint_source: `sidecar` or `estimated`. sharpness, speed: the median raw sharpness and the 95th percentile of the
-    length of the movement, over hands and frames; None where no hand was measured. maps: names of further pictures that
-    it has of each frame.
+    id: digest of the video's key and the segment. file: name in the store, with `bytes` and `sha256` of its content.
+    video: name of the source. first_frame, end_frame: range of the source's frames, half open. first_time: s from the
+    source's start, without pauses. num_frames, fps, width, height: of the clip as stored. crop: left, top, width,
+    height in source pixels, may extend over the frame's edges. content: left, top, right, bottom of the part that is
+    not padding, in clip pixels. upscale: clip pixels per source pixel. hands_seen, face_seen: shares of the frames with
+    a box of a hand, of the face. filled: share of interpolated keypoints. keypoint_source: `sidecar` or `estimated`.
+    sharpness: median raw sharpness, speed: 95th percentile of the length of the movement, both over hands and frames;
+    None where no hand was measured. maps: names of further pictures of each frame.
     """
 
     id: str
@@ -82,10 +81,10 @@ class ClipInfo:
 
 @checked_dataclass(config=STRICT, frozen=True, kw_only=True)
 class VideoResult:
-    """All that became of one video: its durable record in the store.
+    """The result of one video: its durable record in the store.
 
-    key: of its content and the preprocessing. name, group, split: of the source, as the importer found them. seconds:
-    its whole length, 0 when it could not be read.
+    key: digest of its content and the preprocessing. name, group, split: of the source, from the data set's layout.
+    seconds: its whole length, 0 when it could not be read.
     """
 
     key: str
@@ -99,7 +98,7 @@ class VideoResult:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a worker reports of one video: its durable result, or why there is none that lasts.
+    """A worker's report on one video: its durable result, or else a transient rejection.
 
     seconds_by_step: time spent, for the benchmark and the summary.
     """
@@ -111,12 +110,12 @@ class Outcome:
 
 
 def to_json(record: Any) -> str:
-    """One line of JSON, the same for equal records."""
+    """A record as one line of JSON; equal records give equal text."""
     return json.dumps(dataclasses.asdict(record), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def from_json(kind: type, text: str | bytes, where: str) -> Any:
-    """A record of `kind` (ClipInfo, Rejection, VideoResult). Raises ValueError naming `where` and the key."""
+    """A record of class `kind` from JSON. Raises ValueError naming `where` (the file and line) and the key."""
     try:
         return TypeAdapter(kind).validate_json(text)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Numbers over a whole store: counts, hours, sharpness percentiles, and whether fast hands are blurred."""
+"""Statistics of a store: counts, hours, sharpness percentiles, rank correlation of hand speed and sharpness."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ def store_statistics(clips: Iterable[Clip], rejected: Sequence[Rejection]) -> di
 
     videos, clips, frames, hours: of the whole store and by split. sharpness: percentiles p5, p75, p95 of log(1 + s)
     over the hands of the training split, None when it has fewer than 20 or they hardly differ; hands: their number.
-    speed_sharpness_spearman: see there. rejected: number by reason.
+    speed_sharpness_spearman: see the function. rejected: counts by reason.
     """
     infos, sharpnesses, speeds = [], [], []
     for clip in clips:
@@ -39,10 +39,10 @@ def store_statistics(clips: Iterable[Clip], rejected: Sequence[Rejection]) -> di
 
 
 def hand_speed(movement: NDArray[np.float32], scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Length of each hand's movement, float32 [N, 2]; NaN where it is not known.
+    """Length of each hand's movement, float32 [N, 2]; NaN where it is unknown.
 
-    movement [N, 2, 2]; scores [N, 133]. Known is a movement between two frames that share a keypoint of the hand; the
-    first frame's is a copy of the second's and counts as unknown.
+    movement [N, 2, 2]; scores [N, 133]. A movement is known if some keypoint of the hand is seen in both frames; the
+    first frame's movement is a copy of the second's and counts as unknown.
     """
     seen = scores >= SCORE_THRESHOLD
     known = np.zeros(movement.shape[:2], bool)
@@ -56,8 +56,8 @@ def speed_sharpness_spearman(
 ) -> float | None:
     """Spearman's rank correlation of hand speed and sharpness, pooled within clips; each a list of [N, 2 hands].
 
-    Ranks are taken within each clip, for sharpness cannot be compared between clips, centred, and correlated over all
-    clips. None with fewer than 20 hands where both are known, or when either never varies.
+    Ranks are taken within each clip, because sharpness cannot be compared between clips, centred, and correlated over
+    all clips. None when both are known for fewer than 20 hands, or when one of them never varies.
     """
     pairs = [_centred_ranks(speed, sharp) for speed, sharp in zip(speeds, sharpnesses, strict=True)]
     ranks = np.concatenate(pairs, axis=1) if pairs else np.zeros((2, 0))
@@ -68,7 +68,7 @@ def speed_sharpness_spearman(
 
 
 def _centred_ranks(speed: NDArray[np.float32], sharpness: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Ranks of both over the hands of one clip where both are known, mean 0, in units of places: [2, n]."""
+    """Ranks of speed and sharpness over the hands of one clip where both are known, with mean 0: [2, n], 1 per rank."""
     known = ~np.isnan(speed) & ~np.isnan(sharpness)
     if not known.any():
         return np.zeros((2, 0))

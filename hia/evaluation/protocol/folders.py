@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from hia.data.ingest.videos import SUFFIXES
-from hia.data.preprocess.manifest import content_sha256
 from hia.evaluation.metrics import Metrics
 from hia.evaluation.protocol.cache import cached_directory, is_cached, load_scores, save_scores, settings_digest
 from hia.evaluation.protocol.clips import CLIPS, MOMENTS, RESULT, SCORES, VIDEO, VideoFiles
@@ -16,7 +15,7 @@ from hia.evaluation.protocol.results import FOLDERS
 from hia.evaluation.scores import VideoPair
 from hia.images import Frame, write_png
 from hia.io.files import remove_aside
-from hia.io.hashing import json_digest
+from hia.io.hashing import content_sha256, json_digest
 from hia.pose.keypoint_files import load_keypoints
 from hia.pose.keypoints import KeypointSequence
 from hia.video import natural_key, probe, read_frames, write_video

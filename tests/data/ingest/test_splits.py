@@ -1,4 +1,4 @@
-"""Splits are by video, stable, and as a dataset or a list says where there is one."""
+"""Splits are by video, stable, and follow the dataset or the list if there is one."""
 
 import pytest
 from hypothesis import given
@@ -61,7 +61,7 @@ def test_a_group_stays_together():
 
 
 def test_the_draw_is_the_same_on_every_machine():
-    """Fixed values: they decide what is tested in stores that exist."""
+    """Fixed values, because they determine the test split of existing stores."""
     drawn = "".join(assign_split(video(f"{number}.mp4"), 0, 0.5, None)[1] for number in range(16))
     assert drawn == "rrrrreerreeeeerr"
 

@@ -1,4 +1,4 @@
-"""Every video behind the inputs is found once, under its own name, with its keypoints; what is odd is reported."""
+"""Every video of the inputs is found once, under its own name, with its keypoints; problems are reported."""
 
 import http.server
 import os

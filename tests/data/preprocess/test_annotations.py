@@ -70,7 +70,7 @@ def test_a_hand_without_a_box_has_no_sharpness(noise):
 
 
 def test_boxes_end_where_padding_begins(noise):
-    """Else the step from the picture to the padding would count as the hand's sharpness."""
+    """Otherwise the step from the picture to the padding would count as the hand's sharpness."""
     content = Box(0, 50, WIDTH, 150)
     frame = np.zeros_like(noise[0])
     frame[50:150] = 128
@@ -103,7 +103,7 @@ def test_each_picture_is_found_at_its_offset(noise):
 
 
 def colours(width, height=64):
-    """Smooth in brightness, with a sharp edge of colour."""
+    """A picture that is smooth in brightness, with a sharp edge of colour."""
     frame = np.full((height, width, 3), (200, 60, 40), np.uint8)
     frame[:, width // 2 + 1 :] = (40, 110, 200)
     return frame
@@ -114,7 +114,7 @@ def test_a_jpeg_is_the_picture_in_rgb(width):
     frame = colours(width)
     difference = np.abs(decode_jpeg(encode_jpeg(frame, 95)).astype(int) - frame)
     assert difference[:, : width // 2 - 16].max() <= 3 and difference[:, width // 2 + 18 :].max() <= 3
-    # Small pictures keep their colour in full resolution: the edge as well is where it was.
+    # Small pictures keep the full resolution of colour, so the edge stays in its place.
     assert (difference[:, width // 2 : width // 2 + 2].max() < 20) == (width <= 320)
 
 

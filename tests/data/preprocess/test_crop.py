@@ -11,7 +11,7 @@ SIZES = [(512, 896), (64, 112), (256, 448), (512, 512), (500, 897)]
 
 
 def person(left, top, right, bottom, frames=4):
-    """Body points only, spread over a rectangle in each frame."""
+    """A person with body points only, spread over a rectangle in each frame."""
     keypoints, scores = np.zeros((frames, 133, 2), np.float32), np.zeros((frames, 133), np.float32)
     keypoints[:, :4] = [[left, top], [right, top], [left, bottom], [right, bottom]]
     scores[:, :4] = 1
@@ -90,7 +90,7 @@ def test_points_outside_the_frame_do_not_widen_the_crop():
 @pytest.mark.parametrize("target", SIZES)
 @pytest.mark.parametrize("source", [(640, 360), (360, 640), (90, 90)])
 def test_points_move_with_the_pixels(source, target):
-    """A bright square in the source is found, after the crop, where its centre's keypoint is moved to."""
+    """A bright square of the source is found, after the crop, at the position of its centre's moved keypoint."""
     width, height = source
     spot = (width // 2 + 7, height // 2 - 11)
     crop = plan_crop(*person(width // 4, 8, 3 * width // 4, height - 9), source, target, 0.1)
@@ -127,7 +127,7 @@ def test_a_crop_tells_its_scale():
 @settings(deadline=None)
 @given(st.integers(1, 4000), st.sampled_from(SIZES))
 def test_without_padding_the_content_is_everything(portions, target):
-    """Also where a width and its inverse, as floating-point numbers, multiply to less than 1."""
+    """True even where a width and its inverse, as floating-point numbers, multiply to less than 1."""
     width, height = 4 * portions, 7 * portions
     assert Crop(0, 0, width, height, width, height, *target).content == (0, 0, *target)
 

@@ -1,4 +1,4 @@
-"""Latents, tokens and embeddings of a clip: each frame's and its mirror image's, whatever the batches."""
+"""Latents, tokens and embeddings of a clip: of each frame and its mirror image, independent of the batches."""
 
 import dataclasses
 from itertools import islice
@@ -30,7 +30,7 @@ def frames():
 def encode(encoders, frames, five_points=None, usable=None):
     usable = np.zeros(len(frames), bool) if usable is None else usable
     encoder = encoders.begin(np.zeros((len(frames), 5, 2), np.float32) if five_points is None else five_points, usable)
-    passed = list(encoder.watch(frames := list(frames)))
+    passed = list(encoder.tee(frames := list(frames)))
     assert all(one is other for one, other in zip(passed, frames, strict=True)), "frames pass through as they are"
     return encoder.finish()
 
@@ -76,7 +76,7 @@ def test_image_tokens_are_those_of_inference(frames):
 
 
 def test_faces_are_embedded_every_so_often_where_they_are_usable(sample_data, monkeypatch):
-    """A real face: its embedding is near its mirror image's, which is that of the mirrored keypoints."""
+    """The embedding of a real face is near that of its mirror image, which uses the mirrored keypoints."""
     monkeypatch.setenv("HIA_WEIGHTS", str(sample_data / "weights"))
     embedder = load_face_embedder("mobilefacenet")
     people = load_keypoints(sample_data / "keypoints" / "gesture_man_kitchen.npz")

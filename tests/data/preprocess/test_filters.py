@@ -1,4 +1,4 @@
-"""Which stretches become clips: the limits of the settings, each at its border, and what the clip's keypoints are."""
+"""Clip filters: each limit of the settings at its border, and the keypoints of accepted clips."""
 
 import re
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hia.config import PreprocessConfig
-from hia.data.preprocess.filters import LEAST_POINTS, check_regions, least_frames, plan_clip, seen_shares
+from hia.data.preprocess.filters import LEAST_POINTS, check_regions, least_clip_frames, plan_clip, seen_shares
 from hia.data.store.records import Rejected
 from hia.pose.box_tracks import boxes_of
 from hia.pose.tracking import PersonTrack
@@ -17,7 +17,7 @@ SETTINGS = PreprocessConfig(least_seconds=0.1)
 
 
 def track(num_frames=40, half=HALF, size=SOURCE, others=0.0):
-    """Someone who does not move, and how large others are."""
+    """The track of a person who does not move. others: relative area of the largest other person."""
     people = people_at(np.tile(np.array(size) / 2, (num_frames, 1)), *size, half=half)
     boxes = boxes_of(people.keypoints, people.scores)
     everywhere = np.broadcast_to(np.float32(others), (num_frames,)).copy()
@@ -29,7 +29,7 @@ def plan(person, settings=SETTINGS, fps=30.0, source=SOURCE, target=TARGET):
 
 
 def reason(person, **arguments):
-    """Why it is rejected; None when it is not."""
+    """The reason of the rejection; None when the clip is accepted."""
     try:
         plan(person, **arguments)
     except Rejected as error:
@@ -46,7 +46,7 @@ def lost(person, frames, points=slice(None)):
 @pytest.mark.parametrize(("fps", "least"), [(30.0, 45), (25.0, 38), (29.97, 45), (1.0, 2)])
 def test_a_clip_has_at_least_the_seconds_asked_for(fps, least):
     settings = PreprocessConfig(least_seconds=1.5)
-    assert least_frames(fps, settings) == least
+    assert least_clip_frames(fps, settings) == least
     assert reason(track(least), settings=settings, fps=fps) is None
     if least > 2:
         assert reason(track(least - 1), settings=settings, fps=fps) == "too_short"

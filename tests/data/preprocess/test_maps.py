@@ -1,4 +1,4 @@
-"""Maps: further pictures of each frame beside a video, kept in the clip and handed on as control channels."""
+"""Maps: further pictures of each frame beside a video, kept in the clip and passed on as control channels."""
 
 import shutil
 import warnings
@@ -44,7 +44,7 @@ def write_picture(path):
 
 
 def write_map(path, change=lambda frame: frame, frames=None):
-    """A map made of the video's own frames."""
+    """Write a map made from the video's own frames."""
     video = path.parent / f"{path.name.partition('.')[0]}.mp4"
     write_video(path, [change(frame) for frame in list(read_frames(video))[:frames]], 30)
 

@@ -30,7 +30,7 @@ print(built.store.statistics["frames"], resource.getrusage(resource.RUSAGE_SELF)
 
 
 def peak_memory(videos: Path, store: Path, overrides: list[str], frames: int) -> int:
-    """Bytes that a process needs at most to preprocess these videos."""
+    """Peak memory of a process that preprocesses these videos, in bytes."""
     command = [sys.executable, "-c", PROGRAM, str(videos), str(store), *overrides]
     # Fixed arenas: else the allocator's own fragmentation grows with the number of threads' allocations.
     environment = os.environ | {"MALLOC_ARENA_MAX": "2"}

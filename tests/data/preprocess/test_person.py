@@ -1,4 +1,4 @@
-"""Whose keypoints: sidecar files as they are given, and one person among several who come and go."""
+"""The main person's track: from sidecar files unchanged, and of one person among several who come and go."""
 
 import dataclasses
 import json
@@ -54,7 +54,7 @@ def test_a_sidecar_of_another_size_is_scaled_and_of_another_shape_refused(tmp_pa
 
 
 def test_in_a_json_sidecar_the_larger_person_is_taken(tmp_path):
-    """OpenPose, one list of people a frame; who comes first in it changes."""
+    """OpenPose: one list of people per frame, in changing order."""
     aside = np.array([20, 0])
     small, large = people_at(centres(40) - aside, half=(10, 20)), people_at(centres(40) + aside, half=(20, 44))
     frames = []
@@ -74,7 +74,7 @@ def test_nobody_in_a_json_sidecar_is_nobody():
 
 
 def test_one_who_leaves_and_comes_back_is_followed_and_absent_in_between(tmp_path):
-    """Frames 30 to 59 are empty: no keypoints are made up there, and those of the rest lie on the person."""
+    """Frames 30 to 59 are empty: no keypoints are invented there, and all others lie on the person."""
     frames = frames_of(centres(100), background())
     frames[30:60] = [background()] * 30
     write_video(tmp_path / "a.mp4", frames, 30)
@@ -102,7 +102,7 @@ def test_the_clip_shows_the_same_person_after_another_has_crossed_the_picture(tm
 
 
 def test_the_first_and_last_frames_of_a_stretch_are_not_filled(tmp_path):
-    """Points are lost around the border of two clips: neither knows what came beyond it."""
+    """Points are lost around the border of two clips: neither has the frames of the other."""
     people = people_at(centres(60))
     scores = people.scores.copy()
     scores[28:32, 9] = 0
@@ -118,7 +118,7 @@ def test_the_first_and_last_frames_of_a_stretch_are_not_filled(tmp_path):
 
 
 def test_keypoints_come_from_where_the_settings_say(tmp_path):
-    """Beside the video lie keypoints that are 3 px off, so that one can tell."""
+    """The keypoints beside the video are 3 px off, so that they differ from estimated ones."""
     write_video(tmp_path / "a.mp4", frames_of(centres(40), background()), 30)
     save_keypoints(people_at(centres(40) + 3), tmp_path / "a.npz")
     networks = write_networks(tmp_path.with_name(f"{tmp_path.name}-networks"))
@@ -149,7 +149,7 @@ def only_clip(folder, *settings):
 
 
 def middles(clip, info):
-    """Where the person's middle is in each frame, in the video's pixels."""
+    """The person's middle in each frame, in the video's pixels."""
     left, top, width, height = info.crop
     shoulders, ankles = (clip.keypoints.keypoints[:, pair].mean(axis=1) for pair in ([5, 6], [15, 16]))
     # They lie 0.6 above and 0.85 below the middle, in halves of the figure's height.

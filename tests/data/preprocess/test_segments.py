@@ -1,4 +1,4 @@
-"""What a run notes of a video on the way, and what the next one makes of it: nothing lost, nothing done twice."""
+"""Resuming by the notes about segments: nothing is lost, and nothing is done twice."""
 
 import shutil
 from pathlib import Path
@@ -25,14 +25,14 @@ def config(tmp_path):
 
 @pytest.fixture
 def videos(tmp_path):
-    """One video of three stretches, without a sidecar."""
+    """One video of three segments, without a sidecar."""
     (tmp_path / "videos").mkdir()
     write_dance(tmp_path / "videos" / "a.mp4", num_frames=80, sidecar=False)
     return tmp_path / "videos"
 
 
 def preprocessor(config, store, make_estimator=None):
-    """A worker that has its networks."""
+    """A preprocessor with its networks loaded."""
     return VideoPreprocessor(
         config, Folder(store), load_encoders(config), make_estimator or (lambda: pose_estimator(config))
     )
@@ -52,7 +52,7 @@ def files(store: Path):
 
 
 def block(store, name):
-    """Nothing can be written to this folder of the store, as its place is taken. Returns how to undo that."""
+    """Make this folder of the store unwritable by a file of its name. Returns a function that undoes it."""
     place = store / name
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(b"")
@@ -109,7 +109,7 @@ def test_a_shot_without_a_person_does_not_cost_the_others(tmp_path, config):
     assert [(clip.first_frame, clip.end_frame) for clip in store.clips] == [(0, 30), (60, 90)]
     [rejected] = store.rejected
     assert (rejected.reason, rejected.first_time, rejected.end_time) == ("nobody", 1.0, 2.0)
-    # The clips are those of videos that have nothing else in them.
+    # The clips are the same as those of videos with only this content.
     alone = tmp_path / "alone"
     alone.mkdir()
     write_video(alone / "b.mp4", frames[60:], 30)
@@ -125,7 +125,7 @@ def test_a_video_whose_clips_got_lost_and_cannot_be_made_is_not_listed(videos, c
     for clip in built.store.clips:
         if clip.video == "a.mp4":
             (store / clip.file).unlink()
-    # The pose networks are there to be fingerprinted, and gone when they are needed.
+    # The pose networks exist when their digest is made, and are gone when they are needed.
     worker = preprocessor(config, store, lambda: (_ for _ in ()).throw(OSError("the network's disk is away")))
     again = build_store([str(videos)], str(store), config, lambda _, jobs: map(worker, jobs))
     assert {clip.video for clip in again.store.clips} == {"good.mp4"}
@@ -174,7 +174,7 @@ def test_a_lasting_rejection_is_not_looked_at_again(config, tmp_path):
 
 
 def test_the_store_does_not_depend_on_the_names_of_folders_or_networks(videos, config, tmp_path):
-    """What decides the clips is content: of the videos, and of the networks."""
+    """Clips depend on contents only: of the videos, and of the networks."""
     build_store([str(videos)], str(tmp_path / "store"), config, threads=1)
     shutil.move(videos, tmp_path / "moved")
     shutil.move(tmp_path / "networks", tmp_path / "nets")

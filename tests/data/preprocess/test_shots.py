@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hia.data.preprocess.shots import ShotDetector, stretches
+from hia.data.preprocess.shots import ShotDetector, divide_shots
 from hia.images import fit_to_size
 from hia.video import read_frames
 
@@ -50,7 +50,7 @@ def test_a_cut_is_found_at_every_place_of_the_video(park, kitchen):
 
 
 def test_fast_motion_is_no_cut(sample_data):
-    """In any of the real clips, nor in the rendered dancers with their moving hands and arms."""
+    """Neither in any of the real clips nor in rendered dancers with moving hands and arms."""
     for path in (*sample_data.glob("clips/*.mp4"), *sample_data.glob("rendered/*.mp4")):
         assert cuts(read_frames(path)) == [], path.name
 
@@ -90,7 +90,7 @@ def test_clips_cover_every_frame_once_and_never_cross_a_cut(data):
     num_frames = data.draw(st.integers(1, 300))
     places = sorted(data.draw(st.sets(st.integers(1, max(num_frames - 1, 1)), max_size=5)) - {num_frames})
     longest = data.draw(st.integers(1, 60))
-    clips = stretches(num_frames, places, longest, data.draw(st.integers(1, longest)))
+    clips = divide_shots(num_frames, places, longest, data.draw(st.integers(1, longest)))
     assert [frame for frames in clips for frame in frames] == list(range(num_frames))
     assert set(places) <= {frames.start for frames in clips}
     assert all(1 <= len(frames) <= longest for frames in clips)
@@ -100,20 +100,20 @@ def test_clips_cover_every_frame_once_and_never_cross_a_cut(data):
 
 
 def test_a_shot_is_divided_as_evenly_as_its_frames_allow():
-    assert [len(frames) for frames in stretches(100, [], longest=30, least=5)] == [25, 25, 25, 25]
-    assert [len(frames) for frames in stretches(64, [3], longest=40, least=5)] == [3, 30, 31]
+    assert [len(frames) for frames in divide_shots(100, [], longest=30, least=5)] == [25, 25, 25, 25]
+    assert [len(frames) for frames in divide_shots(64, [3], longest=40, least=5)] == [3, 30, 31]
 
 
 def test_cuts_that_fall_together_after_resampling_are_one():
-    assert stretches(10, [4, 4, 10], longest=10, least=1) == [range(4), range(4, 10)]
+    assert divide_shots(10, [4, 4, 10], longest=10, least=1) == [range(4), range(4, 10)]
 
 
 @pytest.mark.parametrize("places", [[11], [-1, 5]])
 def test_cuts_outside_the_video_are_refused(places):
     with pytest.raises(ValueError, match=r"cuts must lie in 0\.\.10"):
-        stretches(10, places, longest=5, least=1)
+        divide_shots(10, places, longest=5, least=1)
 
 
 def test_impossible_lengths_are_refused():
     with pytest.raises(ValueError, match="not 6 and 5 frames"):
-        stretches(10, [], longest=5, least=6)
+        divide_shots(10, [], longest=5, least=6)

@@ -1,4 +1,4 @@
-"""The first look at a video: its constant rate, its shots, and the stretches that may become clips."""
+"""The survey of a video: its constant rate, its shots, and the segments that may become clips."""
 
 import math
 
@@ -39,7 +39,7 @@ def test_a_survey_tells_size_rate_and_frames(tmp_path):
     found = survey_video(video(tmp_path / "fast.mp4", 101, 50), PreprocessConfig())
     assert (found.width, found.height, found.num_frames) == (96, 128, 101)
     assert (found.rate, found.fps) == (pytest.approx(50), pytest.approx(25))
-    assert found.indices.tolist() == list(range(0, 101, 2)) and found.stretches == (range(0, 51),)
+    assert found.indices.tolist() == list(range(0, 101, 2)) and found.segments == (range(0, 51),)
     assert found.seconds == pytest.approx(51 / 25)
 
 
@@ -62,16 +62,16 @@ def test_shortest_and_longest_clip_may_be_the_same(tmp_path, seconds):
     """At 29.97 frames per second neither is a whole number of frames."""
     path = video(tmp_path / "a.mp4", 60, 29.97)
     found = survey_video(path, PreprocessConfig(least_seconds=seconds, longest_seconds=seconds))
-    assert max(map(len, found.stretches)) <= math.ceil(seconds * found.fps)
-    assert sum(map(len, found.stretches)) == 60
+    assert max(map(len, found.segments)) <= math.ceil(seconds * found.fps)
+    assert sum(map(len, found.segments)) == 60
 
 
 def test_a_shot_is_divided_only_when_it_is_longer_than_the_longest_clip(tmp_path):
     path = video(tmp_path / "a.mp4", 69)
     whole = survey_video(path, PreprocessConfig(longest_seconds=2.3))
-    assert whole.stretches == (range(0, 69),)
+    assert whole.segments == (range(0, 69),)
     halves = survey_video(path, PreprocessConfig(longest_seconds=2.2))
-    assert halves.stretches == (range(0, 34), range(34, 69))
+    assert halves.segments == (range(0, 34), range(34, 69))
 
 
 def test_times_without_pauses_stay_exactly_as_they_are():

@@ -1,7 +1,6 @@
-"""Training samples: what of a clip they hold."""
+"""Training samples: their content, cut from clips."""
 
 import pickle
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +36,7 @@ def plain(plain_store: Path) -> ClipStore:
 
 
 def both_sides(store: ClipStore, stage: Stage, position: int) -> tuple[Draw, object, object]:
-    """A draw, its sample, and the same mirrored."""
+    """A draw and its sample, unmirrored and mirrored."""
     straight = samples_of(store, stage, "samples.flip_probability=0")
     mirrored = samples_of(store, stage, "samples.flip_probability=1")
     assert replace(mirrored.draw(position), mirrored=False) == straight.draw(position)
@@ -242,62 +241,6 @@ def test_sharpness_can_be_ranked_within_the_clip(store: ClipStore):
         ranks = clip_ranks(clip.sharpness)[frame]
         expected = render_control(*person, clip.movement[frame], ranks, WIDTH, HEIGHT)
         assert torch.equal(control[0], torch.from_numpy(expected).half())
-
-
-# ------------------------------------------------------------------------------------------------------------ refusals
-
-
-def without_hands(clip: TinyClip) -> TinyClip:
-    scores = clip.keypoints.scores.copy()
-    scores[:, 91:] = 0
-    return replace(clip, keypoints=replace(clip.keypoints, scores=scores))
-
-
-def test_a_store_without_hands_needs_a_scale_or_ranks(tiny_clips: list[TinyClip], tmp_path: Path):
-    handless = open_store(write_store(tmp_path / "store", [without_hands(clip) for clip in tiny_clips[:2]]))
-    with pytest.raises(ValueError, match=r"too few hands .* set conditions\.sharpness_scale to clip"):
-        samples_of(handless)
-    assert samples_of(handless, SPATIAL, "conditions.blur=false")[0].control.shape[1] == 3, "it needs no scale"
-    sample = samples_of(handless, SPATIAL, "conditions.sharpness_scale=clip")[0]
-    assert sample.control[0, :3].any() and not sample.control[0, 3:].any()
-    assert TrainingSamples(handless, configuration(), SPATIAL, 0, sharpness_scale=SharpnessScale(0, 1, 2))[0]
-
-
-@pytest.mark.parametrize(
-    ("overrides", "stage", "message"),
-    [
-        (["width=128", "height=224"], SPATIAL, r"clips have 64×112 px, the configuration says 128×224"),
-        (["codec.factor=2"], SPATIAL, "latents of another codec"),
-    ],
-)
-def test_a_store_that_does_not_fit_the_configuration_is_refused(
-    tiny_clips: list[TinyClip], tmp_path: Path, overrides: list[str], stage: Stage, message: str
-):
-    folder = write_store(tmp_path / "store", tiny_clips[:1], latent_sizes=[(WIDTH, HEIGHT)])
-    with pytest.raises(ValueError, match=message):
-        TrainingSamples(open_store(folder), configuration(*overrides), stage, 0)
-
-
-def test_faces_cannot_be_compared_without_embeddings(plain: ClipStore):
-    with pytest.raises(ValueError, match=r"face_embedding_every above 0, or set the stage's losses\.identity to 0"):
-        samples_of(plain, REGIONAL)
-    assert samples_of(plain, WITHOUT_IDENTITY)[0].regions is not None
-
-
-def test_an_empty_split_is_refused(tiny_clips: list[TinyClip], tmp_path: Path):
-    folder = write_store(tmp_path / "store", tiny_clips[:1])
-    with pytest.raises(ValueError, match="no clip of the split test"):
-        TrainingSamples(open_store(folder), configuration(), SPATIAL, 0, split="test")
-
-
-def test_a_damaged_clip_is_named(plain_store: Path, tmp_path: Path):
-    folder = shutil.copytree(plain_store, tmp_path / "damaged")
-    damaged = next((folder / "clips").rglob("clip001*"))
-    damaged.write_bytes(damaged.read_bytes()[:5000])
-    samples = samples_of(open_store(folder, check="none"))
-    position = next(n for n in range(100) if samples.clip_at(n).id == "clip001")
-    with pytest.raises(ValueError, match=r"clip001\.safetensors"):
-        samples[position]
 
 
 def test_samples_travel_without_the_store_s_open_files(store: ClipStore):

@@ -1,4 +1,4 @@
-"""Which frames training samples are made of."""
+"""Draws of the frames of training samples."""
 
 import pickle
 from collections import Counter

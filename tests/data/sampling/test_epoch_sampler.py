@@ -1,4 +1,4 @@
-"""The order of samples: whole epochs, the same for every division among processes, entered anywhere."""
+"""The order of samples: whole epochs, the same for every division among processes, and from any position on."""
 
 import pickle
 from itertools import chain

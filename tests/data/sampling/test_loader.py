@@ -1,4 +1,4 @@
-"""Batches: gathered in order by processes that may die, completed on the device, and fit to train on."""
+"""Batches: read in order by processes that may die, completed on the device, usable for training."""
 
 import gc
 import logging
@@ -150,7 +150,7 @@ BATCHES = [range(n, n + 2) for n in range(0, 24, 2)]
 
 
 def workers_of_this_process() -> list[int]:
-    """Process ids of data workers: children's children, for the fork server is between."""
+    """Process ids of data workers: grandchildren, because the fork server is in between."""
     parents, workers = {}, []
     for process in Path("/proc").glob("[0-9]*"):
         try:

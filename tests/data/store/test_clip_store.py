@@ -1,4 +1,4 @@
-"""Opening a store: what is in it can be read at once, and whatever is wrong with it is said."""
+"""Opening a store: its content can be read at once, and every damage is reported."""
 
 import json
 import pickle

@@ -1,4 +1,4 @@
-"""Records as lines of JSON: they come back as they were, and a damaged one is named."""
+"""Records as lines of JSON: they are read back unchanged, and errors name a damaged one."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Statistics of a store: the rank correlation of hand speed and sharpness, and what it says of real videos."""
+"""Statistics of a store: the rank correlation of hand speed and sharpness, on made-up and real videos."""
 
 import numpy as np
 import pytest

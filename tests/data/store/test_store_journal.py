@@ -1,4 +1,4 @@
-"""What a store remembers while it is made: whole or not at all, and nothing that is no longer needed."""
+"""The journal of a store: notes are complete or absent, and unneeded ones are removed."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ def journal(tmp_path):
 
 
 def write_clip(journal, name, content=b"frames"):
-    """A clip's file and what is known of it."""
+    """Write a clip's file, and return its entry."""
     file = f"clips/{name[:2]}/{name}.safetensors"
     journal.folder.write(file, content)
     numbers = {"first_frame": 0, "end_frame": 40, "first_time": 0.0, "num_frames": 40, "fps": 30.0}
@@ -130,7 +130,7 @@ def test_work_that_a_kill_left_behind_after_the_end_is_removed(journal, tmp_path
     journal.note_part("k", STRETCH, part)
     journal.begin_attempt("k")
     journal.begin_attempt("unfinished")
-    # What `finish` does first; it was killed before it could remove the work.
+    # The first step of `finish`, which was killed before it removed the work.
     journal.folder.write("videos/k.json", b"{}")
     journal.remove_unused({clip.file})
     assert journal.folder.exists(clip.file) and not journal.folder.exists(part.file)
