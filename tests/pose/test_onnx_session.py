@@ -12,7 +12,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from hia.pose.estimators import DEFAULT_FEET, PoseModels
+from hia.pose.top_down import DEFAULT_FEET, PoseModels
 from hia.weights import MissingWeights
 from tests.pose.tiny_onnx import write_pose
 

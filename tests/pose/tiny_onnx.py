@@ -9,7 +9,7 @@ network's input, there is nobody. Two people need two colours.
     write_detector(folder / "detector.onnx")                    # boxes of rectangles of PERSON's colour
     write_pose(folder / "pose.onnx")                            # 133 points laid out over the rectangle
     write_pose(folder / "feet.onnx", colours=[FEET_COLOUR])     # the same, following another colour
-    estimator = PoseEstimator(PoseModels(detector=..., pose=..., feet=...))
+    estimator = TopDownEstimator(PoseModels(detector=..., pose=..., feet=...))
 """
 
 from collections.abc import Sequence

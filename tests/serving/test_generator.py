@@ -12,7 +12,7 @@ from hia.animation.inference import animate, default_sharpness, driving_signal
 from hia.models.animation_model import AnimationModel
 from hia.models.build import build_animator
 from hia.models.codec import build_codec
-from hia.pose.estimators import PoseEstimator, PoseModels
+from hia.pose.top_down import PoseModels, TopDownEstimator
 from hia.serving.driving_motion import at_rate
 from hia.serving.encoding import encode_video
 from hia.serving.errors import OutOfTime, RequestError
@@ -59,7 +59,10 @@ def seeing(model, tmp_path_factory):
     write_pose(folder / "pose.onnx")
     pose = str(folder / "pose.onnx")
     return Generator(
-        model, LIMITS, "tiny/1", lambda: PoseEstimator(PoseModels(str(folder / "detector.onnx"), pose, pose), threads=1)
+        model,
+        LIMITS,
+        "tiny/1",
+        lambda: TopDownEstimator(PoseModels(str(folder / "detector.onnx"), pose, pose), threads=1),
     )
 
 

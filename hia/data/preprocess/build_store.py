@@ -22,11 +22,12 @@ from hia.data.ingest.splits import read_list
 from hia.data.ingest.videos import VideoSource
 from hia.data.preprocess.encoders import load_encoders
 from hia.data.preprocess.manifest import assemble, begin_store, content_sha256, fingerprint, preprocessing_settings
-from hia.data.preprocess.video_preprocessor import Job, PreprocessorFactory, explain, pose_estimator
+from hia.data.preprocess.video_preprocessor import Job, PreprocessorFactory, explain
 from hia.data.store.clip_store import ClipStore, open_store
 from hia.data.store.journal import Journal
 from hia.data.store.records import Outcome, Rejection, VideoResult
 from hia.io.files import Folder
+from hia.pose.estimators import load_pose_estimator
 from hia.video import local_copy
 from hia.video.remote import is_url
 
@@ -147,7 +148,7 @@ def plan_jobs(
 ) -> tuple[list[Job], list[Rejection]]:
     """A job for each video, and rejections of those that cannot be read or are copies of another."""
     estimates = any(is_estimated(source, config) for source in sources)
-    pose = pose_estimator(config).fingerprint if estimates else None
+    pose = load_pose_estimator(config.preprocess.pose).fingerprint if estimates else None
     jobs: dict[str, Job] = {}
     rejected = []
     with ThreadPoolExecutor(THREADS) as threads:
