@@ -1,4 +1,4 @@
-"""The COCO-WholeBody layout of 133 keypoints, its left/right mirror, and sequences of it.
+"""The COCO-WholeBody layout of 133 keypoints: its left/right mirror, the filling of short gaps, and sequences of it.
 
 Layout: COCO-WholeBody (Jin et al., "Whole-Body Human Pose Estimation in the Wild", 2020): 17 body joints, 6
 points of the feet, 68 of the face in the order of iBUG 300-W, 21 of each hand. Left and right are the
@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hia.config import PreprocessConfig
 from hia.images import cover_transform
 
 NUM_KEYPOINTS = 133
@@ -23,6 +24,8 @@ HANDS = (LEFT_HAND, RIGHT_HAND)
 NECK = NUM_KEYPOINTS
 # Keypoints below this score are not drawn, measured or boxed.
 SCORE_THRESHOLD = 0.3
+# Keypoints that are missing for at most this long are interpolated, unless a configuration says otherwise.
+LONGEST_GAP_SECONDS = PreprocessConfig().longest_gap_seconds
 BODY_NAMES = (
     "nose",
     *("left_eye", "right_eye", "left_ear", "right_ear"),
@@ -87,6 +90,51 @@ def require_person(keypoints: NDArray[np.floating], scores: NDArray[np.floating]
         )
 
 
+def fill_short_gaps(
+    keypoints: NDArray[np.floating],
+    scores: NDArray[np.floating],
+    fps: float,
+    longest_seconds: float = LONGEST_GAP_SECONDS,
+) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.bool_]]:
+    """`fill_gaps` with the longest gap in seconds of a video of `fps` frames per second.
+
+    Training clips and driving motions are both filled by this function, so that a model meets no gaps that are shorter
+    than those of its training set.
+    """
+    return fill_gaps(keypoints, scores, round(longest_seconds * fps))
+
+
+def fill_gaps(
+    keypoints: NDArray[np.floating], scores: NDArray[np.floating], longest: int
+) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.bool_]]:
+    """Interpolate each keypoint linearly over runs of at most `longest` frames in which it was not seen.
+
+    keypoints [N, K, 2] px; scores [N, K]; a keypoint is seen if its score is 0.3 or more. A filled point gets the
+    smaller score of the two seen ones that surround it. Longer runs, and those at the start and the end, stay as they
+    are. Returns new keypoints and scores of the inputs' types, and filled bool [N, K]. Raises ValueError for other
+    layouts and a negative `longest`.
+    """
+    if longest < 0:
+        raise ValueError(f"the longest gap to fill must be 0 frames or more, not {longest}")
+    if keypoints.ndim != 3 or keypoints.shape[2] != 2 or scores.shape != keypoints.shape[:2]:
+        raise ValueError(
+            f"keypoints and scores must be [N, K, 2] and [N, K], not {list(keypoints.shape)} and {list(scores.shape)}"
+        )
+    num_frames = len(scores)
+    seen = scores >= SCORE_THRESHOLD
+    frames = np.arange(num_frames)[:, None]
+    before = np.maximum.accumulate(np.where(seen, frames, -1), axis=0)
+    after = np.minimum.accumulate(np.where(seen, frames, num_frames)[::-1], axis=0)[::-1]
+    filled = ~seen & (before >= 0) & (after < num_frames) & (after - before - 1 <= longest)
+    frame, point = np.nonzero(filled)
+    start, end = before[filled], after[filled]
+    share = ((frame - start) / (end - start))[:, None]
+    filled_keypoints, filled_scores = keypoints.copy(), scores.copy()
+    filled_keypoints[filled] = keypoints[start, point] * (1 - share) + keypoints[end, point] * share
+    filled_scores[filled] = np.minimum(scores[start, point], scores[end, point])
+    return filled_keypoints, filled_scores, filled
+
+
 @dataclass(frozen=True, eq=False)
 class KeypointSequence:
     """The keypoints of one person over a video, checked when made and read-only after.
@@ -123,6 +171,11 @@ class KeypointSequence:
         scale, offset_x, offset_y = cover_transform(self.width, self.height, width, height)
         moved = (self.keypoints.astype(np.float64) + 0.5) * scale - (offset_x, offset_y) - 0.5
         return replace(self, keypoints=moved.astype(np.float32), width=width, height=height)
+
+    def with_gaps_filled(self, longest_seconds: float = LONGEST_GAP_SECONDS) -> "KeypointSequence":
+        """The same person with short gaps filled, see `fill_short_gaps`."""
+        keypoints, scores, _ = fill_short_gaps(self.keypoints, self.scores, self.fps, longest_seconds)
+        return replace(self, keypoints=keypoints, scores=scores)
 
 
 def _float32(values: ArrayLike, name: str) -> NDArray[np.float32]:
@@ -169,34 +222,3 @@ def _positive(value: float, name: str, kind: type) -> float:
     if not (number == value and 0 < number < float("inf")):
         raise ValueError(f"{name} must be a positive {'whole ' if kind is int else ''}number, not {value}")
     return number
-
-
-def fill_gaps(
-    keypoints: NDArray[np.floating], scores: NDArray[np.floating], longest: int
-) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.bool_]]:
-    """Interpolate each keypoint linearly over runs of at most `longest` frames in which it was not seen.
-
-    keypoints [N, K, 2] px; scores [N, K]; seen is a score of 0.3 or more. A filled point gets the smaller score of
-    the two seen ones that surround it. Longer runs, and those at the start and the end, stay as they are.
-    Returns new keypoints and scores of the inputs' types, and filled bool [N, K]. Raises ValueError for other layouts
-    and a negative `longest`.
-    """
-    if longest < 0:
-        raise ValueError(f"the longest gap to fill must be 0 frames or more, not {longest}")
-    if keypoints.ndim != 3 or keypoints.shape[2] != 2 or scores.shape != keypoints.shape[:2]:
-        raise ValueError(
-            f"keypoints and scores must be [N, K, 2] and [N, K], not {list(keypoints.shape)} and {list(scores.shape)}"
-        )
-    num_frames = len(scores)
-    seen = scores >= SCORE_THRESHOLD
-    frames = np.arange(num_frames)[:, None]
-    before = np.maximum.accumulate(np.where(seen, frames, -1), axis=0)
-    after = np.minimum.accumulate(np.where(seen, frames, num_frames)[::-1], axis=0)[::-1]
-    filled = ~seen & (before >= 0) & (after < num_frames) & (after - before - 1 <= longest)
-    frame, point = np.nonzero(filled)
-    start, end = before[filled], after[filled]
-    share = ((frame - start) / (end - start))[:, None]
-    filled_keypoints, filled_scores = keypoints.copy(), scores.copy()
-    filled_keypoints[filled] = keypoints[start, point] * (1 - share) + keypoints[end, point] * share
-    filled_scores[filled] = np.minimum(scores[start, point], scores[end, point])
-    return filled_keypoints, filled_scores, filled

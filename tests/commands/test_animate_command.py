@@ -111,6 +111,19 @@ def test_align_moves_the_motion_to_the_references_person(animate, driving, tmp_p
     assert status == 2 and "--reference-keypoints" in said
 
 
+@pytest.mark.parametrize("beside_a_video", [False, True])
+def test_short_gaps_in_the_keypoints_are_filled_and_longer_ones_stay(animate, driving, clip, tmp_path, beside_a_video):
+    """A gap of 0.2 s is 5 frames of 25 per second, 6 of 30."""
+    source = clip.with_suffix(".npz") if beside_a_video else driving
+    whole, motion = load_keypoints(source), clip if beside_a_video else tmp_path / "gaps.npz"
+    for longest, is_drawn in ((0.2, True), (0.25, False)):
+        scores = whole.scores.copy()
+        scores[2 : 2 + round(longest * whole.fps)] = 0
+        save_keypoints(replace(whole, scores=scores), motion.with_suffix(".npz"))
+        frames = list(read_frames(animate("--side-by-side", "--guidance", "none", motion=motion)[2]))
+        assert (frames[4][:, 66:126].max() > 150) == is_drawn
+
+
 @pytest.fixture
 def clip(sample_data, tmp_path):
     """A real video with its keypoint file beside it."""
