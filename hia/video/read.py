@@ -1,14 +1,16 @@
-"""Reading videos: files of any kind that FFmpeg knows, and folders of images."""
+"""Reading videos: files of any kind that FFmpeg knows, folders of images, and temporary copies of remote ones."""
 
+import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from hia.images import Frame
+from hia.io.paths import fetch, is_url
 from hia.video.decode import decode_file, open_video, stated_rate, video_stream
-from hia.video.errors import VideoError
+from hia.video.errors import MissingVideo, UnreachableVideo, VideoError
 from hia.video.image_folder import DEFAULT_FPS, decode_folder
 
 
@@ -92,6 +94,30 @@ def frames_at(path: str | Path, indices: Iterable[int]) -> Iterator[Frame]:
                 image.flags.writeable = False
             assert image is not None
             yield image
+
+
+@contextmanager
+def local_copy(location: str | Path) -> Iterator[Path]:
+    """A local path of a file or folder: the path itself, or a temporary copy of what an fsspec URL names.
+
+    A copy has the file's suffix (a folder's files keep their names) and is removed when the context is left. Raises
+    VideoError (`missing`, `unreadable`) naming the location.
+    """
+    if not is_url(str(location)):
+        yield Path(location)
+        return
+    with tempfile.TemporaryDirectory(prefix="hia-") as folder:
+        yield _fetched(str(location), Path(folder))
+
+
+def _fetched(location: str, folder: Path) -> Path:
+    try:
+        copy = fetch(location, folder)
+    except Exception as error:  # of any class
+        raise UnreachableVideo("unreadable", f"{location}: cannot be fetched ({error})") from error
+    if copy is None:
+        raise MissingVideo("missing", f"no such file or folder: {location}")
+    return copy
 
 
 def _advance(pictures: Iterator[Picture], path: str | Path, current: int, index: int) -> Picture:

@@ -27,9 +27,9 @@ from hia.data.store.clip_store import ClipStore, open_store
 from hia.data.store.journal import Journal
 from hia.data.store.records import Outcome, Rejection, VideoResult
 from hia.io.files import Folder
+from hia.io.paths import is_url
 from hia.pose.estimators import load_pose_estimator
 from hia.video import local_copy
-from hia.video.remote import is_url
 
 # Sends jobs to workers and yields their outcomes, in any order.
 Runner = Callable[[PreprocessorFactory, Sequence[Job]], Iterator[Outcome]]
