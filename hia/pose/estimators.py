@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # it loads torch
 
 
 class PoseEstimator(Protocol):
-    """People's boxes in a frame, and the 133 keypoints of the person in a box. Frames are RGB uint8 [H, W, 3].
+    """A pose estimator: people's boxes in a frame, 133 keypoints of the person in a box. Frames: RGB uint8 [H, W, 3].
 
     fingerprint: hex digest of everything that decides the numbers except rounding: the networks' bytes, the settings.
     It is part of the key of each clip whose keypoints are estimated.

@@ -20,7 +20,7 @@ FACE = slice(23, 91)
 LEFT_HAND = slice(91, 112)
 RIGHT_HAND = slice(112, 133)
 HANDS = (LEFT_HAND, RIGHT_HAND)
-# The middle of the shoulders, which the layout lacks, follows its points where a skeleton needs it.
+# The index of the middle of the shoulders, which the layout lacks, in skeletons that need it.
 NECK = NUM_KEYPOINTS
 # Keypoints below this score are not drawn, measured or boxed.
 SCORE_THRESHOLD = 0.3
@@ -47,7 +47,7 @@ FACE_PAIRS = (
 
 
 def _flip_table() -> NDArray[np.intp]:
-    """int [133]: the keypoint that takes each keypoint's place in a mirror."""
+    """Index of the keypoint that takes each keypoint's place in a mirror, int [133]."""
     pairs = [(left, left + 1) for left in range(1, 17, 2)]
     pairs += [(left, left + 3) for left in range(17, 20)]
     pairs += [(FACE.start + one, FACE.start + other) for one, other in FACE_PAIRS]
@@ -67,9 +67,9 @@ def flip_horizontal(
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Keypoints of the mirrored image: x → width − 1 − x, left and right exchanged. Inputs stay as they are.
 
-    keypoints [..., 133, 2] px; scores [..., 133]; the types of the inputs are kept. Twice is the identity:
-    exactly where the type can hold width − 1 − x (float32: x in steps of 2⁻¹⁴ px below 1024 px), else to its
-    last place (3e-5 px). Raises ValueError for other layouts.
+    keypoints [..., 133, 2] px; scores [..., 133]; the types of the inputs are kept. Twice is the identity: exactly if
+    the type can hold width − 1 − x (float32: x in steps of 2⁻¹⁴ px below 1024 px), else to its last place (3e-5 px).
+    Raises ValueError for other layouts.
     """
     if keypoints.shape[-2:] != (NUM_KEYPOINTS, 2) or scores.shape != keypoints.shape[:-1]:
         raise ValueError(
@@ -82,7 +82,7 @@ def flip_horizontal(
 
 
 def require_person(keypoints: NDArray[np.floating], scores: NDArray[np.floating]) -> None:
-    """Raises ValueError unless keypoints [133, 2] and scores [133] are those of one person in one frame."""
+    """Raise ValueError unless keypoints [133, 2] and scores [133] are those of one person in one frame."""
     if keypoints.shape != (NUM_KEYPOINTS, 2) or scores.shape != (NUM_KEYPOINTS,):
         raise ValueError(
             f"one person's keypoints and scores must be [{NUM_KEYPOINTS}, 2] and [{NUM_KEYPOINTS}] "
@@ -203,7 +203,7 @@ def _check_layout(keypoints: NDArray[np.float32], scores: NDArray[np.float32]) -
 
 
 def _check_finite(values: NDArray[np.float32], name: str) -> None:
-    """Raises ValueError that names the first frame and keypoint with NaN or infinity."""
+    """Raise ValueError that names the first frame and keypoint with NaN or infinity."""
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         frame, keypoint = bad[0, :2]
@@ -214,7 +214,7 @@ def _check_finite(values: NDArray[np.float32], name: str) -> None:
 
 
 def _positive(value: float, name: str, kind: type) -> float:
-    """The value as `kind`. Raises ValueError unless it is a positive finite number (whole, for int)."""
+    """The value as `kind`. Raises ValueError unless it is a positive finite number (a whole one, for int)."""
     try:
         number = kind(value)
     except (TypeError, ValueError, OverflowError):

@@ -87,11 +87,11 @@ class TopDownEstimator:
         files = {role: model_file(place, f"give a path as `{role}`") for role, place in models.places().items()}
         detector_size = Wholebody.MODE[models.mode]["det_input_size"]
         self._detector = _Detector(OnnxModel.open(files["detector"], device, threads, detector_size), least_score)
-        self._pose = self._feet = _TopDown(OnnxModel.open(files["pose"], device, threads))
+        self._pose = self._feet = _PoseNetwork(OnnxModel.open(files["pose"], device, threads))
         feet = OnnxModel.open(files["feet"], device, threads)
-        # One model that serves for both runs once.
+        # One model in both roles runs once.
         if feet.digest != self._pose.model.digest:
-            self._feet = _TopDown(feet)
+            self._feet = _PoseNetwork(feet)
         digests = [part.model.digest for part in (self._detector, self._pose, self._feet)]
         self.fingerprint: str = sha256(json.dumps([*digests, least_score]).encode()).hexdigest()
 
@@ -118,10 +118,10 @@ class TopDownEstimator:
 
 
 class _Detector(YOLOX):
-    """rtmlib's letterboxing around a session of our own, and decoding that keeps scores and people only.
+    """A detector: rtmlib's letterboxing around a session of our own, and decoding that keeps scores and people only.
 
-    The model gives [1, N, 5] boxes and scores after its own suppression, perhaps with labels [1, N], of which 0 is
-    a person; or the raw grid [1, N, 5 + classes], of which the first class is people.
+    The model gives [1, N, 5] boxes and scores after its own suppression, perhaps with labels [1, N], in which 0 is a
+    person; or the raw grid [1, N, 5 + classes], in which the first class is people.
     """
 
     def __init__(self, model: OnnxModel, least_score: float) -> None:
@@ -139,7 +139,7 @@ class _Detector(YOLOX):
             )
 
     def find(self, frame: Frame) -> NDArray[np.float32]:
-        """As `PoseEstimator.detect`."""
+        """See `PoseEstimator.detect`."""
         picture, ratio = self.preprocess(frame[..., ::-1])
         first, *others = self._run(picture)
         if first.shape[2] == 5:
@@ -159,7 +159,7 @@ class _Detector(YOLOX):
         """Boxes and scores [P, 5] of people from the raw grid [N, 5 + classes]."""
         cells, strides = _grid(self.model.height, self.model.width)
         centres = (raw[:, :2] + cells) * strides
-        # Of cells that see nothing, the size may be anything.
+        # Cells that see nothing may give any size.
         with np.errstate(over="ignore"):
             halves = np.exp(raw[:, 2:4]) * strides / 2
         boxes = np.concatenate([centres - halves, centres + halves], axis=1)
@@ -168,15 +168,15 @@ class _Detector(YOLOX):
 
 
 class _Crops(NamedTuple):
-    """Normalised pictures [n, 3, h, w] of boxes; centres and extents [n, 1, 2] of what they show, px of the frames."""
+    """Normalised pictures [n, 3, h, w] of boxes; centres and extents [n, 1, 2] of their views, px of the frames."""
 
     pictures: NDArray[np.float32]
     centres: NDArray[np.float64]
     extents: NDArray[np.float64]
 
 
-class _TopDown(RTMPose):
-    """rtmlib's crops and decoding around a session of our own, over batches."""
+class _PoseNetwork(RTMPose):
+    """A top-down pose network: rtmlib's crops and decoding around a session of our own, over batches."""
 
     def __init__(self, model: OnnxModel) -> None:
         # As for the detector. Normalising is left to `crop`, which needs no double precision.
@@ -194,13 +194,13 @@ class _TopDown(RTMPose):
         return _Crops(pictures, np.stack(centres)[:, None], np.stack(extents)[:, None])
 
     def locate(self, crops: _Crops) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """As `PoseEstimator.estimate`."""
+        """Keypoints [n, 133, 2] px of the frames, and scores [n, 133], of the people in crops."""
         simcc = self.model.run(crops.pictures, SIMCC)
         keypoints, scores = self.postprocess(simcc, crops.centres, crops.extents, BINS_PER_PIXEL)
         return keypoints.astype(np.float32), np.clip(scores, 0, 1).astype(np.float32)
 
     def views(self, boxes: NDArray[np.floating]) -> NDArray[np.float32]:
-        """As `PoseEstimator.views`."""
+        """See `PoseEstimator.views`."""
         low, high = np.split(np.asarray(boxes, np.float64), 2, axis=-1)
         sides = np.array(self.model_input_size)
         scale = ((high - low) * CROP_PADDING / sides).max(axis=-1, keepdims=True)
@@ -209,17 +209,17 @@ class _TopDown(RTMPose):
 
 
 def _require_simcc(model: OnnxModel) -> None:
-    """Raises ValueError unless a model answers a picture with the SimCC of 133 keypoints."""
+    """Raise ValueError unless a model answers a picture with the SimCC of 133 keypoints."""
     expected = [(1, NUM_KEYPOINTS, BINS_PER_PIXEL * side) for side in (model.width, model.height)]
-    found = {name: "" for name in model.outputs}
-    if set(SIMCC) <= set(found):
+    shapes = {name: "" for name in model.outputs}
+    if set(SIMCC) <= set(shapes):
         outputs = model.run(np.zeros((1, 3, model.height, model.width), np.float32), SIMCC)
         if [output.shape for output in outputs] == expected:
             return
-        found |= {name: f" {output.shape}" for name, output in zip(SIMCC, outputs, strict=True)}
+        shapes |= {name: f" {output.shape}" for name, output in zip(SIMCC, outputs, strict=True)}
     raise ValueError(
         f"{model.file}: a pose model for {model.width}×{model.height} px must give simcc_x {expected[0]} and "
-        f"simcc_y {expected[1]}, not {', '.join(name + shape for name, shape in found.items())}"
+        f"simcc_y {expected[1]}, not {', '.join(name + shape for name, shape in shapes.items())}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Reading videos: files of any kind that FFmpeg knows, folders of images, and temporary copies of remote ones."""
+"""Reading of videos: files that FFmpeg decodes, folders of images, and temporary copies of remote ones."""
 
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -15,7 +15,7 @@ from hia.video.image_folder import DEFAULT_FPS, decode_folder
 
 
 class Picture(Protocol):
-    """A frame that is there, but not converted to RGB yet."""
+    """A decoded frame, not yet converted to RGB."""
 
     @property
     def time(self) -> float: ...
@@ -27,7 +27,7 @@ class Picture(Protocol):
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video is: size in (upright, square) pixels, frames per second, and the frames that really decode."""
+    """Size in (upright, square) pixels, frames per second, and the number of frames that really decode."""
 
     width: int
     height: int
@@ -37,7 +37,7 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class TimedFrame:
-    """A frame (RGB uint8 [H, W, 3], upright), its place among all from 0, its time in s since the first."""
+    """A frame (RGB uint8 [H, W, 3], upright), its index among all from 0, its time in s since the first."""
 
     index: int
     time: float
@@ -45,7 +45,7 @@ class TimedFrame:
 
 
 def probe(path: str | Path, fps: float | None = None) -> VideoInfo:
-    """Size, rate and number of frames of a video; counts by decoding, for headers may lie. `fps` as for `iterate`.
+    """Size, rate and number of frames of a video, counted by decoding: headers may be wrong. fps: see `iterate`.
 
     Raises VideoError naming the file when it is missing (also a FileNotFoundError), empty, not a video, damaged, or has
     no frame.
@@ -69,7 +69,7 @@ def iterate(path: str | Path, fps: float | None = None) -> Iterator[TimedFrame]:
     """Decode a video, each frame with its true time; times always rise. Raises as `probe` does.
 
     path: a file, or a folder of .png and .jpg images in natural order, which come at `fps` (None: 30); files have
-    their own times, and `fps` changes nothing. Turned as their metadata say, transparency on white, pixels made square.
+    their own times, and `fps` changes nothing. Turned by their metadata, transparency on white, pixels made square.
     """
     for index, picture in enumerate(_decode(path, fps)):
         yield TimedFrame(index, picture.time, picture.image())
@@ -78,8 +78,8 @@ def iterate(path: str | Path, fps: float | None = None) -> Iterator[TimedFrame]:
 def frames_at(path: str | Path, indices: Iterable[int]) -> Iterator[Frame]:
     """Some frames of a video, by their index among all; decodes in one pass, converts only these, ends with the last.
 
-    indices: not falling, taken one at a time as frames are asked for; a repeated one gives the same array again, so it
-    is read-only. Raises as `probe` does, and ValueError for an index that falls or lies beyond the end.
+    indices: not falling, read one at a time as frames are taken; a repeated one gives the same array again, which is
+    therefore read-only. Raises as `probe` does, and ValueError for an index that falls or lies beyond the end.
     """
     with closing(_decode(path, None)) as pictures:  # type: ignore[type-var]
         current, image = -1, None

@@ -17,7 +17,7 @@ from hia.io.files import atomic_write
 class VideoWriter:
     """Writes an mp4 (H.264, yuv420p, BT.709) under a temporary name and renames it once it is complete.
 
-    Use it as a context manager: leaving it by an exception removes what was written and keeps any older file.
+    Use it as a context manager: leaving it by an exception removes the temporary file and keeps any older video.
     metadata: of the container, such as `comment`. Raises FileNotFoundError at once for a folder that does not exist,
     ValueError for odd or changing sizes.
     """
@@ -40,7 +40,7 @@ class VideoWriter:
         self._num_frames = 0
 
     def check_size(self, width: int, height: int) -> None:
-        """Raises ValueError for a size that H.264 in yuv420p cannot have."""
+        """Raise ValueError for a size that H.264 in yuv420p cannot have."""
         if width % 2 or height % 2:
             raise ValueError(f"{self.path}: H.264 in yuv420p needs even sides, not {width}×{height}")
 
@@ -101,7 +101,7 @@ class VideoWriter:
 def write_video(
     path: str | Path, frames: Iterable[Frame], fps: float, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write all frames to an mp4; see VideoWriter."""
+    """Write all frames to an mp4, see `VideoWriter`."""
     with VideoWriter(path, fps, metadata=metadata) as writer:
         for frame in frames:
             writer.write(frame)

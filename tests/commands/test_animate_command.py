@@ -51,7 +51,7 @@ def driving(sample_data, tmp_path_factory):
 
 @pytest.fixture
 def animate(model, driving, sample_data, tmp_path, capsys):
-    """Run the command; returns the exit status, what it said on stderr, and the output file."""
+    """Run the command; returns the exit status, the text on stderr, and the output file."""
 
     def run(*options, reference=sample_data / "images" / "flux_man_0055.jpg", motion=driving):
         output = tmp_path / "out.mp4"
@@ -90,7 +90,7 @@ def test_side_by_side_shows_reference_skeleton_and_result_and_overlay_its_insets
     assert np.abs(frame[:, :60] - reference[:, :60]).mean() < 12
     skeleton, result = frame[:, 66:126], frame[:, 130:]
     assert (skeleton.sum(axis=2) < 60).mean() > 0.5 and skeleton.max() > 150
-    assert result[4:26, 50:60].mean() < 40 < result[60:].mean(), "the blur inset is black but for the hands"
+    assert result[4:26, 50:60].mean() < 40 < result[60:].mean(), "the blur inset is black except at the hands"
 
 
 def test_another_size_is_made_on_request(animate):

@@ -1,4 +1,4 @@
-"""One person is followed through a stream of frames."""
+"""Following one person through a stream of frames."""
 
 import weakref
 from collections.abc import Callable, Iterator
@@ -17,12 +17,12 @@ from tests.pose.boxes import Box, around, boxes
 from tests.pose.tiny_onnx import OTHER, PERSON, draw_person, figure, write_detector, write_pose
 
 WIDTH, HEIGHT = 240, 320
-# Seen by the pose model only: the detector overlooks who wears it.
+# A colour that the pose model sees and the detector does not.
 HIDDEN = (240, 200, 20)
 
 
 class Counting(TopDownEstimator):
-    """An estimator that keeps the sizes of what it was asked for."""
+    """An estimator that records its detections and the sizes of its batches."""
 
     def __init__(self, models: PoseModels) -> None:
         super().__init__(models, threads=1)

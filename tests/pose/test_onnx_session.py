@@ -1,4 +1,4 @@
-"""Networks as files: which are taken for which role, from where, and what is said of those that cannot be used."""
+"""ONNX model files: the role of each, the places where it is found, the errors of those that cannot be used."""
 
 import http.server
 import re
