@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hia.config import Config, ConfigError
+from hia.pose.estimators import map_model_files
 
 # Set by Ray for the driver of a job that was submitted to a cluster; holds its runtime environment.
 RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
@@ -61,7 +62,7 @@ def check_writable(storage: Path) -> None:
 
 def _absolute_weights(config: Config) -> Config:
     """Files and folders beside the working folder under names that workers understand too."""
-    pretrained, pose = config.pretrained, config.preprocess.pose
+    pretrained, pose = config.pretrained, map_model_files(config.preprocess.pose, _existing)
     pretrained = replace(
         pretrained,
         model=_found(pretrained.model),
@@ -70,7 +71,6 @@ def _absolute_weights(config: Config) -> Config:
         motion=_found(pretrained.motion),
         image_encoder=_found(pretrained.image_encoder),
     )
-    pose = replace(pose, detector=_found(pose.detector), pose=_found(pose.pose), feet=_found(pose.feet))
     return replace(
         config,
         codec=replace(config.codec, weights=_found(config.codec.weights)),
@@ -81,7 +81,11 @@ def _absolute_weights(config: Config) -> Config:
 
 
 def _found(name: str | None) -> str | None:
-    return str(_path(name)) if name and "://" not in name and _path(name).exists() else name
+    return _existing(name) if name else name
+
+
+def _existing(name: str) -> str:
+    return str(_path(name)) if "://" not in name and _path(name).exists() else name
 
 
 def _place(location: str) -> str:

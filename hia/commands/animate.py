@@ -15,14 +15,15 @@ from hia.video import VideoWriter, probe
 
 if TYPE_CHECKING:
     from hia.conditions.driving import DrivingSignal
+    from hia.models.animation_model import AnimationModel
 
-# Smaller than this, the networks have nothing left to look at after their halvings.
+# Below this side, nothing is left of a picture after the networks' halvings.
 MIN_SIDE, MAX_SIDE = 32, 8192
 FPS_TOLERANCE = 0.01
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's options."""
+    """Declare the command's options."""
     needed = parser.add_argument_group("input and output")
     needed.add_argument("--model", type=Path, required=True, metavar="DIR", help="model directory")
     needed.add_argument("--reference", type=Path, required=True, metavar="IMAGE", help="picture of the person")
@@ -64,31 +65,19 @@ def run(arguments: argparse.Namespace) -> None:
     """Check all input, then animate and write. Raises ValueError or OSError with a message for the user."""
     _check_options(arguments)
     reference = load_image(arguments.reference)
-    keypoints = _driving_keypoints(arguments, reference)
+    keypoints, person = _driving_keypoints(arguments), _reference_keypoints(arguments, reference)
     writer = VideoWriter(arguments.output, keypoints.fps)
 
-    from hia.animation.inference import animate, default_sharpness
-    from hia.conditions.driving import driving_signal
+    from hia.animation.inference import animate
     from hia.models.animation_model import load_model
 
     model = load_model(arguments.model, arguments.attention)
     keys = ("steps", "guidance", "guidance_scale", "scheduler", "window_batch")
     sampling = changed_sampling(model.config.sampling, arguments, keys)
-    width, height = (
-        default if asked is None else asked
-        for asked, default in ((arguments.width, model.config.width), (arguments.height, model.config.height))
-    )
-    model.codec.check_size(width, height)
-    writer.check_size(width, height)
-    sharpness = default_sharpness(model) if arguments.sharpness is None else arguments.sharpness
-    driving = driving_signal(keypoints, width, height, sharpness, model.config.conditions)
+    width, height = _output_size(arguments, model, writer)
+    driving = _driving_signal(arguments, model, keypoints, person, width, height)
     _warn_if_outside(driving, arguments.align)
-    if model.config.conditions.maps:
-        print(
-            f"note: this model also reads maps ({', '.join(model.config.conditions.maps)}): they are black here, "
-            "only clips of a store have them",
-            file=sys.stderr,
-        )
+    _warn_of_black_maps(model)
     to_device(model, chosen_device(arguments.device))
     frames = animate(model, reference, driving, sampling, seed=arguments.seed, progress=True)
     with writer:
@@ -97,15 +86,15 @@ def run(arguments: argparse.Namespace) -> None:
     print(
         f"{arguments.output}: {len(keypoints)} frames of {width}×{height} at {keypoints.fps:g} fps; "
         f"seed {arguments.seed}, {sampling.scheduler}, {sampling.steps} steps, guidance {sampling.guidance} "
-        f"{sampling.guidance_scale:g}, sharpness {sharpness:.2f}"
+        f"{sampling.guidance_scale:g}, sharpness {driving.sharpness.flat[0]:.2f}"
     )
 
 
 def _check_options(arguments: argparse.Namespace) -> None:
-    """Refuse options that cannot be meant, before anything is read."""
+    """Raise ValueError for options that contradict each other or are out of range, before anything is read."""
     for name in ("reference", "driving", "keypoints", "reference_keypoints"):
-        given = getattr(arguments, name)
-        if given is not None and given.exists() and arguments.output.exists() and given.samefile(arguments.output):
+        file = getattr(arguments, name)
+        if file is not None and file.exists() and arguments.output.exists() and file.samefile(arguments.output):
             raise ValueError(f"--output {arguments.output} is also the --{name.replace('_', '-')}: it would be lost")
     if arguments.keypoints and _is_keypoint_file(arguments.driving):
         raise ValueError("--keypoints belongs to a driving video, but --driving is a keypoint file itself")
@@ -123,27 +112,29 @@ def _is_keypoint_file(path: Path) -> bool:
     return path.suffix.lower() == ".npz"
 
 
-def _driving_keypoints(arguments: argparse.Namespace, reference: Frame) -> KeypointSequence:
-    """The driving keypoints, checked against their video and aligned to the reference if asked for."""
+def _driving_keypoints(arguments: argparse.Namespace) -> KeypointSequence:
+    """The keypoints of the driving file; those of a video are checked against it."""
     driving: Path = arguments.driving
     if _is_keypoint_file(driving):
-        keypoints = load_keypoints(driving)
-    else:
-        if not driving.is_file():
-            raise FileNotFoundError(f"no such video: {driving}")
-        file = arguments.keypoints or _sidecar(driving, "--keypoints")
-        keypoints, info = load_keypoints(file), probe(driving)
-        if (len(keypoints), keypoints.width, keypoints.height) != (info.num_frames, info.width, info.height):
-            raise ValueError(
-                f"{file} does not belong to {driving}: keypoints of {len(keypoints)} frames of {keypoints.width}×"
-                f"{keypoints.height}, video of {info.num_frames} frames of {info.width}×{info.height}"
-            )
-        if abs(keypoints.fps / info.fps - 1) > FPS_TOLERANCE:
-            raise ValueError(f"{file} says {keypoints.fps:g} fps, but {driving} has {info.fps:g} fps")
-    return _aligned(arguments, keypoints, reference) if arguments.align else keypoints
+        return load_keypoints(driving)
+    if not driving.is_file():
+        raise FileNotFoundError(f"no such video: {driving}")
+    file = arguments.keypoints or _sidecar(driving, "--keypoints")
+    keypoints, info = load_keypoints(file), probe(driving)
+    if (len(keypoints), keypoints.width, keypoints.height) != (info.num_frames, info.width, info.height):
+        raise ValueError(
+            f"{file} does not belong to {driving}: keypoints of {len(keypoints)} frames of {keypoints.width}×"
+            f"{keypoints.height}, video of {info.num_frames} frames of {info.width}×{info.height}"
+        )
+    if abs(keypoints.fps / info.fps - 1) > FPS_TOLERANCE:
+        raise ValueError(f"{file} says {keypoints.fps:g} fps, but {driving} has {info.fps:g} fps")
+    return keypoints
 
 
-def _aligned(arguments: argparse.Namespace, keypoints: KeypointSequence, reference: Frame) -> KeypointSequence:
+def _reference_keypoints(arguments: argparse.Namespace, reference: Frame) -> KeypointSequence | None:
+    """The keypoints of the reference person, for --align; None without it."""
+    if not arguments.align:
+        return None
     file = arguments.reference_keypoints or _sidecar(arguments.reference, "--reference-keypoints")
     person = load_keypoints(file)
     height, width = reference.shape[:2]
@@ -152,7 +143,7 @@ def _aligned(arguments: argparse.Namespace, keypoints: KeypointSequence, referen
             f"{file} does not belong to {arguments.reference}: keypoints for {person.width}×{person.height}, "
             f"image of {width}×{height}"
         )
-    return align_to_reference(keypoints, person.keypoints[0], person.scores[0], width, height)
+    return person
 
 
 def _sidecar(media: Path, option: str) -> Path:
@@ -166,8 +157,47 @@ def _sidecar(media: Path, option: str) -> Path:
     )
 
 
+def _output_size(arguments: argparse.Namespace, model: "AnimationModel", writer: VideoWriter) -> tuple[int, int]:
+    """Width and height of the output in px. Raises ValueError for those that the codec or the video cannot have."""
+    width = model.config.width if arguments.width is None else arguments.width
+    height = model.config.height if arguments.height is None else arguments.height
+    model.codec.check_size(width, height)
+    writer.check_size(width, height)
+    return width, height
+
+
+def _driving_signal(
+    arguments: argparse.Namespace,
+    model: "AnimationModel",
+    keypoints: KeypointSequence,
+    person: KeypointSequence | None,
+    width: int,
+    height: int,
+) -> "DrivingSignal":
+    """The driving signal in the output's pixels: short gaps filled, then aligned to `person`, if given."""
+    from hia.animation.inference import default_sharpness
+    from hia.conditions.driving import driving_signal
+
+    keypoints = keypoints.with_gaps_filled(model.config.preprocess.longest_gap_seconds)
+    if person is not None:
+        reference = person.keypoints[0], person.scores[0], person.width, person.height
+        keypoints = align_to_reference(keypoints, *reference)
+    sharpness = default_sharpness(model) if arguments.sharpness is None else arguments.sharpness
+    return driving_signal(keypoints, width, height, sharpness, model.config.conditions)
+
+
+def _warn_of_black_maps(model: "AnimationModel") -> None:
+    """Print a note when the model also reads maps, which no keypoint file has."""
+    if maps := model.config.conditions.maps:
+        print(
+            f"note: this model also reads maps ({', '.join(maps)}): they are black here, only clips of a store have "
+            "them",
+            file=sys.stderr,
+        )
+
+
 def _warn_if_outside(driving: "DrivingSignal", aligned: bool) -> None:
-    """Say so when much of the motion lies outside the output, where nothing can be drawn."""
+    """Print a note when much of the motion lies outside the output, where nothing can be drawn."""
     keypoints = driving.keypoints
     points, seen = keypoints.keypoints[:, BODY], keypoints.scores[:, BODY] >= SCORE_THRESHOLD
     inside = ((points >= 0) & (points < (keypoints.width, keypoints.height))).all(axis=2)
@@ -186,13 +216,13 @@ def _warn_if_outside(driving: "DrivingSignal", aligned: bool) -> None:
 def _pictures(
     arguments: argparse.Namespace, reference: Frame, driving: "DrivingSignal", frames: Iterator[Frame]
 ) -> Iterator[Frame]:
-    """The frames as asked for: bare, with insets, or beside reference and skeleton."""
+    """The frames of the output: bare, with insets, or beside reference and skeleton."""
     from hia.visualization.skeleton import side_by_side, skeleton_picture, with_insets
 
     fitted = fit_to_size(reference, driving.keypoints.width, driving.keypoints.height)
     for number, frame in enumerate(frames):
         if arguments.overlay or arguments.side_by_side:
             control = driving.control_image(number)
-            shown = with_insets(frame, control, driving.conditions.blur) if arguments.overlay else frame
-            frame = side_by_side(fitted, skeleton_picture(control), shown) if arguments.side_by_side else shown
+            picture = with_insets(frame, control, driving.conditions.blur) if arguments.overlay else frame
+            frame = side_by_side(fitted, skeleton_picture(control), picture) if arguments.side_by_side else picture
         yield frame

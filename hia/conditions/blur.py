@@ -1,4 +1,4 @@
-"""The motion blur condition: how the hands move, and how sharp they are (paper sec. 3.2, appendix A.4)."""
+"""The motion blur condition: movement and sharpness of the hands (paper sec. 3.2, appendix A.4)."""
 
 import cv2
 import numpy as np
@@ -9,13 +9,13 @@ from pydantic.dataclasses import dataclass
 from hia.conditions.regions import hand_boxes
 from hia.pose.keypoints import HANDS, NUM_KEYPOINTS, SCORE_THRESHOLD
 
-# Movement is measured per frame of a video with this rate, and at this share of the frame's size it saturates.
+# Movement is measured per frame of a video with this rate, and saturates at this share of the frame's size.
 REFERENCE_FPS = 30
 LARGEST_MOVEMENT = 0.25
 
 # Hand crops are compared at this size.
 SHARPNESS_SIDE = 128
-# Percentiles of fewer samples than this say little.
+# Percentiles of fewer samples than this are of little use.
 LEAST_SAMPLES = 20
 
 
@@ -87,7 +87,7 @@ class SharpnessScale:
 
     @classmethod
     def from_samples(cls, raw: NDArray[np.floating]) -> "SharpnessScale":
-        """From raw sharpness of any shape; NaN (no hand) is ignored.
+        """The percentiles of raw sharpness of any shape; NaN (no hand) is ignored.
 
         Raises ValueError with fewer than 20 hands, and when hardly any differ.
         """
@@ -101,7 +101,7 @@ class SharpnessScale:
 
     @property
     def default(self) -> float:
-        """The normalised P75: the value to use where no video tells the sharpness."""
+        """The normalised P75: the value to use when no video gives the sharpness."""
         return (self.p75 - self.p5) / (self.p95 - self.p5)
 
     def normalise(self, raw: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -111,7 +111,7 @@ class SharpnessScale:
 
 
 def clip_ranks(raw: NDArray[np.floating]) -> NDArray[np.float32]:
-    """The other scale, `clip`: ranks of raw sharpness [N, 2] within one clip, over both hands, spread over [0, 1].
+    """Ranks of raw sharpness [N, 2] within one clip, over both hands, spread over [0, 1]: the scale `clip`.
 
     Equal values get the mean of their ranks, a single value 0.5; NaN stays NaN.
     """
@@ -127,7 +127,7 @@ def clip_ranks(raw: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def _mean_step(steps: NDArray[np.float64], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Mean over the seen keypoints, 0 where there are none.   steps [N − 1, K, 2]; seen [N − 1, K]; out [N − 1, 2]."""
+    """Mean over the seen keypoints, 0 if there are none.   steps [N − 1, K, 2]; seen [N − 1, K]; out [N − 1, 2]."""
     total = np.where(seen[..., None], steps, 0).sum(axis=1)
     return total / np.maximum(seen.sum(axis=1), 1)[:, None]
 

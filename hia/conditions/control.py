@@ -1,4 +1,4 @@
-"""The control image that the pose branch sees: skeleton, hand movement and hand sharpness (paper sec. 3.2)."""
+"""The control image, input of the pose branch: skeleton, hand movement and hand sharpness (paper sec. 3.2)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,8 @@ def render_control(
     """The control image of one frame, float32 [6, height, width]; without blur [3, height, width], the skeleton alone.
 
     Channels 0–2: the skeleton, RGB in [0, 1]. Channels 3–5: v_x, v_y in [−1, 1] and s in [0, 1], filled into each
-    hand's box, else 0. Where boxes overlap, the hand with the higher mean score wins (if equal, the smaller box,
-    then the lower).
+    hand's box, else 0. In the overlap of two boxes, the hand with the higher mean score is on top (if equal, the
+    smaller box, then the lower).
 
     keypoints [133, 2] px; scores [133]; movement [2 hands, 2] from `hand_movement`; sharpness [2 hands] as
     normalised by `SharpnessScale`, NaN counts as 0. Raises ValueError for other layouts and values out of range.
@@ -44,7 +44,7 @@ def render_control(
 
 
 def _precedence(scores: NDArray[np.floating], box: Box) -> tuple[float, int, int]:
-    """What decides between overlapping hands; it is the same in a mirror."""
+    """Sort key of overlapping hands: the largest is drawn on top. It is the same in a mirror."""
     return float(scores.mean()), -(box.right - box.left) * (box.bottom - box.top), box.bottom
 
 

@@ -1,7 +1,7 @@
-"""Regions of a frame found from its keypoints: boxes of hands and face, masks, five face points (paper sec. 3.1).
+"""Regions of a frame from its keypoints: boxes of hands and face, masks, five face points (paper sec. 3.1).
 
-Lengths in pixels are meant on a frame 512 px wide and scale with the width, so that a smaller frame gives the same
-picture.
+Lengths in pixels refer to a frame 512 px wide and scale with the width, so that a smaller frame gives the same
+regions.
 """
 
 import math
@@ -94,14 +94,14 @@ def five_points(keypoints: NDArray[np.floating], scores: NDArray[np.floating]) -
 
 
 def face_is_usable(points: NDArray[np.floating] | None, box: Box | None, width: int) -> bool:
-    """Whether a face is large enough, and seen from the front enough, to compare identities.
+    """Check whether a face is large enough, and turned to the front enough, to compare identities.
 
     points: `five_points`; box: `face_box`; width of the frame in px. True when
 
     - the box's smaller side is at least 48 px on a frame 512 px wide;
     - the nose tip, projected on the line through the eyes, falls between them;
     - the eyes lie at least 0.5 times as far apart as their middle from the middle of the mouth;
-    - the mouth is below the eyes, for one who has the first eye on the left.
+    - the mouth is below the eyes, if the first eye is on the left.
     """
     if points is None or box is None:
         return False
@@ -128,8 +128,8 @@ def _hand_box(points: NDArray[np.floating], scores: NDArray[np.floating], width:
 def _clipped(centre: NDArray[np.float64], extent: NDArray[np.float64], width: int, height: int) -> Box | None:
     """The pixels that a box touches, inside the frame; None when there are none.
 
-    A pixel's edges lie half a pixel from its centre. Rounding outwards, unlike to the nearest, is the same in a
-    mirror.
+    A pixel's edges lie half a pixel from its centre. Rounding outwards is the same in a mirror; rounding to the nearest
+    is not.
     """
     limits = (width, height)
     low = np.floor(np.clip(centre - extent / 2 + 0.5, 0, limits)).astype(int)

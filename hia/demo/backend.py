@@ -44,7 +44,7 @@ def skeletons(signal: DrivingSignal) -> Pictures:
 def driving_pictures(driving: KeypointSequence | ClipInMemory, width: int, height: int) -> Pictures:
     """A motion as it was sent, in another size: its skeletons, or the video where its keypoints are not known here."""
     if isinstance(driving, KeypointSequence):
-        return skeletons(driving_signal(driving, width, height, UNTRAINED_SHARPNESS))
+        return skeletons(driving_signal(driving.with_gaps_filled(), width, height, UNTRAINED_SHARPNESS))
     return Pictures("driving video", (fit_to_size(frame, width, height) for frame in _at_its_rate(driving)))
 
 

@@ -1,12 +1,20 @@
-"""Helpers for both paths and fsspec URLs: joining, splitting, reading list files, listing the folders around files."""
+"""Local paths and fsspec URLs alike: joining, splitting, list files, directory listings, fetching copies."""
 
 import os
 import posixpath
+import shutil
+from pathlib import Path
+from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from hia.video.remote import is_url
+from hia.io.hashing import BLOCK
+
+
+def is_url(location: str) -> bool:
+    """Check whether a location is an fsspec URL (`s3://bucket/clip.mp4`) and not a local path."""
+    return "://" in location
 
 
 def join(folder: str, name: str) -> str:
@@ -53,6 +61,39 @@ def read_lines(location: str) -> list[str]:
         raise ValueError(f"{location}: a list must be UTF-8 text ({error})") from None
     lines = (line.strip() for line in text.splitlines())
     return [line for line in lines if line and not line.startswith("#")]
+
+
+def fetch(url: str, folder: Path) -> Path | None:
+    """Copy the file or folder at a URL into a local folder; None when there is no such file or folder.
+
+    A copied file is called `copy` and has the URL's suffix; a copied folder and its files keep their names. A `file://`
+    URL is not copied. Contents are read in blocks, never held in memory. Raises whatever the storage service raises:
+    these errors have no common class.
+    """
+    files, path = fsspec.core.url_to_fs(url)
+    if isinstance(files, LocalFileSystem):
+        return Path(path)
+    # Asking for a folder first would make HTTP read the whole file as a listing.
+    if files.isfile(path):
+        name = path.split("?")[0].split("#")[0]
+        return _fetch_file(files, path, folder / f"copy{posixpath.splitext(name)[1]}")
+    if files.isdir(path):
+        return _fetch_folder(files, path, folder / posixpath.basename(path.rstrip("/")))
+    return None
+
+
+def _fetch_folder(files: Any, path: str, target: Path) -> Path:
+    target.mkdir()
+    for entry in files.ls(path, detail=True):
+        if entry["type"] == "file":
+            _fetch_file(files, entry["name"], target / posixpath.basename(entry["name"]))
+    return target
+
+
+def _fetch_file(files: Any, path: str, target: Path) -> Path:
+    with files.open(path, "rb") as source, open(target, "xb") as copy:
+        shutil.copyfileobj(source, copy, BLOCK)
+    return target
 
 
 class DirectoryCache:

@@ -1,1 +1,1 @@
-"""Keypoints of a person: their layout, their files, their picture and their transfer to another person."""
+"""Keypoints of a person: layout, files, estimation, tracking, rendering, and retargeting to another person."""

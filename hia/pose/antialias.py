@@ -1,6 +1,6 @@
 """Shapes with smooth edges, drawn by the distance of each pixel's centre to their outline.
 
-No rasteriser rounds anything here: mirrored points give the mirrored picture.
+No rasteriser rounds coordinates: mirrored points give exactly the mirrored picture.
 """
 
 import math
@@ -17,7 +17,7 @@ Pixels = NDArray[np.float32]
 
 
 class Shape(NamedTuple):
-    """Where a shape is in the picture, the share of each pixel that it covers, and its RGB.
+    """A drawn shape: its top left pixel in the picture, the share of each pixel that it covers, and its RGB colour.
 
     coverage float32 [h, w] in [0, 1].
     """
@@ -39,7 +39,7 @@ class Shape(NamedTuple):
 def paint_layer(canvas: Pixels, shapes: Iterable[Shape | None]) -> None:
     """Paint one or two shapes on a picture [3, H, W] so that their order does not matter; None is no shape.
 
-    Where both cover a pixel, it gets the mean of their colours, weighted with what each covers.
+    A pixel that both cover gets the mean of their colours, weighted with the share that each covers.
     """
     layer = [shape for shape in shapes if shape is not None]
     shared = _shared(canvas, layer[0], layer[1]) if len(layer) == 2 else None
@@ -57,19 +57,19 @@ def ellipse(start: Point | None, end: Point | None, half_width: float, size: Siz
 
     None when an end is None, or when no part of it lies in the picture.
     """
-    place = _pixels_near(start, end, half_width + 1, size)
-    if place is None:
+    grid = _pixels_near(start, end, half_width + 1, size)
+    if grid is None:
         return None
-    top, left, along, across, half_length = place
+    top, left, along, across, half_length = grid
     return Shape(top, left, _ellipse_coverage(along, across, max(half_length, half_width), half_width), colour)
 
 
 def line(start: Point | None, end: Point | None, half_width: float, size: Size, colour: Colour) -> Shape | None:
     """A line with round ends; a disc if it has no length. None as for `ellipse`."""
-    place = _pixels_near(start, end, half_width + 1, size)
-    if place is None:
+    grid = _pixels_near(start, end, half_width + 1, size)
+    if grid is None:
         return None
-    top, left, along, across, half_length = place
+    top, left, along, across, half_length = grid
     return Shape(top, left, _line_coverage(along, across, half_length, half_width), colour)
 
 
@@ -109,7 +109,7 @@ def union(shapes: Iterable[Shape | None]) -> Shape | None:
 def _pixels_near(
     start: Point | None, end: Point | None, reach: float, size: Size
 ) -> tuple[int, int, Pixels, Pixels, float] | None:
-    """Top, left, how far pixels lie along and across a segment from its middle, half the segment's length.
+    """Top, left, pixels' distances along and across a segment from its middle, half the segment's length.
 
     The pixels [h, w] are the picture's in the segment's box, `reach` px wider; None when there are none.
     """
@@ -134,7 +134,7 @@ def _within(low: float, high: float, size: int) -> range:
 
 
 def _ellipse_coverage(along: Pixels, across: Pixels, half_length: float, half_width: float) -> Pixels:
-    """From the distance to the outline to first order: (f − 1) / |∇f| for f = (u/a)² + (v/b)². In place."""
+    """Coverage from the distance to the outline, to first order: (f − 1) / |∇f| of f = (u/a)² + (v/b)². In place."""
     along *= 1 / half_length
     across *= 1 / half_width
     np.square(along, out=along)
@@ -182,7 +182,7 @@ def _planes(colour: Colour) -> Pixels:
 
 
 def _shared(canvas: Pixels, one: Shape, other: Shape) -> tuple[slice, slice, Pixels] | None:
-    """Rows and columns where the boxes of two shapes meet, and the picture there with neither on top."""
+    """Rows and columns in which the boxes of two shapes meet, and the picture there with neither on top."""
     top, bottom = max(one.top, other.top), min(one.bottom, other.bottom)
     left, right = max(one.left, other.left), min(one.right, other.right)
     if top >= bottom or left >= right:

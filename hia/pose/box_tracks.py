@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hia.pose.keypoints import SCORE_THRESHOLD
 
-# Keypoints that make a box; fewer say little about where a person is.
+# The least number of keypoints that make a box; fewer say little about the place of a person.
 LEAST_POINTS = 6
 # Without overlap, boxes may be one person's when their centres lie at most this many times the side of a square of
 # the larger one's area apart, and neither has more than so many times the other's area.
@@ -20,7 +20,7 @@ LARGEST_GROWTH = 3.0
 
 
 class NoPerson(ValueError):
-    """Nobody is in the clip."""
+    """Error of a clip without people."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +68,11 @@ def overlaps(boxes: NDArray[np.floating], others: NDArray[np.floating]) -> NDArr
     return shared / np.maximum(union, 1e-9)
 
 
-def match(boxes: NDArray[np.floating], others: NDArray[np.floating], least_overlap: float) -> dict[int, int]:
-    """Which of the boxes [b, 4] continues each of the boxes [a, 4]: pairs by falling overlap, each box once."""
+def match_boxes(boxes: NDArray[np.floating], others: NDArray[np.floating], least_overlap: float) -> dict[int, int]:
+    """Match boxes [a, 4] with the boxes [b, 4] that continue them: pairs by falling overlap, each box once.
+
+    Returns the index of the other box by the index of the first.
+    """
     overlap = overlaps(boxes, others)
     pairs: dict[int, int] = {}
     for flat in np.argsort(-overlap, axis=None, kind="stable").tolist():
@@ -81,10 +84,10 @@ def match(boxes: NDArray[np.floating], others: NDArray[np.floating], least_overl
     return pairs
 
 
-def distance(before: NDArray[np.floating], after: NDArray[np.floating]) -> float:
-    """How far box `after` [4] lies from where a person was last: from 0; infinite if it cannot be the same person.
+def box_distance(before: NDArray[np.floating], after: NDArray[np.floating]) -> float:
+    """Distance between a person's last box [4] and a later one; infinite if that cannot be the same person.
 
-    In sides of a square of the larger box's area.
+    Between the centres, in sides of a square of the larger box's area.
     """
     small, large = sorted((float(box_area(before)), float(box_area(after))))
     if small <= 0 or large > LARGEST_GROWTH * small:
@@ -94,11 +97,11 @@ def distance(before: NDArray[np.floating], after: NDArray[np.floating]) -> float
     return apart if apart <= FARTHEST else np.inf
 
 
-def link(boxes: Sequence[NDArray[np.floating]], least_overlap: float = 0.3, patience: int = 15) -> list[Track]:
+def link_boxes(boxes: Sequence[NDArray[np.floating]], least_overlap: float = 0.3, patience: int = 15) -> list[Track]:
     """Tracks of the people in boxes [p, 4] of each frame, in the order of their first boxes.
 
-    From frame to frame, boxes are matched by overlap (intersection over union), the best first. A track that finds
-    no box keeps its last one for `patience` frames.
+    From frame to frame, boxes are matched by overlap (intersection over union), the best first. A track without a
+    matching box keeps its last one during `patience` frames.
     """
     finished: list[list[tuple[int, int]]] = []
     alive: list[list[tuple[int, int]]] = []
@@ -106,7 +109,7 @@ def link(boxes: Sequence[NDArray[np.floating]], least_overlap: float = 0.3, pati
         finished += [steps for steps in alive if frame - steps[-1][0] > patience + 1]
         alive = [steps for steps in alive if frame - steps[-1][0] <= patience + 1]
         last = np.array([boxes[at][member][:4] for at, member in (steps[-1] for steps in alive)]).reshape(-1, 4)
-        pairs = match(last, np.asarray(found).reshape(len(found), -1), least_overlap) if len(found) else {}
+        pairs = match_boxes(last, np.asarray(found).reshape(len(found), -1), least_overlap) if len(found) else {}
         for one, member in pairs.items():
             alive[one].append((frame, member))
         alive += [[(frame, member)] for member in range(len(found)) if member not in pairs.values()]
@@ -133,11 +136,11 @@ def choose_person(tracks: Sequence[Track], num_frames: int) -> People:
 def _joined(tracks: Sequence[Track]) -> list[list[Track]]:
     """The pieces of each person, in order of time. Each track joins the nearest person who was lost before it."""
     people: list[list[Track]] = []
-    for track in sorted(tracks, key=lambda one: int(one.frames[0])):
+    for track in sorted(tracks, key=lambda track: int(track.frames[0])):
         lost = [pieces for pieces in people if pieces[-1].frames[-1] < track.frames[0]]
-        ways = [distance(pieces[-1].boxes[-1], track.boxes[0]) for pieces in lost]
-        if ways and min(ways) < np.inf:
-            lost[int(np.argmin(ways))].append(track)
+        distances = [box_distance(pieces[-1].boxes[-1], track.boxes[0]) for pieces in lost]
+        if distances and min(distances) < np.inf:
+            lost[int(np.argmin(distances))].append(track)
         else:
             people.append([track])
     return people

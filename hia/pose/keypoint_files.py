@@ -1,4 +1,4 @@
-"""Keypoint files: one .npz beside a video, with keypoints, scores, width, height and fps."""
+"""Keypoint files of one person: an .npz beside a video, with keypoints, scores, width, height and fps."""
 
 import zipfile
 import zlib
@@ -30,7 +30,7 @@ def load_keypoints(path: str | Path) -> KeypointSequence:
 
 
 def read_keypoints(file: BinaryIO, name: str) -> KeypointSequence:
-    """The same of an open file; `name` is what messages call it."""
+    """Read an open keypoint file, see `load_keypoints`. name: of the file in messages."""
     arrays = _read_arrays(file, name)
     if missing := [key for key in KEYS if key not in arrays]:
         raise ValueError(f"{name} lacks {', '.join(missing)}; it must hold {', '.join(KEYS)}")
@@ -61,7 +61,7 @@ def _read_arrays(file: BinaryIO, name: str) -> dict[str, NDArray]:
             raise ValueError("it holds a single array")
         with archive:
             return {key: archive[key] for key in KEYS if key in archive}
-    # What numpy and zipfile raise on damaged bytes, pickled members and headers that claim impossible sizes.
+    # The errors of numpy and zipfile for damaged bytes, pickled members and headers that claim impossible sizes.
     except (
         OSError,
         ValueError,

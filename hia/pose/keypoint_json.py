@@ -1,4 +1,4 @@
-"""Keypoints of all people in a video from JSON files: OpenPose's, and COCO-WholeBody annotations or results."""
+"""Keypoint files in JSON with all people of a video: OpenPose's, and COCO-WholeBody annotations or results."""
 
 import json
 from collections import defaultdict
@@ -44,7 +44,7 @@ COCO_PARTS = {
 
 @dataclass(frozen=True)
 class _Frame:
-    """The people of a frame as the file has them; where: for messages; size: (width, height) that the file states."""
+    """The people of a frame as in the file. where: its name in messages; size: (width, height) that the file states."""
 
     where: str
     people: list[Any]
@@ -63,7 +63,7 @@ def load_people(
     - COCO-WholeBody annotations: frames are the `images`, in natural order of `file_name` if they have one;
     - a list of COCO-WholeBody results: frames are the `image_id`s in natural order.
     num_frames, fps: of the video; None accepts any. Parts that are missing have score 0; visibility flags 0, 1, 2 of
-    annotations are read as scores 0, 0.5, 1. Points are scaled where the file states another size of the same shape.
+    annotations are read as scores 0, 0.5, 1. Points are scaled if the file states another size of the same shape.
 
     Raises FileNotFoundError, and ValueError naming file, frame and key for what cannot be read, is larger than
     `MAX_BYTES`, has another number of frames or rate, or belongs to pictures of another size.
@@ -81,7 +81,7 @@ def load_people(
         _check_place(people, width, height)
     except ValueError as error:
         raise ValueError(f"keypoint file {path}: {error}") from None
-    return [(one[..., :2].astype(np.float32), one[..., 2].clip(0, 1).astype(np.float32)) for one in people]
+    return [(points[..., :2].astype(np.float32), points[..., 2].clip(0, 1).astype(np.float32)) for points in people]
 
 
 def _openpose_folder(folder: Path) -> Iterator[_Frame]:
@@ -161,10 +161,10 @@ def _coco_frames(annotations: list[Any], images: list[Any] | None) -> Iterator[_
     if images is None:
         images = [{"id": image} for image in sorted(people, key=lambda image: natural_key(str(image)))]
     identities = [image.get("id") if isinstance(image, dict) else None for image in images]
-    if not all(isinstance(one, (int, str)) for one in identities) or len(set(identities)) < len(identities):
+    if not all(isinstance(identity, (int, str)) for identity in identities) or len(set(identities)) < len(identities):
         raise ValueError("each of `images` must have an `id` of its own, a number or text")
-    if strange := set(people) - set(identities):
-        raise ValueError(f"annotations are for image_id {min(strange, key=str)}, which is not among `images`")
+    if unknown := set(people) - set(identities):
+        raise ValueError(f"annotations are for image_id {min(unknown, key=str)}, which is not among `images`")
     if all(isinstance(image.get("file_name"), str) for image in images):
         images = sorted(images, key=lambda image: natural_key(image["file_name"]))
     for image in images:
@@ -230,7 +230,7 @@ def _list_of(content: dict[str, Any], key: str) -> list[Any]:
 
 
 def _size(content: dict[str, Any], width_key: str, height_key: str) -> tuple[float, float] | None:
-    """The size that a frame states; None when it states none."""
+    """Width and height that a frame states; None when it states none."""
     if content.get(width_key) is None or content.get(height_key) is None:
         return None
     width, height = content[width_key], content[height_key]
@@ -247,17 +247,17 @@ def _check_rate(stated: Any, fps: float | None) -> None:
 
 
 def _flags_to_scores(people: Sequence[Points]) -> None:
-    """Annotations have visibility flags (2 visible, 1 hidden, 0 not labelled) in place of the body's scores."""
-    values = np.unique(np.concatenate([one[:, BODY_AND_FEET, 2].ravel() for one in people]))
+    """Turn the visibility flags of annotations (2 visible, 1 hidden, 0 not labelled) into scores, in place."""
+    values = np.unique(np.concatenate([points[:, BODY_AND_FEET, 2].ravel() for points in people]))
     if 2 in values and set(values) <= {0, 1, 2}:
-        for one in people:
-            one[:, BODY_AND_FEET, 2] /= 2
+        for points in people:
+            points[:, BODY_AND_FEET, 2] /= 2
 
 
 def _check_place(people: Sequence[Points], width: int, height: int) -> None:
-    """Refuse points that cannot be pixels of the video."""
-    every = np.concatenate([one.reshape(-1, 3) for one in people])
-    seen = every[every[:, 2] > 0, :2]
+    """Raise ValueError for points that cannot be pixels of the video."""
+    points = np.concatenate([frame.reshape(-1, 3) for frame in people])
+    seen = points[points[:, 2] > 0, :2]
     if len(seen) and np.abs(seen).max() <= 1:
         raise ValueError(
             "its coordinates are shares of the picture; they must be pixels (OpenPose: --keypoint_scale 0)"

@@ -1,9 +1,8 @@
-"""ONNX models for pose: finding or downloading the file, opening a session on it, running batches through it."""
+"""ONNX models of poses: find or download the file, open a session on it, run batches through it."""
 
 import re
 import zipfile
 from dataclasses import dataclass
-from hashlib import sha256
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,6 +14,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from rtmlib.tools.file import _get_rtmhub_dir, download_checkpoint
 
+from hia.io.hashing import file_sha256
 from hia.weights import MissingWeights, find_weights, weight_folders
 
 CUDA = "CUDAExecutionProvider"
@@ -25,15 +25,15 @@ LOG_ERRORS = 3
 def model_file(place: str, hint: str) -> Path:
     """The local file of a model given by path or URL.
 
-    A path is also looked for in `$HIA_WEIGHTS`. A URL's file is looked for there and in rtmlib's cache, then
+    A path is also searched in the folders of `$HIA_WEIGHTS`. A URL's file is searched there and in rtmlib's cache, then
     downloaded into that cache (archives are unpacked); several processes that want the same file wait for one
-    download. Raises MissingWeights, which ends with `hint`: how the user says where the file is.
+    download. Raises MissingWeights, whose message ends with `hint`: how the user can name the file's place.
     """
     if not re.match(r"https?://", place):
         return find_weights(place, hint=hint)
-    # The name that rtmlib gives to what it unpacks.
-    given = PurePosixPath(urlparse(place).path).name
-    name = given.split(".")[0] + ".onnx"
+    # rtmlib gives this name to the model that it unpacks.
+    archive = PurePosixPath(urlparse(place).path).name
+    name = archive.split(".")[0] + ".onnx"
     for folder in weight_folders():
         if (folder / name).is_file():
             return folder / name
@@ -44,7 +44,7 @@ def model_file(place: str, hint: str) -> Path:
             return Path(download_checkpoint(place, dst_dir=str(cache)))
     except (OSError, HTTPException, zipfile.BadZipFile) as error:
         if isinstance(error, zipfile.BadZipFile):
-            (cache / given).unlink()
+            (cache / archive).unlink()
         raise MissingWeights(
             f"weights not found: {place} is not in {cache} and cannot be downloaded ({error}).\nTo get them: download "
             f"it elsewhere, unpack it if it is an archive, and put the model as {name} into a folder that "
@@ -69,7 +69,7 @@ def choose_provider(device: str) -> str:
 class OnnxModel:
     """A session on a model of one picture input [n, 3, height, width].
 
-    batched: whether it takes several pictures at once; digest: SHA-256 of the file.
+    batched: True if it takes several pictures at once; digest: SHA-256 of the file.
     """
 
     file: Path
@@ -87,11 +87,11 @@ class OnnxModel:
         threads: int | None = None,
         size_if_free: tuple[int, int] | None = None,
     ) -> "OnnxModel":
-        """Open a model file; `threads`: of ONNX Runtime within an operator, default its own choice.
+        """Open a model file. threads: of ONNX Runtime within an operator; None for its own choice.
 
-        `size_if_free`: (width, height) for a model that leaves its picture's size open; without it, such a model
-        is refused. Raises ValueError naming the file when it is no ONNX model or takes something else than pictures,
-        and when `device` is "cuda" and there is none.
+        size_if_free: (width, height) for a model that leaves its picture's size open; without it, such a model is
+        refused. Raises ValueError naming the file when it is no ONNX model or takes anything but pictures, and when
+        `device` is "cuda" and there is none.
         """
         session = _session(file, choose_provider(device), threads)
         if device == "cuda" and CUDA not in session.get_providers():
@@ -99,14 +99,14 @@ class OnnxModel:
         inputs = session.get_inputs()
         shape = list(inputs[0].shape)
         if len(inputs) != 1 or len(shape) != 4 or shape[1] not in (3, None) or inputs[0].type != "tensor(float)":
-            found = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
-            raise ValueError(f"{file}: the model must take one float picture [1, 3, height, width], but takes {found}")
+            taken = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
+            raise ValueError(f"{file}: the model must take one float picture [1, 3, height, width], but takes {taken}")
         height, width = _fixed(shape[2]), _fixed(shape[3])
         if not (width and height) and size_if_free:
             width, height = size_if_free
         if not (width and height) or _fixed(shape[0]) not in (1, None):
             raise ValueError(f"{file}: the model must take pictures of a fixed size, one or any number, not {shape}")
-        return cls(file, session, width, height, batched=_fixed(shape[0]) is None, digest=_digest(file))
+        return cls(file, session, width, height, batched=_fixed(shape[0]) is None, digest=file_sha256(file))
 
     @property
     def outputs(self) -> list[str]:
@@ -116,7 +116,7 @@ class OnnxModel:
     def run(self, pictures: NDArray[np.float32], outputs: list[str]) -> list[NDArray]:
         """The named outputs for pictures float32 [n, 3, height, width], n ≥ 1, each [n, ...].
 
-        One call where the model takes batches, else one call per picture.
+        One call if the model takes batches, else one call per picture.
         """
         name = self.session.get_inputs()[0].name
         pieces = [pictures] if self.batched else np.split(pictures, len(pictures))
@@ -139,11 +139,3 @@ def _session(file: Path, provider: str, threads: int | None) -> Any:
 def _fixed(side: int | str | None) -> int | None:
     """A side that the model fixes; None for one that it leaves open."""
     return side if isinstance(side, int) and side > 0 else None
-
-
-def _digest(file: Path) -> str:
-    digest = sha256()
-    with open(file, "rb") as opened:
-        while piece := opened.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()

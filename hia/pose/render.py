@@ -1,4 +1,4 @@
-"""The picture of a skeleton, in the manner of OpenPose and DWPose, drawn from keypoints.
+"""Rendering of skeletons from keypoints, in the manner of OpenPose and DWPose.
 
 The picture of a mirrored person is the mirrored picture with the colours of left and right exchanged: a left
 part and its right counterpart form one layer, and layers lie on each other in a fixed order.
@@ -40,7 +40,7 @@ LIMB_HALF_WIDTH, LEAST_LIMB_HALF_WIDTH = 4.0, 0.9
 HAND_HALF_WIDTH, LEAST_HAND_HALF_WIDTH = 1.0, 0.35
 HAND_RADIUS, LEAST_HAND_RADIUS = 4.0, 0.6
 FACE_RADIUS, LEAST_FACE_RADIUS = 3.0, 0.5
-# Points farther outside a picture than this are brought to this distance: float32 cannot hold all squares.
+# Points farther outside a picture than this (px) are brought to this distance: float32 cannot hold all squares.
 FARTHEST = 1e5
 
 
@@ -96,7 +96,7 @@ def paint_skeleton(
     feet: bool = False,
     palette: Palette = OPENPOSE,
 ) -> None:
-    """`render_skeleton` onto a picture [3, H, W] that exists already, in place."""
+    """Paint the skeleton of `render_skeleton` onto a picture [3, H, W], in place."""
     points = _points_to_draw(keypoints, scores, width=canvas.shape[2], height=canvas.shape[1])
     size = (canvas.shape[1], canvas.shape[2])
     body, hands = [points[index] for index in BODY_POINTS], [points[hand] for hand in HANDS]

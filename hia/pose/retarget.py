@@ -1,4 +1,4 @@
-"""Fit one person's skeleton to the place and proportions of another, so that it can drive the other's picture.
+"""Retargeting: fit one person's skeleton to the place and proportions of another, to drive the other's picture.
 
 The skeleton is a tree. The bone from a point to its parent keeps its direction in every frame, and its length is
 scaled with the ratio of the two persons' lengths for that kind of bone.
@@ -16,18 +16,18 @@ from hia.pose.keypoints import FACE, HANDS, JOINTS, NECK, NUM_KEYPOINTS, SCORE_T
 MID_HIP = NECK + 1
 SHOULDERS, HIPS = ([JOINTS[f"{side}_{joint}"] for side in ("left", "right")] for joint in ("shoulder", "hip"))
 
-# The longest that a limb is seen, but for outliers.
+# The percentile that stands for the longest that a limb is seen, without outliers.
 LONG_PERCENTILE = 95
-# How far a ratio may deviate from the whole person's; beyond it, the limb is foreshortened and tells nothing.
+# The factor by which a ratio may deviate from the whole person's; beyond it, the limb is foreshortened.
 LARGEST_DEVIATION = 1.5
 # Roots of the fingers: fingers bend, so a hand's size is that of its palm.
 PALM = (5, 9, 13, 17)
-# The bones whose ratios tell the scale of the whole person.
+# The bones whose ratios give the scale of the whole person.
 LIMBS = ("torso", "shoulder", "upper_arm", "forearm", "pelvis", "thigh", "shin", "head")
 
 
 class Bone(NamedTuple):
-    """A point and its parent. Bones of one kind share a ratio of lengths, told by those that are `measured`."""
+    """A point and its parent. Bones of one kind share a ratio of lengths, from those of them that are `measured`."""
 
     child: int
     parent: int
@@ -51,8 +51,8 @@ def align_to_reference(
 ) -> KeypointSequence:
     """The driving motion with the reference person's place and limb lengths, in the reference's pixels.
 
-    reference_keypoints [133, 2] px; reference_scores [133]. The root (the middle of the hips, or the neck where the
-    hips are not seen) starts at the reference's and moves as the driving one, times the overall scale: the median
+    reference_keypoints [133, 2] px; reference_scores [133]. The root (the middle of the hips, or the neck if the hips
+    are not seen) starts at the reference's and moves as the driving one, times the overall scale: the median
     ratio of limb lengths. Left and right share a ratio; kinds of bones that one of the two never shows take the
     overall scale. The face is scaled about the nose, hands about wrists, feet about ankles. Scores stay.
 
@@ -114,8 +114,8 @@ def _tree(root: int) -> list[Bone]:
 def _scales(bones: list[Bone], source: Skeleton, target: Skeleton) -> tuple[dict[str, float], float]:
     """Reference length by driving length for every kind of bone, and for the whole person.
 
-    Proportions come from the driving limbs at their longest, where they do not point towards the camera. The
-    scale of the whole comes from their usual lengths: the longest ones are also those of the closest approach.
+    Proportions come from the driving limbs at their longest, when they do not point towards the camera. The scale of
+    the whole comes from their usual lengths: the longest ones are also those of the closest approach.
     """
     longest = _ratios(bones, source, target, LONG_PERCENTILE)
     usual = _ratios(bones, source, target, 50)
@@ -130,7 +130,7 @@ def _scales(bones: list[Bone], source: Skeleton, target: Skeleton) -> tuple[dict
 
 
 def _ratios(bones: list[Bone], source: Skeleton, target: Skeleton, percentile: float) -> dict[str, float]:
-    """Summed reference lengths by summed driving lengths, for each kind of bone that both persons show."""
+    """Summed reference lengths divided by summed driving lengths, of each kind of bone that both persons show."""
     source_lengths, target_lengths = (_lengths(bones, person, percentile) for person in (source, target))
     measured = np.array([bone.measured for bone in bones]) & (source_lengths > 0) & (target_lengths > 0)
     kinds = np.array([bone.kind for bone in bones])
@@ -142,7 +142,7 @@ def _ratios(bones: list[Bone], source: Skeleton, target: Skeleton, percentile: f
 
 
 def _lengths(bones: list[Bone], person: Skeleton, percentile: float) -> NDArray[np.float64]:
-    """A percentile of each bone's lengths over the frames that show it; 0 where none does."""
+    """A percentile of each bone's lengths over the frames that show it; 0 if none does."""
     lengths = np.zeros(len(bones))
     for index, (child, parent, *_) in enumerate(bones):
         seen = person.seen[:, child] & person.seen[:, parent]
@@ -165,7 +165,7 @@ def _rebuilt(
     shown = np.atleast_1d(source.seen.any(axis=0))
     moved = points.copy()
     moved[:, root] = start + overall * (points[:, root] - points[0, root])
-    # A point that is never seen cannot carry others: its parent does, over both bones, by the overall scale.
+    # A point that is never seen cannot carry others: its parent carries them, over both bones, by the overall scale.
     carriers = {root: root}
     for child, parent, kind, _ in bones:
         carrier = carriers[parent]
@@ -176,7 +176,7 @@ def _rebuilt(
 
 
 def _gaps_filled(source: Skeleton) -> NDArray[np.float64]:
-    """The points, interpolated over the frames that do not show them, so that what they carry does not jump."""
+    """The points, interpolated over the frames that do not show them, so that points that they carry do not jump."""
     points, frames = source.points.copy(), np.arange(len(source.points))
     for point in range(points.shape[1]):
         seen = source.seen[:, point]

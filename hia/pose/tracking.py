@@ -1,6 +1,6 @@
-"""Keypoints of one person through a clip, of whom a detector or a keypoint file may show several.
+"""Tracking of the main person of a clip: their keypoints in all frames, from a keypoint file or a pose estimator.
 
-The main person is the one with the largest area, summed over the frames. Following works on a stream of frames, of
+The main person is the one with the largest area, summed over the frames. Estimation works on a stream of frames, of
 which it holds `detect_every` at most.
 """
 
@@ -11,15 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hia.images import Frame
-from hia.pose.box_tracks import NoPerson, People, Track, box_area, boxes_of, choose_person, distance, link, match
+from hia.pose.box_tracks import box_area, box_distance, boxes_of, choose_person, link_boxes, match_boxes
 from hia.pose.estimators import PoseEstimator
-from hia.pose.refinement import Boxes, estimate_stretch, nobody
+from hia.pose.refinement import Boxes, absent_pose, estimate_segment
 
-__all__ = ["NoPerson", "People", "PersonTrack", "Track", "box_area", "boxes_of"]
-__all__ += ["choose_from_people", "choose_person", "follow_person", "link"]
-
-# From the number of a detection, the boxes [P, 4] found there and the person's last box [4], None when lost, to the
-# index of the person among the boxes, None when not there.
+# Chooses the person among the boxes of a detection: from the number of the detection, its boxes [P, 4] and the person's
+# last box [4] (None when lost) to the index of the person's box, None when there is none.
 Choice = Callable[[int, Boxes, Boxes | None], int | None]
 
 # Between frames in which people are detected, a track may miss so many of these.
@@ -46,7 +43,7 @@ class PersonTrack:
 
     @property
     def present(self) -> NDArray[np.bool_]:
-        """Whether the person is there, bool [N]."""
+        """True in the frames that show the person, bool [N]."""
         return ~np.isnan(self.boxes[:, 0])
 
 
@@ -55,12 +52,14 @@ def choose_from_people(
 ) -> PersonTrack:
     """The main person among those of a keypoint file: keypoints [P, 133, 2] and scores [P, 133] of every frame.
 
-    People with fewer than 6 points of score ≥ 0.3 in a frame are not there. Raises NoPerson when nobody is anywhere.
+    People with fewer than 6 points of score ≥ 0.3 in a frame count as absent. Raises NoPerson when all are, always.
     """
     boxes = [boxes_of(keypoints, scores) for keypoints, scores in people]
     there = [np.flatnonzero(~np.isnan(found[:, 0])) for found in boxes]
-    main = choose_person(link([found[index] for found, index in zip(boxes, there, strict=True)]), len(people)).main
-    keypoints, scores, chosen = nobody(len(people))
+    main = choose_person(
+        link_boxes([found[index] for found, index in zip(boxes, there, strict=True)]), len(people)
+    ).main
+    keypoints, scores, chosen = absent_pose(len(people))
     others = np.full(len(people), np.nan, np.float32)
     for frame, member in zip(main.frames.tolist(), main.members.tolist(), strict=True):
         present, person = boxes[frame][there[frame]], there[frame][member]
@@ -75,15 +74,15 @@ def follow_person(
 ) -> PersonTrack:
     """The main person of a clip, followed through its frames, RGB uint8 [H, W, 3].
 
-    People are detected in every `detect_every`-th frame and the last one; between, boxes are interpolated, and the
-    poses estimated in one batch. Where the detector misses the person, the last keypoints' box is kept as long as
-    poses in it are good. A pose that is poor, or reaches the edge of what the model saw, is estimated once more, in a
-    box around the keypoints before and after.
+    People are detected in every `detect_every`-th frame and the last one; in between, boxes are interpolated, and the
+    poses estimated in one batch. If the detector misses the person, the last keypoints' box is kept as long as poses in
+    it are good. A pose that is poor, or reaches the edge of the model's view, is estimated once more, in a box around
+    the keypoints before and after.
 
-    Frames are read once, and forgotten. So the person followed is the largest at first, and the one who continues it.
-    If another turns out to be the larger one over the clip, the frames are read again and that one is followed,
-    provided that `frames` can be iterated again (a list, or an object that opens the video anew; no generator). Else
-    `share` in the result is below 1. Raises NoPerson when nobody is detected, ValueError for no frames.
+    Frames are read once and not kept. So the person followed is the one who is the largest at first. If another turns
+    out to be larger over the clip, the frames are read again and that one is followed, provided that `frames` can be
+    iterated again (a list, or an object that opens the video anew; no generator). Else `share` in the result is below
+    1. Raises NoPerson when nobody is detected, ValueError for no frames.
     """
     if detect_every < 1:
         raise ValueError(f"people must be detected every 1 or more frames, not {detect_every}")
@@ -95,13 +94,13 @@ def follow_person(
 
     chosen = _Continuity(least_overlap)
     track = _follow(frames, estimator, detect_every, detect, chosen.choose)
-    main = choose_person(link(detections, least_overlap, PATIENCE), len(detections)).main
+    main = choose_person(link_boxes(detections, least_overlap, PATIENCE), len(detections)).main
     share = chosen.area / float(box_area(main.boxes).sum())
     if share >= RIGHT_SHARE or iter(frames) is frames:
         return replace(track, share=min(share, 1.0))
     known = iter(detections)
     members = dict(zip(main.frames.tolist(), main.members.tolist(), strict=True))
-    return _follow(frames, estimator, detect_every, lambda _: next(known), lambda key, *_: members.get(key))
+    return _follow(frames, estimator, detect_every, lambda _: next(known), lambda number, *_: members.get(number))
 
 
 class _Continuity:
@@ -114,7 +113,7 @@ class _Continuity:
         self._others = np.zeros((0, 4), np.float32)
 
     def choose(self, _: int, found: Boxes, last: Boxes | None) -> int | None:
-        """As `Choice` says."""
+        """See `Choice`."""
         self._person = self._person if last is None else last
         member = self._member(found)
         if member is not None:
@@ -128,11 +127,12 @@ class _Continuity:
             return None
         if self._person is None:
             return int(np.argmax(box_area(found)))
-        pairs = match(np.concatenate([self._person[None], self._others]), found, self.least_overlap)
+        pairs = match_boxes(np.concatenate([self._person[None], self._others]), found, self.least_overlap)
         if 0 in pairs:
             return pairs[0]
-        ways = [np.inf if at in pairs.values() else distance(self._person, box) for at, box in enumerate(found)]
-        return int(np.argmin(ways)) if min(ways) < np.inf else None
+        taken = pairs.values()
+        distances = [np.inf if at in taken else box_distance(self._person, box) for at, box in enumerate(found)]
+        return int(np.argmin(distances)) if min(distances) < np.inf else None
 
 
 def _follow(
@@ -145,13 +145,13 @@ def _follow(
     """One pass over the frames."""
     parts: list[tuple[NDArray[np.float32], ...]] = []
     last: Boxes | None = None
-    for key, stretch in enumerate(_stretches(frames, detect_every)):
-        found = detect(stretch[-1])
-        member = choose(key, found, last)
+    for number, segment in enumerate(_segments(frames, detect_every)):
+        found = detect(segment[-1])
+        member = choose(number, found, last)
         now = None if member is None else found[member]
-        keypoints, scores, boxes = estimate_stretch(estimator, stretch, last, now)
+        keypoints, scores, boxes = estimate_segment(estimator, segment, last, now)
         last = _last_box(keypoints, scores, boxes) if now is None else now
-        others = np.full(len(stretch), np.nan, np.float32)
+        others = np.full(len(segment), np.nan, np.float32)
         if last is not None:
             others[-1] = _share_of_others(last, found if member is None else np.delete(found, member, axis=0))
         parts.append((keypoints, scores, boxes, others))
@@ -161,10 +161,10 @@ def _follow(
     return PersonTrack(keypoints, scores, boxes, _interpolated(others, ~np.isnan(boxes[:, 0])))
 
 
-def _stretches(frames: Iterable[Frame], length: int) -> Iterator[list[Frame]]:
-    """The first frame, then `length` at a time, last fewer; people are detected in the last frame of each.
+def _segments(frames: Iterable[Frame], length: int) -> Iterator[list[Frame]]:
+    """Segments of the clip: the first frame, then `length` frames at a time, fewer in the end.
 
-    One list, emptied when the next frames are asked for.
+    People are detected in the last frame of each. All are the same list, emptied before the next segment.
     """
     waiting: list[Frame] = []
     for index, frame in enumerate(frames):
@@ -177,7 +177,7 @@ def _stretches(frames: Iterable[Frame], length: int) -> Iterator[list[Frame]]:
 
 
 def _last_box(keypoints: NDArray[np.float32], scores: NDArray[np.float32], boxes: Boxes) -> Boxes | None:
-    """Where a person whom no detection shows is after a stretch: around the last keypoints; None when lost."""
+    """The box of a person without a detection after a segment: around the last keypoints; None when lost."""
     around = boxes_of(keypoints[-1:], scores[-1:])[0]
     return None if np.isnan(boxes[-1, 0]) or np.isnan(around[0]) else around
 
@@ -188,7 +188,7 @@ def _share_of_others(person: Boxes, others: Boxes) -> float:
 
 
 def _interpolated(values: NDArray[np.float32], present: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Values [N] that are NaN but for some frames, linearly between those; NaN where the person is not present."""
+    """Values [N] that are known in some frames and NaN in others, interpolated; NaN where the person is absent."""
     known = np.flatnonzero(~np.isnan(values))
     if len(known) == 0:
         return values

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hia.config import PreprocessConfig
 from hia.images import Frame
 from hia.pose.box_tracks import NoPerson
 from hia.pose.estimators import PoseEstimator
@@ -20,17 +21,21 @@ from hia.weights import MissingWeights
 
 
 class MotionReader:
-    """Finds keypoints by pose networks, which `make_estimator` loads when a request first needs them."""
+    """Finds keypoints by pose networks, which `make_estimator` loads when a request first needs them.
 
-    def __init__(self, make_estimator: Callable[[], PoseEstimator], detect_every: int) -> None:
-        self._make_estimator, self._detect_every = make_estimator, detect_every
+    settings: those of the model's training clips; detection and short gaps are treated alike.
+    """
+
+    def __init__(self, make_estimator: Callable[[], PoseEstimator], settings: PreprocessConfig) -> None:
+        self._make_estimator, self._settings = make_estimator, settings
         self._estimator: PoseEstimator | None = None
 
     def keypoints(self, request: Request, ticket: RequestDeadline) -> KeypointSequence:
-        """The driving keypoints at the rate that was asked for, aligned where that was. Raises RequestError."""
+        """The driving keypoints without short gaps, at the rate and aligned as requested. Raises RequestError."""
         driving = request.driving
         if isinstance(driving, ClipInMemory):
             driving = self._estimated(driving, ticket)
+        driving = driving.with_gaps_filled(self._settings.longest_gap_seconds)
         if request.params.fps is not None:
             driving = at_rate(driving, request.params.fps)
         return self._aligned(driving, request) if request.params.align else driving
@@ -51,7 +56,7 @@ class MotionReader:
     def _follow(self, frames: Iterable[Frame], name: str) -> PersonTrack:
         try:
             self._estimator = self._estimator or self._make_estimator()
-            return follow_person(frames, self._estimator, detect_every=self._detect_every)
+            return follow_person(frames, self._estimator, detect_every=self._settings.pose.detect_every)
         except NoPerson as error:
             raise RequestError(f"{name}: {error}") from None
         except MissingWeights:

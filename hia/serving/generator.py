@@ -83,7 +83,7 @@ class Generator:
         self.line, self.marks = RequestQueue(limits.waiting), watermark is not None
         self._watermark = watermark
         self._thread = thread or SingleThreadExecutor()
-        self._motion = MotionReader(make_estimator, model.config.preprocess.pose.detect_every)
+        self._motion = MotionReader(make_estimator, model.config.preprocess)
 
     def answer(
         self, request: Request, ticket: RequestDeadline, onlooker: ProgressCallbacks | None = None

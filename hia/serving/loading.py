@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from hia.models.animation_model import DESCRIPTION, AnimationModel, load_model
-from hia.pose.estimators import PoseEstimator, PoseModels
+from hia.pose.estimators import load_pose_estimator
 from hia.serving.generator import GeneratedVideo, Generator
 from hia.serving.limits import Limits
 from hia.serving.queue import SingleThreadExecutor
@@ -26,7 +26,8 @@ def load_generator(directory: Path, limits: Limits, watermark: bool = True) -> G
     mark = Watermark() if watermark else None
     thread = SingleThreadExecutor()
     model = thread.run(lambda: _on_its_device(directory))
-    return Generator(model, limits, version_of(directory), lambda: _pose_estimator(model), mark, thread)
+    pose = model.config.preprocess.pose
+    return Generator(model, limits, version_of(directory), lambda: load_pose_estimator(pose), mark, thread)
 
 
 def version_of(directory: Path) -> str:
@@ -52,8 +53,3 @@ def columns(result: GeneratedVideo) -> dict[str, Any]:
 def _on_its_device(directory: Path) -> AnimationModel:
     model = load_model(directory)
     return model.to("cuda", torch.bfloat16) if torch.cuda.is_available() else model
-
-
-def _pose_estimator(model: AnimationModel) -> PoseEstimator:
-    pose = model.config.preprocess.pose
-    return PoseEstimator(PoseModels(pose.detector, pose.pose, pose.feet, pose.mode), pose.device)

@@ -1,4 +1,4 @@
-"""What a dancer wears and looks like, drawn from a seed. Colours are sRGB in [0, 1]."""
+"""A dancer's body, clothes, hair and colours, drawn at random from a seed. Colours are sRGB in [0, 1]."""
 
 import colorsys
 from dataclasses import dataclass
@@ -10,24 +10,11 @@ Colour = tuple[float, float, float]
 Pattern = Literal["plain", "stripes", "bars", "checks", "dots", "print"]
 HairStyle = Literal["short", "crop", "bob", "long", "bun", "afro"]
 Legwear = Literal["trousers", "leggings", "shorts", "skirt"]
-# From very fair to very dark.
-SKINS: tuple[Colour, ...] = (
-    *((0.96, 0.82, 0.74), (0.93, 0.76, 0.65), (0.87, 0.68, 0.54), (0.78, 0.58, 0.44)),
-    *((0.66, 0.46, 0.33), (0.53, 0.35, 0.25), (0.44, 0.29, 0.21), (0.37, 0.24, 0.18)),
-)
-HAIRS: tuple[Colour, ...] = (
-    *((0.08, 0.06, 0.05), (0.16, 0.10, 0.07), (0.30, 0.19, 0.11), (0.45, 0.29, 0.15)),
-    *((0.72, 0.55, 0.30), (0.50, 0.18, 0.09), (0.55, 0.53, 0.52), (0.60, 0.16, 0.34)),
-)
-EYES: tuple[Colour, ...] = ((0.26, 0.15, 0.08), (0.20, 0.36, 0.22), (0.22, 0.38, 0.58), (0.33, 0.30, 0.28))
-PATTERNS: tuple[Pattern, ...] = ("plain", "stripes", "bars", "checks", "dots", "print")
-HAIR_STYLES: tuple[HairStyle, ...] = ("short", "crop", "bob", "long", "bun", "afro")
-LEGWEAR: tuple[Legwear, ...] = ("trousers", "leggings", "shorts", "skirt")
 
 
 @dataclass(frozen=True)
 class Proportions:
-    """A body: height in metres, the rest relative to an average one (1.0)."""
+    """A body: height in metres, the rest relative to an average one (1.0); lengths of its parts in metres."""
 
     height: float = 1.70
     legs: float = 1.0
@@ -71,7 +58,7 @@ class Proportions:
         return self.thigh + self.shin + self.ankle
 
     def trunk(self, above_hips: float) -> float:
-        """Height over the floor at rest of a point so far (m, of an average body) above the hip joints."""
+        """Height over the floor, at rest, of the point `above_hips` m above an average body's hip joints; m."""
         return self.hip_height + above_hips * self.scale * (2 - self.legs)
 
 
@@ -87,7 +74,11 @@ class Cloth:
 
 @dataclass(frozen=True)
 class Appearance:
-    """One dancer. sleeves: share of the arm they cover; neckline: depth of the collar as a share of the trunk."""
+    """One dancer's looks.
+
+    sleeves: share of the arm that they cover; neckline: depth of the collar as a share of the trunk; face: width, lift
+    of the brows, fullness of the lips, smile, each in [−1, 1].
+    """
 
     body: Proportions
     skin: Colour
@@ -106,8 +97,23 @@ class Appearance:
     face: tuple[float, float, float, float]
 
 
+# From very fair to very dark.
+SKINS: tuple[Colour, ...] = (
+    *((0.96, 0.82, 0.74), (0.93, 0.76, 0.65), (0.87, 0.68, 0.54), (0.78, 0.58, 0.44)),
+    *((0.66, 0.46, 0.33), (0.53, 0.35, 0.25), (0.44, 0.29, 0.21), (0.37, 0.24, 0.18)),
+)
+HAIRS: tuple[Colour, ...] = (
+    *((0.08, 0.06, 0.05), (0.16, 0.10, 0.07), (0.30, 0.19, 0.11), (0.45, 0.29, 0.15)),
+    *((0.72, 0.55, 0.30), (0.50, 0.18, 0.09), (0.55, 0.53, 0.52), (0.60, 0.16, 0.34)),
+)
+EYES: tuple[Colour, ...] = ((0.26, 0.15, 0.08), (0.20, 0.36, 0.22), (0.22, 0.38, 0.58), (0.33, 0.30, 0.28))
+PATTERNS: tuple[Pattern, ...] = ("plain", "stripes", "bars", "checks", "dots", "print")
+HAIR_STYLES: tuple[HairStyle, ...] = ("short", "crop", "bob", "long", "bun", "afro")
+LEGWEAR: tuple[Legwear, ...] = ("trousers", "leggings", "shorts", "skirt")
+
+
 def random_appearance(generator: np.random.Generator) -> Appearance:
-    """A dancer drawn from the ranges above."""
+    """Draw a dancer from the palettes above and from usual proportions."""
     feminine = bool(generator.random() < 0.5)
     skin = SKINS[generator.integers(len(SKINS))]
     top, bottom = _cloth(generator, colourful=True), _cloth(generator, colourful=False)

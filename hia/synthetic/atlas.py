@@ -10,7 +10,7 @@ from hia.synthetic.appearance import Appearance, Cloth, Colour
 from hia.synthetic.mesh import Patch
 
 ATLAS_SIDE = 512
-# Where a finger folds, as shares of its length with the part inside the palm.
+# Positions of a finger's folds, as shares of its length with the part inside the palm.
 CREASES = np.array([0.50, 0.56, 0.77, 0.81])
 FACE = Patch(0, 0, 192, 192)
 SKIN = Patch(192, 0, 96, 48)
@@ -104,7 +104,7 @@ def _dots(_generator: np.random.Generator, around: NDArray, down: NDArray) -> ND
 
 
 def _print(generator: np.random.Generator, around: NDArray, _down: NDArray) -> NDArray:
-    """A figure on the chest: blots mirrored about the middle, as no pattern repeats."""
+    """A print on the chest: blots mirrored about the middle, a figure that does not repeat."""
     height, width = around.shape
     blots = generator.normal(0, 1, (7, 4)).astype(np.float32)
     figure = cv2.resize(np.hstack([blots, blots[:, ::-1]]), (width // 3, height // 3), interpolation=cv2.INTER_CUBIC)
@@ -125,7 +125,7 @@ PAINTERS: dict[str, Callable[[np.random.Generator, NDArray, NDArray], NDArray]] 
 
 
 def _cut_neckline(top: Texture, look: Appearance) -> None:
-    """Paint skin where the collar is open in front, and a seam around it."""
+    """Paint skin into the open collar in front, and a seam around it."""
     height, width = top.shape[:2]
     depth, half, middle = look.neckline * height, 0.075 * width, width / 2
     if not depth:

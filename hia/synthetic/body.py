@@ -1,4 +1,4 @@
-"""The surfaces of trunk, limbs and clothes."""
+"""The surfaces of trunk, limbs and clothes of a dancer."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +11,7 @@ from hia.synthetic.figure import BONE, SIDES, rest_positions
 from hia.synthetic.kinematics import Array
 from hia.synthetic.mesh import MeshBuilder, Ring, blend
 
-# Parts of the body, by which occlusion is told; arms and hands have one number per side.
+# Numbers of the parts of the body, by which occlusion is found; arms and hands have one number per side.
 TRUNK_PART, HEAD_PART, LEGS_PART = 0, 1, 2
 ARM_PARTS, HAND_PARTS = (3, 4), (5, 6)
 
@@ -23,9 +23,9 @@ TORSO = (
     (0.235, 0.139, 0.092, 0.086), (0.175, 0.131, 0.086, 0.080), (0.115, 0.138, 0.091, 0.086),
     (0.055, 0.153, 0.096, 0.102), (0.000, 0.162, 0.097, 0.112),
 )  # fmt: skip
-# The end of a top that hangs over the legs, and what trousers and skirts add to the legs.
-# Keys: how much of it follows the thighs.
+# The end of a top that hangs over the legs, by the share of it that follows the thighs.
 HEM = {0.1: (0.055, 0.166, 0.108, 0.112), 0.35: (0.0, 0.180, 0.120, 0.122), 0.5: (-0.04, 0.186, 0.128, 0.126)}
+# The upper end of trousers and skirts.
 SEAT = (
     (0.115, 0.136, 0.089, 0.084), (0.085, 0.145, 0.092, 0.092), (0.045, 0.157, 0.096, 0.103),
     (0.0, 0.165, 0.098, 0.112), (-0.05, 0.150, 0.088, 0.104), (-0.085, 0.100, 0.060, 0.070),
@@ -45,7 +45,7 @@ LEG_PROFILE = (
 
 
 def add_body(builder: MeshBuilder, look: Appearance, sides: int) -> None:
-    """Trunk, arms, legs, clothes and shoes; `sides` of a trunk's cross-section."""
+    """Add trunk, arms, legs, clothes and shoes; `sides` of a trunk's cross-section."""
     rest = rest_positions(look.body)
     _add_torso(builder, look, rest, sides)
     for side in range(2):
@@ -105,7 +105,7 @@ def _add_torso(builder: MeshBuilder, look: Appearance, rest: Array, sides: int) 
 
 
 def _lift_shoulders(builder: MeshBuilder, look: Appearance) -> None:
-    """Let the last loft's upper corners follow the collar bones."""
+    """Make the last loft's upper corners follow the collar bones."""
     points, weights = builder.points[-1], builder.weights[-1]
     high = np.clip((points[:, 1] - look.body.trunk(0.33)) / (0.12 * look.body.scale), 0, 1)
     for name, sign in zip(SIDES, (1, -1), strict=True):
@@ -119,7 +119,7 @@ def _limb(
     profile: Sequence[tuple[float, float, float]], start: Array, lengths: tuple[float, float], bones: Sequence[str],
     *, scale: float, loose: float = 0.0, thick: float = 1.0, since: float = -1.0, until: float = 2.0,
 ) -> list[Ring]:  # fmt: skip
-    """Rings down a limb that hangs at rest, from `since` to `until` of its two bones (the profile is interpolated)."""
+    """Rings down a limb that hangs at rest, from `since` to `until` of its two bones, from an interpolated profile."""
     shares = [share for share, *_ in profile if since < share < until] + ([until] if until <= profile[-1][0] else [])
     known = np.array(profile)
     rings = []
@@ -170,7 +170,7 @@ def _add_leg(builder: MeshBuilder, look: Appearance, rest: Array, side: int, sid
 
 
 def _add_shoe(builder: MeshBuilder, look: Appearance, rest: Array, side: int, sides: int) -> None:
-    """A shoe from heel to toe: rings across the foot."""
+    """Add a shoe from heel to toe: rings across the foot."""
     ankle, scale = rest[BONE["left_foot"]], look.body.scale
     forward = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], float)
     name = SIDES[side]
@@ -192,7 +192,7 @@ def _add_shoe(builder: MeshBuilder, look: Appearance, rest: Array, side: int, si
 
 
 def _add_skirt(builder: MeshBuilder, look: Appearance, rest: Array, sides: int) -> None:
-    """A skirt from the waist to the knee; below the hips it follows both thighs."""
+    """Add a skirt from the waist to the knee; below the hips it follows both thighs."""
     rings = [
         _torso_ring(look, above, width, front, back, loose=0.012) for above, width, front, back in TORSO if above < 0.12
     ]
@@ -211,12 +211,12 @@ def _add_skirt(builder: MeshBuilder, look: Appearance, rest: Array, sides: int) 
 
 
 def _hanging(share: float) -> dict[str, float]:
-    """Weights of cloth of which a share follows the thighs."""
+    """Weights of bones over cloth of which a share follows the thighs."""
     return {"pelvis": 1 - share, "left_thigh": share / 2, "right_thigh": share / 2}
 
 
 def _divide_between_thighs(builder: MeshBuilder, look: Appearance) -> None:
-    """Let each half of the last loft hang from its own thigh, the middle from both."""
+    """Make each half of the last loft hang from its own thigh, the middle from both."""
     across = np.clip(builder.points[-1][:, 0] / (0.24 * look.body.scale) + 0.5, 0, 1)
     weights, thighs = builder.weights[-1], [BONE["left_thigh"], BONE["right_thigh"]]
     weights[:, thighs] = weights[:, thighs].sum(axis=1, keepdims=True) * np.stack([across, 1 - across], axis=1)

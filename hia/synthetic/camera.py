@@ -6,14 +6,17 @@ import numpy as np
 
 from hia.synthetic.kinematics import Array
 
-# Room around the farthest points, as a share of the frame's smaller side.
+# Margin around the farthest points, as a share of the frame's smaller side.
 MARGIN = 0.035
 
 
 @dataclass(frozen=True)
 class Camera:
-    """scale: pixels per metre at z = 0; column, row: where the optical axis meets the picture; eye: height over the
-    floor and distance from z = 0, both in metres."""
+    """A level perspective camera.
+
+    scale: pixels per metre at z = 0; column, row: the point of the picture on the optical axis; eye_height: over the
+    floor, and distance: from z = 0, both in metres.
+    """
 
     scale: float
     column: float

@@ -1,4 +1,4 @@
-"""A whole dancer from a seed: a person, a dance, a room, and a camera that keeps them in the frame."""
+"""Casting: a whole dancer from a seed, with a dance, a room, and a camera that keeps them in the frame."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ HEAD_RIM = np.array([[0, 0.235, 0], [0.12, 0.10, 0], [-0.12, 0.10, 0]])
 
 @dataclass(frozen=True)
 class Framing:
-    """What the frame must hold besides head, arms and hands, and a dance that suits it."""
+    """A camera framing: keypoints in the frame besides head, arms and hands, a suitable dance, the distance in m."""
 
     needed: tuple[int, ...]
     style: DanceStyle
@@ -44,7 +44,7 @@ FRAMING_CHANCES = (0.35, 0.3, 0.35)
 
 
 def cast_dancer(generator: np.random.Generator, width: int, height: int, times: Array) -> Dancer:
-    """A dancer who stays inside frames of width × height px at the given times [T] in seconds."""
+    """Draw a dancer who stays inside frames of width × height px at the times [T] in seconds."""
     look = random_appearance(generator)
     framing = FRAMINGS[str(generator.choice(list(FRAMINGS), p=FRAMING_CHANCES))]
     dance = choreograph(generator, look.body, framing.style, float(times[-1]))

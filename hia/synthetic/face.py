@@ -14,7 +14,7 @@ from hia.synthetic.appearance import Appearance, Colour
 from hia.synthetic.atlas import FACE, shade
 from hia.synthetic.kinematics import Array
 
-# What the face's patch of the atlas covers.
+# The part of the face's plane that its patch of the atlas covers, m.
 LEFT, RIGHT, BOTTOM, TOP = -0.085, 0.085, -0.055, 0.190
 EYE_HEIGHT, EYE_DISTANCE, EYE_HALF_WIDTH, EYE_HALF_HEIGHT = 0.072, 0.0325, 0.0165, 0.0088
 BROW_HEIGHT, MOUTH_HEIGHT, MOUTH_HALF_WIDTH = 0.0955, -0.001, 0.0255
@@ -29,7 +29,7 @@ SHIFT = 4
 
 @dataclass(frozen=True)
 class Expression:
-    """blink: 0 open to 1 closed; mouth: 0 closed to 1 open."""
+    """An expression of the face. blink: 0 open to 1 closed; mouth: 0 closed to 1 open."""
 
     blink: float
     mouth: float
@@ -80,7 +80,7 @@ def _mouth(opening: float, full: float, smile: float) -> Array:
 
 
 def paint_complexion(look: Appearance) -> Canvas:
-    """What of the face's picture no expression changes: skin, blush, beard.   → sRGB uint8 [h, w, 3]"""
+    """Paint the parts of the face's picture that no expression changes: skin, blush, beard.   → sRGB uint8 [h, w, 3]"""
     canvas = np.empty((FACE.height, FACE.width, 3), np.uint8)
     canvas[:] = _byte(look.skin)
     points = face_points(look, Expression(blink=0, mouth=0))
@@ -91,7 +91,7 @@ def paint_complexion(look: Appearance) -> Canvas:
 
 
 def paint_face(complexion: Canvas, look: Appearance, expression: Expression) -> Canvas:
-    """The face's patch of the atlas, sRGB uint8 [h, w, 3]."""
+    """Paint the face's patch of the atlas, sRGB uint8 [h, w, 3]."""
     canvas = complexion.copy()
     points = face_points(look, expression)
     for eye, brow in ((slice(36, 42), slice(17, 22)), (slice(42, 48), slice(22, 27))):
@@ -116,13 +116,13 @@ def _byte(colour: Colour) -> tuple[int, int, int]:
 
 
 def _soften(canvas: Canvas, mask: Canvas, colour: Colour, strength: float, blur: float) -> None:
-    """Tint the canvas where a blurred mask is."""
+    """Tint the canvas through a blurred mask, in place."""
     share = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), blur)[..., None] * strength
     canvas[:] = np.round(canvas * (1 - share) + np.array(_byte(colour)) * share).astype(np.uint8)
 
 
 def _blush(canvas: Canvas, look: Appearance, points: Array) -> None:
-    """Redder cheeks, darker sockets of the eyes."""
+    """Redden the cheeks, darken the sockets of the eyes."""
     cheeks, sockets = np.zeros(canvas.shape[:2], np.uint8), np.zeros(canvas.shape[:2], np.uint8)
     for x, y in _texels(np.array([[-0.044, 0.028], [0.044, 0.028]])):
         cv2.circle(cheeks, (int(x), int(y)), 15 << SHIFT, 255, -1, cv2.LINE_8, SHIFT)
@@ -142,7 +142,7 @@ def _beard(canvas: Canvas, look: Appearance, points: Array) -> None:
 
 
 def _paint_eye(canvas: Canvas, look: Appearance, points: Array) -> None:
-    """White, iris and pupil inside the lids; a dark upper lid."""
+    """Paint white, iris and pupil inside the lids, and a dark upper lid."""
     outline = _texels(points)
     corners = points[[0, 3]].mean(axis=0)
     if points[1:3, 1].mean() - points[4:6, 1].mean() > 0.002:
@@ -169,7 +169,7 @@ def _paint_nose(canvas: Canvas, look: Appearance, points: Array) -> None:
 
 
 def _paint_mouth(canvas: Canvas, look: Appearance, points: Array) -> None:
-    """Lips; between them the dark of the mouth, and teeth when it is open."""
+    """Paint the lips; between them the dark of the mouth, and teeth when it is open."""
     cv2.fillPoly(canvas, [_texels(points[48:60])], _byte(look.lips), cv2.LINE_AA, SHIFT)
     inner = points[60:68]
     cv2.fillPoly(canvas, [_texels(inner)], (60, 18, 20), cv2.LINE_AA, SHIFT)

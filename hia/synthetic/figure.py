@@ -30,7 +30,7 @@ FINGER_LENGTHS = np.array(
 )
 FINGER_SPLAY = np.array([0.0, 0.10, 0.02, -0.06, -0.15])
 THUMB_DIRECTION = np.array([0.64, -0.70, 0.32]) / np.linalg.norm([0.64, -0.70, 0.32])
-# How far the joints of a fully curled finger bend, and the axis about which the thumb does.
+# Angles of the joints of a fully curled finger, and the axis about which the thumb bends.
 FINGER_BEND = np.radians([82.0, 100.0, 62.0])
 THUMB_BEND = np.radians([38.0, 45.0, 60.0])
 THUMB_AXIS = np.cross(THUMB_DIRECTION, [-0.62, -0.30, 0.72])
@@ -46,7 +46,7 @@ KNEE = np.array([0.12, 0.0, 0.99]) / np.linalg.norm([0.12, 0.0, 0.99])
 
 @dataclass(frozen=True, eq=False)
 class Channels:
-    """What a dance says at T moments; lengths in metres, angles in radians, sides as everywhere.
+    """The parameters of a dancer's pose at T moments; lengths in metres, angles in radians, left side first.
 
     pelvis [T, 3]: place (x, height above the hip joints' standing height, z); pelvis_turn, chest_turn, head_turn
     [T, 3]: yaw, pitch, roll, each relative to the bone below; hands [T, 2, 3]: wrists relative to the middle of the
@@ -70,14 +70,17 @@ class Channels:
 
 @dataclass(frozen=True, eq=False)
 class Pose:
-    """Bones at T moments: rotations [T, B, 3, 3] from rest, positions [T, B, 3] of their upper ends; B as in BONES."""
+    """Bones at T moments: rotations [T, B, 3, 3] from rest, positions [T, B, 3] of their upper ends, in BONES' order.
+
+    rest [B, 3]: the positions at rest.
+    """
 
     rotations: Array
     positions: Array
     rest: Array
 
     def place(self, bone: str, points: Array) -> Array:
-        """Where points [N, 3] of the body at rest that are fixed to a bone are.   → [T, N, 3]"""
+        """Positions of points that are fixed to a bone, from those at rest [N, 3].   → [T, N, 3]"""
         index = BONE[bone]
         offsets = points - self.rest[index]
         return self.positions[:, index, None] + np.einsum("tij,nj->tni", self.rotations[:, index], offsets)
@@ -129,7 +132,7 @@ def _finger_positions(body: Proportions, wrist: Array, sign: int) -> dict[str, A
 
 
 def pose_figure(body: Proportions, channels: Channels) -> Pose:
-    """Forward kinematics (limbs by two-bone inverse kinematics; bones keep their lengths)."""
+    """Compute the pose by forward kinematics, and of limbs by two-bone inverse kinematics; bones keep their lengths."""
     rest = rest_positions(body)
     moments = len(channels.pelvis)
     rotations, positions = np.zeros((moments, len(BONES), 3, 3)), np.zeros((moments, len(BONES), 3))

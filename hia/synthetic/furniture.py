@@ -1,4 +1,4 @@
-"""Things on and before the wall of a room, drawn flat: pictures, a window, a door, a shelf, a plant, a lamp."""
+"""Furniture at the wall of a room, drawn flat: pictures, a window, a door, a shelf, a plant, a lamp."""
 
 import colorsys
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Floats = NDArray[np.float32]
 
 
 class WallCanvas:
-    """Draws shapes given in metres on the wall into a picture that is `finer` times as fine as the camera's."""
+    """Draws shapes in metres on the wall into a picture of `finer` times the camera's resolution."""
 
     def __init__(self, picture: Floats, camera: Camera, wall: float, finer: int) -> None:
         self.picture, self.camera, self.wall, self.finer = picture, camera, wall, finer
@@ -24,9 +24,11 @@ class WallCanvas:
         cv2.fillPoly(self.picture, [self._pixels(points)], colour.tolist())
 
     def box(self, left: float, low: float, right: float, high: float, colour: Array) -> None:
+        """A filled rectangle, in metres."""
         self.polygon([(left, low), (right, low), (right, high), (left, high)], colour)
 
     def ellipse(self, x: float, y: float, half_width: float, half_height: float, colour: Array) -> None:
+        """A filled ellipse, in metres."""
         angles = np.linspace(0, 2 * np.pi, 28)
         self.polygon(list(zip(x + half_width * np.cos(angles), y + half_height * np.sin(angles), strict=True)), colour)
 
@@ -37,13 +39,13 @@ class WallCanvas:
 
 
 def furnish(picture: Floats, generator: np.random.Generator, camera: Camera, wall: float, finer: int) -> None:
-    """Some things, each in a place of its own along the wall; picture: sRGB in [0, 1], painted over."""
+    """Draw one to three random pieces, side by side along the wall; picture: sRGB in [0, 1], changed in place."""
     canvas = WallCanvas(picture, camera, wall, finer)
     edges, _ = camera.on_wall(np.array([0.0, picture.shape[1] / finer]), np.zeros(2), wall)
     places = np.linspace(edges[0], edges[1], 5)
     middles = generator.permutation((places[1:] + places[:-1]) / 2)
     for middle in middles[: generator.integers(1, 4)]:
-        draw = THINGS[generator.integers(len(THINGS))]
+        draw = PIECES[generator.integers(len(PIECES))]
         draw(canvas, generator, float(middle + generator.normal(0, 0.06)))
 
 
@@ -121,6 +123,6 @@ def _lamp(canvas: WallCanvas, generator: np.random.Generator, x: float) -> None:
     canvas.polygon([(x - 0.19, 1.42), (x + 0.19, 1.42), (x + 0.11, 1.75), (x - 0.11, 1.75)], shade)
 
 
-THINGS: tuple[Callable[[WallCanvas, np.random.Generator, float], None], ...] = (
+PIECES: tuple[Callable[[WallCanvas, np.random.Generator, float], None], ...] = (
     _picture, _picture, _window, _door, _shelf, _plant, _lamp,
 )  # fmt: skip

@@ -24,7 +24,7 @@ PALM = (
     (0.515, -0.012, 0.008, 0.18, 0.045), (0.53, -0.012, 0.008, 0.10, 0.012),
 )  # fmt: skip
 FINGER_RADII = (0.068, 0.052, 0.054, 0.051, 0.044)
-# Along a finger in bones from its root: share of its radius. Joints are a little thicker than bones.
+# Position along a finger, in bones from its root, and share of its radius. Joints are a little thicker than bones.
 FINGER_PROFILE = (
     (-0.30, 0.55), (0.0, 1.0), (0.5, 0.95), (0.88, 1.0), (1.12, 0.98), (1.5, 0.90), (1.88, 0.93), (2.12, 0.88),
     (2.5, 0.83), (2.8, 0.72), (2.97, 0.45), (3.04, 0.12),
@@ -32,7 +32,7 @@ FINGER_PROFILE = (
 
 
 def add_hands(builder: MeshBuilder, look: Appearance, sides: int) -> None:
-    """Both hands; `sides` of a finger's cross-section."""
+    """Add both hands; `sides` of a finger's cross-section."""
     wrist = rest_positions(look.body)[BONE["left_hand"]]
     for side in range(2):
         _add_palm(builder, look, wrist, side, 2 * sides)
@@ -88,7 +88,7 @@ def _finger_weights(side: str, finger: str, bones: float) -> dict[str, float]:
 
 
 def _paint_nail(builder: MeshBuilder, rings: int, sides: int) -> None:
-    """Give the back of the last loft's tip, where its seam is, the colour of a nail."""
+    """Give the back of the last loft's tip, at its seam, the colour of a nail."""
     texture = builder.texture[-1].reshape(rings, sides + 1, 2)
     back = np.r_[0 : sides // 6 + 1, sides - sides // 6 : sides + 1]
     texture[np.ix_(range(rings - 4, rings - 1), back)] = NAIL.texels(np.array(0.5), np.array(0.5))

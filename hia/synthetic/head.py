@@ -1,4 +1,4 @@
-"""The surfaces of head and hair, and where on them the points of the face lie."""
+"""The surfaces of head and hair, and the points of the face on them."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from hia.synthetic.figure import BONE, rest_positions
 from hia.synthetic.kinematics import Array
 from hia.synthetic.mesh import MeshBuilder, Ring, blend
 
-# Of an average head, m: height over the base of the skull, half width, front, back; it lies this far to the front.
+# Of an average head, m: height over the base of the skull, half width, front, back; FORWARD: its offset to the front.
 HEAD = np.array(
     [
         (0.187, 0.010, 0.010, 0.010), (0.183, 0.034, 0.036, 0.036), (0.173, 0.053, 0.058, 0.058),
@@ -22,7 +22,7 @@ HEAD = np.array(
 )  # fmt: skip
 FORWARD = 0.008
 SQUARENESS = 0.92
-# Height, half width, how far it stands out of the face.
+# Height, half width, and distance out of the face, m.
 NOSE = np.array(
     [
         (0.080, 0.0050, 0.001), (0.068, 0.0065, 0.004), (0.055, 0.0080, 0.009), (0.044, 0.0100, 0.015),
@@ -31,19 +31,19 @@ NOSE = np.array(
 )  # fmt: skip
 EAR = np.array([0.079, 0.058, -0.004])
 
-# The hairline's height by the angle from the front, and how far hair stands off by style.
+# The hairline's height by the angle from the front, and the thickness of hair by style, m.
 HAIRLINE = np.radians([0, 35, 58, 75, 100, 125, 180]), np.array([0.137, 0.135, 0.118, 0.070, 0.050, 0.012, -0.012])
 HAIR_THICKNESS = {"short": 0.013, "crop": 0.005, "bob": 0.016, "long": 0.014, "bun": 0.008, "afro": 0.046}
 HANGING = {"bob": -0.055, "long": -0.20}
 
 
 def head_size(look: Appearance) -> float:
-    """Of this head, relative to the average one of the constants above."""
+    """Size of the head relative to the average one of the constants above."""
     return look.body.scale * look.body.head
 
 
 def add_head(builder: MeshBuilder, look: Appearance, sides: int) -> None:
-    """Head, nose, ears and hair; `sides` of the head's cross-section."""
+    """Add head, nose, ears and hair; `sides` of the head's cross-section."""
     base, size = rest_positions(look.body)[BONE["head"]], head_size(look)
     rings = [_head_ring(base, size, row) for row in HEAD]
     builder.loft(rings, sides, SKIN, HEAD_PART)
@@ -72,7 +72,7 @@ def face_landmarks(look: Appearance, expression: Expression) -> Array:
 
 
 def ears(look: Appearance) -> Array:
-    """The left and the right ear on the body at rest, float64 [2, 3] m."""
+    """Positions of the left and the right ear on the body at rest, float64 [2, 3] m."""
     base = rest_positions(look.body)[BONE["head"]]
     return base + np.stack([EAR, EAR * (-1, 1, 1)]) * head_size(look)
 
@@ -91,7 +91,7 @@ def _front(x: Array | float, y: Array | float) -> Array:
 
 
 def _project_face(builder: MeshBuilder, base: Array, size: float) -> None:
-    """Put the last loft's texture where the face's picture is, seen from the front; its back gets the picture's rim."""
+    """Map the last loft's texture to the face's picture, seen from the front; its back gets the picture's rim."""
     x, y, z = ((builder.points[-1] - base) / size).T
     x = np.where(z < 0, np.where(x < 0, LEFT, RIGHT), x)
     around, down = (x - LEFT) / (RIGHT - LEFT), (TOP - y) / (TOP - BOTTOM)
@@ -108,7 +108,7 @@ def _ear(base: Array, size: float) -> list[Ring]:
 
 
 def _add_hair(builder: MeshBuilder, look: Appearance, base: Array, size: float, sides: int) -> None:
-    """A cap over the skull that ends at the hairline, and what hangs from it or is tied up."""
+    """Add a cap over the skull that ends at the hairline, and hair that hangs from it or is tied up."""
     thickness = HAIR_THICKNESS[look.hair_style]
     builder.loft([_head_ring(base, size, row) for row in _finer(HEAD[:11])], sides, HAIR, HEAD_PART)
     local = (builder.points[-1] - base) / size
@@ -149,6 +149,6 @@ def _hanging(look: Appearance, base: Array, size: float) -> list[Ring]:
 
 
 def _finer(rows: Array) -> Array:
-    """Rows with one more between each two."""
+    """Rows with a middle one inserted between each two."""
     between = (rows[1:] + rows[:-1]) / 2
     return np.insert(rows, range(1, len(rows)), between, axis=0)

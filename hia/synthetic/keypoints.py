@@ -1,4 +1,4 @@
-"""The dancer's 133 keypoints in COCO-WholeBody order: exact places, and scores from what hides them."""
+"""The dancer's 133 keypoints in COCO-WholeBody order: exact positions, and scores by occlusion."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,10 @@ from hia.synthetic.head import ears, face_landmarks
 from hia.synthetic.kinematics import Array
 from hia.synthetic.raster import Fragments, Indices
 
-# Seen; hidden by the part it belongs to, where estimators still tell it; hidden by another; outside the frame.
+# Scores of a keypoint that is seen; hidden by its own part, where estimators still find it; hidden by another part;
+# outside the frame.
 SEEN, BEHIND_OWN, BEHIND_OTHER, OUTSIDE = 1.0, 0.6, 0.2, 0.0
-# How much nearer (m) the surface in front of a point is that hides it: joints lie inside the body.
+# A surface hides a point if it is nearer by more than this (m): joints lie inside the body.
 OWN_DEPTH, OTHER_DEPTH = 0.02, 0.04
 # Big toe, small toe and heel from the ankle of an average left foot, m.
 FOOT_POINTS = np.array([[-0.014, -0.058, 0.175], [0.034, -0.062, 0.140], [0.002, -0.050, -0.055]])
@@ -34,8 +35,8 @@ def keypoints_in_space(pose: Pose, look: Appearance, expressions: list[Expressio
     points = np.zeros((len(expressions), NUM_KEYPOINTS, 3))
     rest = pose.rest
     for moment, expression in enumerate(expressions):
-        one = Pose(pose.rotations[moment : moment + 1], pose.positions[moment : moment + 1], rest)
-        points[moment, FACE] = one.place("head", face_landmarks(look, expression))[0]
+        pose_then = Pose(pose.rotations[moment : moment + 1], pose.positions[moment : moment + 1], rest)
+        points[moment, FACE] = pose_then.place("head", face_landmarks(look, expression))[0]
     face = points[:, FACE]
     points[:, JOINTS["nose"]] = face[:, 30]
     points[:, JOINTS["left_eye"]] = face[:, 42:48].mean(axis=1)
@@ -53,7 +54,7 @@ def keypoints_in_space(pose: Pose, look: Appearance, expressions: list[Expressio
 
 
 def _hand(pose: Pose, look: Appearance, side: int) -> Array:
-    """Wrist, then four points of each finger.   → [T, 21, 3]"""
+    """Keypoints of a hand: wrist, then four points of each finger.   → [T, 21, 3]"""
     name, mirror = SIDES[side], np.array([(1, -1)[side], 1, 1])
     points = [pose.positions[:, BONE[f"{name}_hand"]]]
     for number, finger in enumerate(FINGERS):
@@ -65,7 +66,7 @@ def _hand(pose: Pose, look: Appearance, side: int) -> Array:
 
 
 def _own_parts() -> NDArray[np.bool_]:
-    """bool [133, parts]: the parts that a keypoint lies in."""
+    """The parts of the body in which a keypoint lies, bool [133, parts]."""
     own = np.zeros((NUM_KEYPOINTS, max(HAND_PARTS) + 1), bool)
     own[[*range(BODY.start, 5), *range(FACE.start, FACE.stop)], HEAD_PART] = True
     own[FEET, LEGS_PART] = True

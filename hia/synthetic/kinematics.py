@@ -1,4 +1,4 @@
-"""Rotations, two-bone limbs and smooth tracks: what the dancers' motion is made of. Angles in radians."""
+"""Kinematics of the dancers: rotations, two-bone limbs and smooth tracks. Angles in radians."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
 
-# A limb is never stretched further than this share of its length: a straight joint has no side to bend to.
+# A limb is never stretched beyond this share of its length: a straight joint has no side to bend to.
 LARGEST_STRETCH = 0.985
-# Nor folded further than this one.
+# A limb is never folded below this share of its length.
 LEAST_STRETCH = 0.35
 
 
@@ -37,7 +37,7 @@ def turn(rotations: Array, vectors: Array) -> Array:
 
 
 def mirrored(rotations: Array) -> Array:
-    """The rotations that the mirror x → −x makes of these."""
+    """The rotations [..., 3, 3] mirrored at x = 0."""
     mirror = np.array([-1.0, 1.0, 1.0])
     return rotations * mirror[:, None] * mirror
 
@@ -45,7 +45,7 @@ def mirrored(rotations: Array) -> Array:
 def carry(vector: Array, start: Array, ends: Array) -> Array:
     """`vector` [3] under the smallest rotation that takes unit `start` [3] to each of the unit `ends` [..., 3].
 
-    A field of directions over the sphere that is smooth everywhere but at −start.
+    A field of directions over the sphere that is smooth everywhere except at −start.
     """
     share = (start @ vector + ends @ vector) / np.maximum(1 + ends @ start, 1e-6)
     return vector - share[..., None] * (start + ends) + 2 * (start @ vector) * ends
@@ -68,7 +68,7 @@ def bend_limb(
 
     frame [T, 3, 3]: the parent's rotation, in which the limb at rest hangs along −y. The middle joint points to
     `pole` [3] when the limb points to `forward` [3], both in that frame, and is carried along by other directions.
-    crease: +1 where the joint's front (z) is on the side of the pole (a knee), −1 where it is opposite (an elbow).
+    crease: +1 if the joint's front (z) is on the side of the pole (a knee), −1 if it is opposite (an elbow).
     """
     towards = target - root
     upper, lower = lengths

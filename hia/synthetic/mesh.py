@@ -27,8 +27,11 @@ class Ring:
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """points, normals [V, 3] at rest; weights [V, B]; texture [V, 2] in the atlas's texels; triangles [F, 3]; the
-    part of the body each triangle belongs to [F]."""
+    """A skinned triangle mesh.
+
+    points, normals [V, 3] at rest; weights [V, B] of the bones; texture [V, 2] in the atlas's texels; triangles [F, 3];
+    parts [F]: the part of the body to which each triangle belongs.
+    """
 
     points: Array
     normals: Array
@@ -51,7 +54,7 @@ class Mesh:
 
 @dataclass(frozen=True)
 class Patch:
-    """A rectangle of the atlas in texels: what a surface's texture coordinates in [0, 1]² mean."""
+    """A rectangle of the atlas in texels, onto which a surface's texture coordinates in [0, 1]² are mapped."""
 
     left: int
     top: int
@@ -86,8 +89,11 @@ class MeshBuilder:
         frame: Array | None = None,
         mirror: bool = False,
     ) -> None:
-        """A tube through rings that lie in the local xz-plane of `frame` [3, 3] (default: the axes), from its top (+y)
-        down. The seam is at the back; texture runs around from the right by the front to the left, and down."""
+        """Add a tube through rings, from the top down.
+
+        The rings lie in the local xz-plane of `frame` [3, 3] (default: the axes), whose +y points up the tube. The seam
+        is at the back; the texture runs around from the right by the front to the left, and down.
+        """
         angles = -np.pi / 2 - np.linspace(0, 2 * np.pi, sides + 1)
         grid = np.stack([_outline(ring, angles) for ring in rings])
         if frame is not None:
@@ -100,8 +106,11 @@ class MeshBuilder:
         self.grid(grid, patch.texels(around, down), weights, part, mirror)
 
     def grid(self, points: Array, texture: Array, weights: Array, part: int, mirror: bool = False) -> None:
-        """A grid [K, N + 1, 3] of points, closed in its second axis (last column equals first), outside to its right
-        when one goes down with the first column behind; texture [K, N + 1, 2] or the like; weights [K·(N + 1), B]."""
+        """Add a grid of points [K, N + 1, 3], closed in its second axis: the last column equals the first.
+
+        Going down along the grid with the first column behind, its outside is on the right. texture [K, N + 1, 2];
+        weights [K·(N + 1), B].
+        """
         rows, columns = points.shape[:2]
         normals = _grid_normals(points)
         corner = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).ravel()
@@ -122,6 +131,7 @@ class MeshBuilder:
         self.count += rows * columns
 
     def build(self) -> Mesh:
+        """The mesh of all surfaces added so far."""
         return Mesh(
             points=np.concatenate(self.points),
             normals=np.concatenate(self.normals),
@@ -141,7 +151,7 @@ def weight_row(weights: Mapping[str, float]) -> Array:
 
 
 def blend(first: str, second: str, position: float, softness: float) -> dict[str, float]:
-    """Weights that pass from one bone to the next: `position` is the way beyond their joint."""
+    """Weights that pass from one bone to the next. position: distance beyond the joint; softness: half the passage."""
     share = float(np.clip((position + softness) / (2 * softness), 0, 1))
     share = share * share * (3 - 2 * share)
     return {first: 1 - share, second: share}
@@ -160,7 +170,7 @@ def _grid_normals(points: Array) -> Array:
     ring = points[:, :-1]
     around = np.roll(ring, -1, axis=1) - np.roll(ring, 1, axis=1)
     down = np.gradient(ring, axis=0)
-    # Where the ends close to a point, the ring next to them tells the direction.
+    # The ends may close to a point: the ring next to them gives the direction.
     around[[0, -1]] = around[[1, -2]]
     normals = unit(np.cross(down, around))
     return np.concatenate([normals, normals[:, :1]], axis=1)

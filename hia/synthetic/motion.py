@@ -8,7 +8,7 @@ from hia.synthetic.appearance import Proportions
 from hia.synthetic.figure import Channels
 from hia.synthetic.kinematics import Array, Harmonics, Pulses, Track
 
-# Places of the left wrist relative to the middle of the chest, of an arm 1 long (mirrored for the right one).
+# Positions of the left wrist relative to the middle of the chest, of an arm 1 long (the right one is mirrored).
 HAND_PLACES = {
     "low": (0.48, -0.78, 0.25),
     "hip": (0.40, -0.55, 0.30),
@@ -22,7 +22,7 @@ HAND_PLACES = {
     "raised": (0.62, 0.62, 0.30),
     "overhead": (0.24, 1.02, 0.18),
 }
-# Curls of thumb, index, middle, ring and little finger, and how far they are spread.
+# Curls of thumb, index, middle, ring and little finger, and their spread.
 GESTURES = {
     "relaxed": ((0.25, 0.18, 0.26, 0.32, 0.36), 0.3),
     "open": ((0.02, 0.03, 0.02, 0.03, 0.04), 0.9),
@@ -35,14 +35,18 @@ GESTURES = {
     "ring": ((0.5, 0.5, 0.15, 0.10, 0.08), 0.8),
     "claw": ((0.2, 0.4, 0.42, 0.42, 0.45), 1.2),
 }
-# Shares of a beat that hands take for a move, from a snap to a glide.
+# Durations of a hand's move as shares of a beat, from a snap to a glide, and their probabilities.
 MOVE_SHARES, MOVE_CHANCES = (0.45, 0.65, 0.9, 1.4), (0.32, 0.30, 0.23, 0.15)
 LEAST_MOVE = 0.16
 
 
 @dataclass(frozen=True)
 class DanceStyle:
-    """reach: how far hands go to the side, of an arm's length; low: how far below the chest; steps: chance per beat."""
+    """The range of a dance.
+
+    reach, low: of hands to the side and below the chest, in arm's lengths; steps: probability of a step per beat;
+    energy: factor of the body's movement.
+    """
 
     reach: float
     low: float
@@ -50,13 +54,13 @@ class DanceStyle:
     energy: float
 
 
-# How much hands swing to the rhythm between two moves, and how often.
+# Strengths of the hands' swing between two moves, and their probabilities.
 SWINGS, SWING_CHANCES = (0.0, 0.4, 1.0), (0.35, 0.2, 0.45)
 
 
 @dataclass(frozen=True, eq=False)
 class Dance:
-    """A seeded dance of one body; any time can be asked for."""
+    """A seeded dance of one body, defined at all times."""
 
     tracks: dict[str, Track]
     pulses: dict[str, Pulses]
@@ -64,7 +68,7 @@ class Dance:
     standing: Array
 
     def at(self, times: Array) -> Channels:
-        """The dance at times [T] in seconds."""
+        """The channels of the dance at times [T] in seconds."""
         tracks = {name: track.at(times) for name, track in self.tracks.items()}
         pulses = {name: pulse.at(times) for name, pulse in self.pulses.items()}
         sways = {name: sway.at(times) for name, sway in self.sways.items()}
@@ -94,7 +98,7 @@ class Dance:
 
 
 def choreograph(generator: np.random.Generator, body: Proportions, style: DanceStyle, seconds: float) -> Dance:
-    """A dance of at least `seconds`, with two more at either end so that it never starts from rest."""
+    """Draw a dance of at least `seconds`, with two more at either end so that it never starts from rest."""
     beat = generator.uniform(0.42, 0.62)
     beats = np.arange(-2.0, seconds + 2.0, beat)
     tracks = _hand_tracks(generator, style, beats, beat)
@@ -109,7 +113,7 @@ def choreograph(generator: np.random.Generator, body: Proportions, style: DanceS
 
 
 def _hand_tracks(generator: np.random.Generator, style: DanceStyle, beats: Array, beat: float) -> dict[str, Track]:
-    """Where hands go, how they turn and what their fingers do; on some beats both hands mirror each other."""
+    """Positions and turns of hands, curls of fingers; on some beats both hands mirror each other."""
     places, gestures = list(HAND_PLACES.values()), list(GESTURES.values())
     keys: dict[str, list[Array]] = {name: [] for name in ("hands", "swings", "wrists", "curls", "spreads")}
     previous = np.zeros((2, 3))
@@ -158,7 +162,7 @@ def _blinks(generator: np.random.Generator, seconds: float) -> Pulses:
 def _steps(
     generator: np.random.Generator, body: Proportions, style: DanceStyle, beats: Array, beat: float
 ) -> tuple[Track, Pulses]:
-    """Feet that stay in place or step, one at a time, around where they stood."""
+    """Tracks of feet that stay in place or step, one at a time, around their first position; and their lifts."""
     home = np.array([[0.13, 0.075, 0.0], [-0.13, 0.075, 0.0]]) * body.scale
     places, lifts, moving = [home.ravel()], np.zeros((len(beats), 2)), int(generator.integers(2))
     for number in range(len(beats)):
@@ -173,7 +177,7 @@ def _steps(
 
 
 def _sways(generator: np.random.Generator, body: Proportions, style: DanceStyle) -> dict[str, Harmonics]:
-    """Slow movement of everything that is not keyed."""
+    """Slow movement of all channels that are not keyed."""
     energy = style.energy
     amplitudes = {
         "hands": np.tile([0.03, 0.03, 0.02], 2),

@@ -20,10 +20,10 @@ FRAGMENT_BITS = 36
 
 @dataclass(frozen=True, eq=False)
 class Fragments:
-    """What is seen: of each covered pixel the nearest surface. All [N].
+    """The nearest surface at each covered pixel. All [N].
 
-    moment: which of the moments; pixel: row · width + column; triangle: of the mesh; second, third: barycentric
-    weights of the triangle's second and third corner; depth: as given.
+    moment: index of the moment; pixel: row · width + column; triangle: index in the mesh; second, third: barycentric
+    weights of the triangle's second and third corner; depth: z of the surface.
     """
 
     moment: Indices
@@ -44,7 +44,7 @@ class Fragments:
 
 
 def rasterise(points: Floats, triangles: Indices, width: int, height: int) -> Fragments:
-    """The nearest front faces at the centres of pixels.
+    """Find the nearest front faces at the centres of pixels.
 
     points [T, V, 3]: T moments of V points, x and y in pixels (whole numbers are centres), larger z is nearer;
     triangles [F, 3], wound so that those that face the viewer turn from x to −y.
@@ -60,14 +60,14 @@ def rasterise(points: Floats, triangles: Indices, width: int, height: int) -> Fr
     group = columns * len(BOX_SIDES) + rows
     order = np.argsort(group, kind="stable")
     ends = np.flatnonzero(np.diff(group[order])) + 1
-    found = []
+    covered = []
     for chosen in np.split(order, ends) if len(order) else []:
         box = int(BOX_SIDES[columns[chosen[0]]]), int(BOX_SIDES[rows[chosen[0]]])
-        found.append(_cover(chosen, edges[:, chosen], (left[chosen], top[chosen]), box, (width, height)))
-    if not found:
-        empty, none = np.zeros(0, np.int64), np.zeros(0, np.float32)
-        return Fragments(empty, empty, empty, none, none, none)
-    drawn, pixel, second, third = (np.concatenate(each) for each in zip(*found, strict=True))
+        covered.append(_cover(chosen, edges[:, chosen], (left[chosen], top[chosen]), box, (width, height)))
+    if not covered:
+        no_index, no_value = np.zeros(0, np.int64), np.zeros(0, np.float32)
+        return Fragments(no_index, no_index, no_index, no_value, no_value, no_value)
+    drawn, pixel, second, third = (np.concatenate(each) for each in zip(*covered, strict=True))
     depth = z[0][drawn] + second * (z[1] - z[0])[drawn] + third * (z[2] - z[0])[drawn]
     seen = _nearest(moment[drawn] * (width * height) + pixel, depth, len(points) * width * height)
     drawn = drawn[seen]
@@ -75,7 +75,7 @@ def rasterise(points: Floats, triangles: Indices, width: int, height: int) -> Fr
 
 
 def _facing(points: Floats, triangles: Indices) -> tuple[Indices, Indices, Floats, Floats, Floats]:
-    """The faces that are turned to the viewer: moment [K], triangle [K], and x, y, z of their corners, [3, K] each."""
+    """The faces turned to the viewer: moment [K], triangle [K], and x, y, z of their corners, [3, K] each."""
     x, y = (np.stack([points[..., axis][:, corner] for corner in triangles.T]) for axis in (0, 1))
     area = (x[1] - x[0]) * (y[2] - y[0]) - (y[1] - y[0]) * (x[2] - x[0])
     kept = np.flatnonzero(area < -1e-9)
@@ -93,7 +93,7 @@ def _pixels_between(corners: Floats, size: int) -> tuple[Indices, Indices]:
 
 
 def _edges(x: Array, y: Array) -> Floats:
-    """Barycentric weights of the second and third corner as affine functions of the place in the box.   → [6, K]"""
+    """Barycentric weights of second and third corner as affine functions of the position in the box.   → [6, K]"""
     x, y = x.astype(np.float32), y.astype(np.float32)
     bx, by, cx, cy = x[1] - x[0], y[1] - y[0], x[2] - x[0], y[2] - y[0]
     inverse = 1 / (bx * cy - by * cx)
@@ -128,7 +128,7 @@ def _cover(
 
 
 def _nearest(place: Indices, depth: Floats, places: int) -> Indices:
-    """Which of the fragments is the nearest at each place that has any; the last of equals."""
+    """Index of the nearest fragment at each place that has any; the last of equals."""
     spread = max(float(np.ptp(depth)), 1e-9)
     nearness = ((depth - depth.min()) / spread * (2**DEPTH_BITS - 1)).astype(np.int64) + 1
     keys = (nearness << FRAGMENT_BITS) | np.arange(len(place))

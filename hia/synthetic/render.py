@@ -1,4 +1,4 @@
-"""Frames of a dancer: sub-frames over the shutter, each with its depth buffer, averaged in linear light."""
+"""Rendering of a dancer: sub-frames over the shutter, each with its depth buffer, averaged in linear light."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,18 +24,18 @@ from hia.synthetic.motion import Dance
 from hia.synthetic.raster import Floats, rasterise
 from hia.synthetic.scene import Scene
 
-# Sub-frames also smooth edges (each is moved by a part of a pixel), so even stillness has some. Always odd: the
-# middle one is the frame's time.
+# Sub-frames also smooth edges (each is moved by a part of a pixel), so even frames without movement have some. Their
+# number is odd: the middle one is at the frame's time.
 LEAST_SUBFRAMES, MOST_SUBFRAMES = 7, 33
-# Brightness of what faces away from the viewer: it draws an outline.
+# Brightness of surfaces that face away from the viewer, which gives an outline.
 BODY_OUTLINE, HAND_OUTLINE = 0.45, 0.18
-# Movement between two sub-frames, px.
+# The largest movement between two sub-frames, px.
 LARGEST_STEP = 0.9
 
 
 @dataclass(frozen=True, eq=False)
 class Dancer:
-    """One person who dances in a room, ready to be rendered."""
+    """A person who dances in a room, with everything that rendering needs."""
 
     look: Appearance
     mesh: Mesh
@@ -48,12 +48,12 @@ class Dancer:
 
     @cached_property
     def texels(self) -> NDArray[np.complex64]:
-        """Column + i · row in the atlas of the mesh's points."""
+        """Texture coordinates of the mesh's points in the atlas [V]: column + i · row."""
         return (self.mesh.texture @ (1, 1j)).astype(np.complex64)
 
     @cached_property
     def outlines(self) -> Floats:
-        """How dark the mesh's points are where they face away from the viewer [V]: fingers stand out the most."""
+        """Brightness of the mesh's points when they face away from the viewer [V]: darkest on fingers."""
         outlines = np.full(len(self.mesh.points), BODY_OUTLINE, np.float32)
         outlines[self.mesh.triangles[np.isin(self.mesh.parts, HAND_PARTS)]] = HAND_OUTLINE
         return outlines
@@ -61,7 +61,7 @@ class Dancer:
 
 @dataclass(frozen=True, eq=False)
 class RenderedFrame:
-    """frame: RGB uint8 [H, W, 3]; keypoints float32 [133, 2] px and scores float32 [133] at the frame's time."""
+    """A frame, RGB uint8 [H, W, 3]; keypoints float32 [133, 2] px and scores float32 [133] at its time."""
 
     frame: Frame
     keypoints: NDArray[np.float32]
@@ -69,7 +69,7 @@ class RenderedFrame:
 
 
 def build_mesh(look: Appearance, sides: int) -> Mesh:
-    """The whole body; `sides` of the trunk's cross-section tell how fine it is."""
+    """The mesh of the whole body. sides: of the trunk's cross-section; more give a finer mesh."""
     builder = MeshBuilder()
     add_body(builder, look, sides)
     add_head(builder, look, sides)
@@ -84,6 +84,7 @@ def render(dancer: Dancer, times: Array, exposure: float, workers: int = 1) -> I
 
 
 def expressions_at(channels: Channels) -> list[Expression]:
+    """The expressions of the face at the channels' moments."""
     return [Expression(float(blink), float(mouth)) for blink, mouth in zip(channels.blink, channels.mouth, strict=True)]
 
 
@@ -116,7 +117,7 @@ def _moment(pose: Pose, moment: int) -> Pose:
 
 
 def _subframes(dancer: Dancer, time: float, exposure: float) -> int:
-    """As many as keep the fastest finger's steps below a pixel; odd."""
+    """The number of sub-frames that keeps the fastest finger's steps below a pixel; odd."""
     ends = pose_figure(dancer.look.body, dancer.dance.at(time + exposure * np.array([-0.5, 0, 0.5])))
     moved = np.abs(np.diff(dancer.camera.project(ends.positions)[..., :2], axis=0)).sum(axis=0).max()
     count = int(np.clip(np.ceil(moved / LARGEST_STEP), LEAST_SUBFRAMES, MOST_SUBFRAMES))
@@ -124,14 +125,14 @@ def _subframes(dancer: Dancer, time: float, exposure: float) -> int:
 
 
 def _jitter(count: int) -> Floats:
-    """Shifts of the picture within a pixel, spread evenly, symmetric about the middle sub-frame, which is not moved."""
+    """Shifts of the picture within a pixel [count, 2]: spread evenly, symmetric about the middle one, which is 0."""
     steps = np.arange(1, count // 2 + 1)[:, None] * np.array([0.7548776662, 0.5698402910])
     half = (steps % 1.0) - 0.5
     return np.concatenate([-half[::-1], np.zeros((1, 2)), half]).astype(np.float32)
 
 
 def _with_face(dancer: Dancer, expression: Expression) -> Texture:
-    """The atlas with the face as it looks now."""
+    """The atlas with the face of an expression."""
     painted = dancer.atlas.copy()
     patch = (slice(FACE.top, FACE.top + FACE.height), slice(FACE.left, FACE.left + FACE.width))
     painted[patch] = BYTE_TO_LINEAR[paint_face(dancer.complexion, dancer.look, expression)]
@@ -139,7 +140,7 @@ def _with_face(dancer: Dancer, expression: Expression) -> Texture:
 
 
 def _brightness(normals: Floats, light: Array, outlines: Floats) -> Floats:
-    """Light on every point [T, V]: a key light, light from above, and darker outlines."""
+    """Brightness of every point [T, V]: a key light, light from above, and darker outlines."""
     normals = unit(normals.astype(np.float32))
     key = np.maximum(0.78 * (normals @ light.astype(np.float32)) + 0.22, 0)
     sky = 0.5 + 0.5 * normals[..., 1]
@@ -148,7 +149,7 @@ def _brightness(normals: Floats, light: Array, outlines: Floats) -> Floats:
 
 
 def _average(pixel: NDArray[np.int64], colours: Floats, count: int, background: Floats) -> Floats:
-    """The mean of `count` sub-frames: what covers a pixel in some of them, and the background in the others."""
+    """The mean of `count` sub-frames: at each pixel the person in some of them and the background in the others."""
     height, width = background.shape[:2]
     covered = np.bincount(pixel, minlength=height * width).reshape(height, width, 1)
     sums = [np.bincount(pixel, colours[:, channel], height * width) for channel in range(3)]
@@ -164,7 +165,7 @@ def to_linear(colours: NDArray) -> Floats:
 
 BYTE_TO_LINEAR = to_linear(np.arange(256) / 255)
 BYTE_TO_LINEAR.flags.writeable = False
-# Where one byte passes into the next.
+# The linear light at which one byte passes into the next.
 BYTE_LIMITS = to_linear((np.arange(255) + 0.5) / 255)
 BYTE_LIMITS.flags.writeable = False
 

@@ -1,4 +1,4 @@
-"""The room: wall and floor with patterns in perspective, things on and before the wall, the dancer's soft shadow."""
+"""The room: wall and floor with patterns in perspective, furniture, and the dancer's soft shadow."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from hia.synthetic.kinematics import Array
 
 Floats = NDArray[np.float32]
 
-# The background is painted this much finer than the frames, then averaged.
+# The background is painted at this multiple of the frames' resolution, then averaged.
 FINER = 3
 # The room is a little out of focus: width of the blur as a share of the frame's height.
 DEFOCUS = 0.010
-# Shadows are so soft that they are computed on every such pixel only.
+# Shadows are soft: they are computed at every fourth pixel only.
 COARSER = 4
-# Bones that throw shadows, and how wide (m).
+# Bones that throw shadows, and the widths of these (m).
 SHADOWS = {"head": 0.12, "chest": 0.17, "spine": 0.16, "pelvis": 0.16} | {
     f"{side}_{bone}": width
     for side in SIDES
@@ -38,7 +38,7 @@ SHADOWS = {"head": 0.12, "chest": 0.17, "spine": 0.16, "pelvis": 0.16} | {
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A painted room: background linear float32 [H, W, 3]; where its wall stands (z, m); direction of the light."""
+    """A painted room: background, linear float32 [H, W, 3]; z of its wall in m; direction of the light."""
 
     background: Floats
     wall: float
@@ -78,7 +78,7 @@ class Scene:
 
 
 def paint_scene(generator: np.random.Generator, camera: Camera, width: int, height: int, light: Array) -> Scene:
-    """A seeded room as the camera sees it."""
+    """Paint a random room as the camera sees it."""
     wall = -float(generator.uniform(0.7, 1.8))
     column, row = np.meshgrid(*((np.arange(side * FINER) + 0.5) / FINER - 0.5 for side in (width, height)))
     across, up = camera.on_wall(column, row, wall)
@@ -132,7 +132,7 @@ def _grain(generator: np.random.Generator, shape: tuple[int, ...], strength: flo
 
 
 def _random_cells(generator: np.random.Generator, rows: Array, columns: Array) -> Array:
-    """A random number in [0, 1] for each cell, told by its whole row and column."""
+    """A random number in [0, 1] for each cell of a grid, by whole row and column."""
     table = generator.random((64, 64))
     return table[rows.astype(int) % 64, columns.astype(int) % 64]
 

@@ -1,7 +1,8 @@
-"""Dancers as files: ordinary videos with keypoint files beside them."""
+"""Writing of dancers: ordinary videos with keypoint files beside them."""
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,16 +16,16 @@ from hia.synthetic.casting import cast_dancer
 from hia.synthetic.render import render
 from hia.video import VideoWriter
 
-# Share of the time between two frames that each is exposed for: that of a camera with a shutter of 216°.
+# Share of the time between two frames during which each is exposed: that of a camera with a shutter of 216°.
 SHUTTER = 0.6
 SMALLEST_SIDE, LARGEST_SIDE = 32, 2048
-# Says with which settings a folder's dancers were made; raised when the same seed gives other dancers.
+# The file with the settings of a folder's dancers. The version is raised when the same seed gives other dancers.
 SETTINGS_FILE, VERSION = ".dancers.json", 1
 
 
 @dataclass(frozen=True)
 class DancerSettings:
-    """What, besides its number, decides a dancer's files. Raises ValueError for values that cannot be."""
+    """The settings that decide a dancer's files, with its number. Raises ValueError for values out of range."""
 
     seconds: float
     width: int
@@ -71,30 +72,35 @@ def write_dancers(
 
     Every dancer follows from (seed, its number) and the settings: the same bytes each time, whatever `count` and
     `workers` (threads; default: one per processor) are. Dancers that the folder already holds, complete and of the same
-    settings, are kept. shutter: the share of the time between two frames for which each is exposed; 0 leaves motion
+    settings, are kept. shutter: the share of the time between two frames during which each is exposed; 0 leaves motion
     sharp. Scores: see `hia.synthetic.keypoints.keypoint_scores`.
-    Returns the videos. Raises ValueError for settings that cannot be, and for a folder with dancers of other settings.
+    Returns the videos. Raises ValueError for settings out of range, and for a folder with dancers of other settings.
     """
     settings = DancerSettings(seconds, width, height, fps, seed, shutter)
-    if count < 1:
-        raise ValueError(f"count must be at least 1, not {count}")
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers must be at least 1, not {workers}")
+    for name, number in (("count", count), ("workers", workers)):
+        if number is not None and number < 1:
+            raise ValueError(f"{name} must be at least 1, not {number}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, settings)
+    _note_settings(folder, settings)
     videos = [folder / f"dancer_{number:03d}.mp4" for number in range(count)]
-    with tqdm(total=count * len(settings.times), desc="dancers", unit="frame", disable=not progress) as bar:
-        for number, video in enumerate(videos):
-            if video.is_file() and video.with_suffix(".npz").is_file():
-                bar.update(len(settings.times))
-            else:
-                _write_dancer(video, number, settings, workers or os.cpu_count() or 1, bar)
+    _write_missing(videos, settings, workers or os.cpu_count() or 1, progress)
     return videos
 
 
+def _write_missing(videos: Sequence[Path], settings: DancerSettings, workers: int, progress: bool) -> None:
+    """Write the dancers that are not there or not complete, each by its number in the list."""
+    frames = len(settings.times)
+    with tqdm(total=len(videos) * frames, desc="dancers", unit="frame", disable=not progress) as bar:
+        for number, video in enumerate(videos):
+            if video.is_file() and video.with_suffix(".npz").is_file():
+                bar.update(frames)
+            else:
+                _write_dancer(video, number, settings, workers, bar)
+
+
 def _write_dancer(video: Path, number: int, settings: DancerSettings, workers: int, bar: tqdm) -> None:
-    """One video and its keypoint file, which is written last: it says that the pair is complete."""
+    """Write one video and then its keypoint file, whose presence means that the pair is complete."""
     generator = np.random.default_rng([settings.seed, number])
     dancer = cast_dancer(generator, settings.width, settings.height, settings.times)
     keypoints, scores = [], []
@@ -110,8 +116,8 @@ def _write_dancer(video: Path, number: int, settings: DancerSettings, workers: i
     save_keypoints(sequence, video.with_suffix(".npz"))
 
 
-def _claim(folder: Path, settings: DancerSettings) -> None:
-    """Note the settings in the folder. Raises ValueError if it holds dancers of others."""
+def _note_settings(folder: Path, settings: DancerSettings) -> None:
+    """Write the settings into the folder. Raises ValueError if it holds dancers of other settings."""
     note, wanted = folder / SETTINGS_FILE, asdict(settings)
     if any(folder.glob("dancer_*")):
         found = _read_note(note)

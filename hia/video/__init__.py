@@ -3,8 +3,7 @@
 from hia.video.conversion import MAX_SIDE
 from hia.video.errors import MissingVideo, UnreachableVideo, VideoError
 from hia.video.image_folder import natural_key
-from hia.video.read import TimedFrame, VideoInfo, frames_at, iterate, probe, read_frames
-from hia.video.remote import local_copy
+from hia.video.read import TimedFrame, VideoInfo, frames_at, iterate, local_copy, probe, read_frames
 from hia.video.timing import nominal_rate, resample
 from hia.video.write import VideoWriter, write_video
 

@@ -1,4 +1,4 @@
-"""From decoded frames to upright RGB pictures with square pixels."""
+"""Conversion of decoded frames to upright RGB pictures with square pixels."""
 
 from fractions import Fraction
 from typing import Any
@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 from hia.images import Frame
 
-# The largest side in pixels; more is refused before anything is decoded.
+# The largest side in pixels; larger videos are refused before anything is decoded.
 MAX_SIDE = 8192
 
-# Pixels that are not quite square are taken for square: such headers come from rounding.
+# Pixels with an aspect this near to 1 are taken as square: such headers come from rounding.
 SQUARE = 0.005
 
 
 class Converter:
-    """Converts the frames of one stream; keeps the state of swscale, which is dear to set up, between frames.
+    """Converts the frames of one stream; keeps the state of swscale, which is slow to set up, between frames.
 
     aspect: width of a pixel divided by its height.
     """
@@ -27,18 +27,18 @@ class Converter:
         self._reformatter = VideoReformatter()
 
     def size(self, frame: Any) -> tuple[int, int]:
-        """Width and height of the picture that a frame gives."""
+        """Width and height of a frame's picture, upright and with square pixels."""
         width, height = self.stretched(frame.width, frame.height)
         return (height, width) if _orientation(frame)[0] else (width, height)
 
     def stretched(self, width: int, height: int) -> tuple[int, int]:
-        """The size with square pixels, before turning. Only ever larger: no detail is lost."""
+        """Width and height with square pixels, before turning. Never smaller: no detail is lost."""
         if self._aspect >= 1:
             return round(width * self._aspect), height
         return width, round(height / self._aspect)
 
     def image(self, frame: Any) -> Frame:
-        """The picture: RGB uint8 [H, W, 3], turned and mirrored as the display matrix says, transparency on white."""
+        """The picture, RGB uint8 [H, W, 3]: turned and mirrored by the display matrix, transparency on white."""
         width, height = self.stretched(frame.width, frame.height)
         transparent = frame.format.has_palette or any(part.is_alpha for part in frame.format.components)
         converted = self._reformatter.reformat(
@@ -57,10 +57,10 @@ class Converter:
 
 
 def _orientation(frame: Any) -> tuple[bool, bool, bool]:
-    """How to turn the frame: exchange the axes; then mirror left and right; then up and down.
+    """The steps that turn the frame upright: exchange the axes; then mirror left and right; then up and down.
 
-    From the display matrix [[a, b, u], [c, d, v], [x, y, w]] of FFmpeg: a point (p, q) goes to
-    (a·p + c·q, b·p + d·q). Other angles than quarter turns are taken for the nearest of them.
+    From the display matrix [[a, b, u], [c, d, v], [x, y, w]] of FFmpeg: a point (p, q) goes to (a·p + c·q, b·p + d·q).
+    Angles between quarter turns are taken as the nearest of them.
     """
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:

@@ -1,4 +1,4 @@
-"""Opening video files and decoding their frames, with every way in which that fails told apart."""
+"""Opening video files and decoding their frames, with an error of its own kind for each way to fail."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -14,25 +14,25 @@ from hia.video.conversion import MAX_SIDE, Converter
 from hia.video.errors import MissingVideo, UnreachableVideo, VideoError
 from hia.video.timing import Clock
 
-# Containers of moving pictures. Playlists (HLS, DASH, concat) are not among them: they would make FFmpeg open what
-# they name.
+# Containers of moving pictures. Playlists (HLS, DASH, concat) are not among them: they would make FFmpeg open the
+# files and URLs in them.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,apng,flv,asf,ogg,mpeg,mpegts,mxf,nut,ivf,h264,hevc"
-# No larger frame is ever allocated, not even to find out what the streams are.
+# No larger frame is ever allocated, not even while the streams are probed.
 LIMITS = {"max_pixels": str(MAX_SIDE**2)}
 
 # FFmpeg's own decoders of these leave transparency out.
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
-# Used where a file does not tell its rate.
+# Frames per second of a file that states no rate.
 FALLBACK_FPS = 25.0
 
-# A file that ends so much before the end that its header states has been cut off.
+# A file is cut off if it ends before this share of the length that its header states, and by so many seconds at least.
 LEAST_SHARE, LEAST_SECONDS_MISSING = 0.9, 0.5
 
 
 @dataclass(frozen=True)
 class DecodedPicture:
-    """A decoded frame that is converted when it is asked for: that costs as much as decoding."""
+    """A decoded frame, converted to RGB on demand only, which takes as long as decoding."""
 
     time: float
     frame: Any
@@ -54,7 +54,7 @@ def decode_file(path: Path) -> Iterator[DecodedPicture]:
 
 
 def decode_container(container: Any, path: Path, limits: Mapping[str, str] = LIMITS) -> Iterator[DecodedPicture]:
-    """The same of an open container; `path` is for messages. limits: FFmpeg's options for the decoder."""
+    """All frames of an open container, see `decode_file`. path: for messages. limits: FFmpeg's decoder options."""
     stream = video_stream(container, path)
     converter = Converter(stream.sample_aspect_ratio)
     _check_size(converter, stream.codec_context, path)
@@ -71,7 +71,7 @@ def decode_container(container: Any, path: Path, limits: Mapping[str, str] = LIM
 
 
 def open_video(path: Path) -> Any:
-    """The opened container. Raises MissingVideo, UnreachableVideo or VideoError."""
+    """Open the container of a video file. Raises MissingVideo, UnreachableVideo or VideoError."""
     if not path.is_file():
         raise MissingVideo("missing", f"no such video: {path}" + (" (it is no regular file)" if path.exists() else ""))
     try:
@@ -90,7 +90,7 @@ def open_video(path: Path) -> Any:
 
 
 def video_stream(container: Any, path: Path) -> Any:
-    """The first stream of moving pictures; cover pictures of songs are none. Raises VideoError."""
+    """The first stream of moving pictures, which cover pictures of songs are not. Raises VideoError."""
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
             return stream
@@ -98,7 +98,7 @@ def video_stream(container: Any, path: Path) -> Any:
 
 
 def stated_rate(stream: Any) -> float:
-    """Frames per second as the header says; 0 when it does not."""
+    """Frames per second by the header; 0 when it states none."""
     return float(stream.average_rate or stream.guessed_rate or 0)
 
 
@@ -112,14 +112,14 @@ def _frames(container: Any, stream: Any, path: Path, limits: Mapping[str, str]) 
 
 
 def _decoder(stream: Any, limits: dict[str, str]) -> Any:
-    own = stream.codec_context
-    own.options = limits
-    other = ALPHA_DECODERS.get(own.name)
+    default = stream.codec_context
+    default.options = limits
+    with_alpha = ALPHA_DECODERS.get(default.name)
     tags = {key.lower(): value for key, value in stream.metadata.items()}
-    if other is None or tags.get("alpha_mode") != "1":
-        return own
-    decoder = av.CodecContext.create(other, "r")
-    decoder.extradata, decoder.options = own.extradata, limits
+    if with_alpha is None or tags.get("alpha_mode") != "1":
+        return default
+    decoder = av.CodecContext.create(with_alpha, "r")
+    decoder.extradata, decoder.options = default.extradata, limits
     return decoder
 
 
@@ -151,7 +151,7 @@ def _check_end(end: float, stated: float | None, path: Path) -> None:
 
 
 def _stated_seconds(container: Any, stream: Any) -> float | None:
-    """Length of the stream by its header, for the formats that end without an error where they are cut off."""
+    """Length of the stream by its header, in formats whose decoding ends without an error at a cut."""
     if container.format.name.startswith("matroska"):
         parts = stream.metadata.get("DURATION", "").split(":")
         try:

@@ -1,4 +1,4 @@
-"""What can be wrong with a video."""
+"""Errors of videos that cannot be used."""
 
 from typing import Any
 
@@ -19,8 +19,8 @@ class VideoError(ValueError):
 
 
 class MissingVideo(VideoError, FileNotFoundError):
-    """There is no such file or folder."""
+    """A video file or folder that does not exist."""
 
 
 class UnreachableVideo(VideoError, OSError):
-    """The file is there, but the system does not give it: no permission, a broken disk or connection. May pass."""
+    """A file that exists but cannot be read: no permission, a broken disk or connection. Another try may succeed."""

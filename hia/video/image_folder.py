@@ -14,39 +14,40 @@ DEFAULT_FPS = 30.0
 
 
 def natural_key(name: str) -> tuple[list[int | str], str]:
-    """Sorts names as people do: `2.png` before `10.png`."""
+    """Sort key that orders numbers in names by value: `2.png` before `10.png`."""
     parts = re.split(r"([0-9]+)", name)
     return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
 
 
 @dataclass
 class ImageFolder:
-    """The images of a folder in natural order. The first one that is read sets the size for all."""
+    """The images of a folder in natural order. The first one that is read sets the size of all."""
 
     path: Path
     files: list[Path]
     size: tuple[int, int] | None = None
 
     def image(self, index: int) -> Frame:
-        """One frame. Raises VideoError naming it when it cannot be read or is unlike those read before."""
+        """Read one frame. Raises VideoError naming it when it cannot be read or has another size than those before."""
         try:
             image = load_image(self.files[index])
         except ValueError as error:
             raise VideoError("decoding_failed", f"{self.path}: frame {index}: {error}") from None
         size = image.shape[1], image.shape[0]
         if max(size) > MAX_SIDE:
-            raise VideoError("size", f"{self.files[index]}: {_shown(size)} px, sides are at most {MAX_SIDE} px")
+            raise VideoError("size", f"{self.files[index]}: {_size_text(size)} px, sides are at most {MAX_SIDE} px")
         self.size = self.size or size
         if size != self.size:
             raise VideoError(
-                "decoding_failed", f"{self.files[index]} is {_shown(size)} px, unlike {_shown(self.size)} px before it"
+                "decoding_failed",
+                f"{self.files[index]} is {_size_text(size)} px, unlike {_size_text(self.size)} px before it",
             )
         return image
 
 
 @dataclass(frozen=True)
 class FolderPicture:
-    """A frame of a folder that is read when it is asked for."""
+    """A frame of a folder, read on demand."""
 
     time: float
     folder: ImageFolder
@@ -57,7 +58,7 @@ class FolderPicture:
         return self.folder.image(self.index)
 
     def size(self) -> tuple[int, int]:
-        """Width and height; reads the image, for it may be damaged."""
+        """Width and height; reads the whole image, because it may be damaged."""
         height, width = self.image().shape[:2]
         return width, height
 
@@ -75,5 +76,5 @@ def decode_folder(path: Path, fps: float | None) -> Iterator[FolderPicture]:
         yield FolderPicture(index / rate, folder, index)
 
 
-def _shown(size: tuple[int, int]) -> str:
+def _size_text(size: tuple[int, int]) -> str:
     return f"{size[0]}×{size[1]}"

@@ -1,19 +1,21 @@
-"""Reading videos: files of any kind that FFmpeg knows, and folders of images."""
+"""Reading of videos: files that FFmpeg decodes, folders of images, and temporary copies of remote ones."""
 
+import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from hia.images import Frame
+from hia.io.paths import fetch, is_url
 from hia.video.decode import decode_file, open_video, stated_rate, video_stream
-from hia.video.errors import VideoError
+from hia.video.errors import MissingVideo, UnreachableVideo, VideoError
 from hia.video.image_folder import DEFAULT_FPS, decode_folder
 
 
 class Picture(Protocol):
-    """A frame that is there, but not converted to RGB yet."""
+    """A decoded frame, not yet converted to RGB."""
 
     @property
     def time(self) -> float: ...
@@ -25,7 +27,7 @@ class Picture(Protocol):
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video is: size in (upright, square) pixels, frames per second, and the frames that really decode."""
+    """Size in (upright, square) pixels, frames per second, and the number of frames that really decode."""
 
     width: int
     height: int
@@ -35,7 +37,7 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class TimedFrame:
-    """A frame (RGB uint8 [H, W, 3], upright), its place among all from 0, its time in s since the first."""
+    """A frame (RGB uint8 [H, W, 3], upright), its index among all from 0, its time in s since the first."""
 
     index: int
     time: float
@@ -43,7 +45,7 @@ class TimedFrame:
 
 
 def probe(path: str | Path, fps: float | None = None) -> VideoInfo:
-    """Size, rate and number of frames of a video; counts by decoding, for headers may lie. `fps` as for `iterate`.
+    """Size, rate and number of frames of a video, counted by decoding: headers may be wrong. fps: see `iterate`.
 
     Raises VideoError naming the file when it is missing (also a FileNotFoundError), empty, not a video, damaged, or has
     no frame.
@@ -67,7 +69,7 @@ def iterate(path: str | Path, fps: float | None = None) -> Iterator[TimedFrame]:
     """Decode a video, each frame with its true time; times always rise. Raises as `probe` does.
 
     path: a file, or a folder of .png and .jpg images in natural order, which come at `fps` (None: 30); files have
-    their own times, and `fps` changes nothing. Turned as their metadata say, transparency on white, pixels made square.
+    their own times, and `fps` changes nothing. Turned by their metadata, transparency on white, pixels made square.
     """
     for index, picture in enumerate(_decode(path, fps)):
         yield TimedFrame(index, picture.time, picture.image())
@@ -76,8 +78,8 @@ def iterate(path: str | Path, fps: float | None = None) -> Iterator[TimedFrame]:
 def frames_at(path: str | Path, indices: Iterable[int]) -> Iterator[Frame]:
     """Some frames of a video, by their index among all; decodes in one pass, converts only these, ends with the last.
 
-    indices: not falling, taken one at a time as frames are asked for; a repeated one gives the same array again, so it
-    is read-only. Raises as `probe` does, and ValueError for an index that falls or lies beyond the end.
+    indices: not falling, read one at a time as frames are taken; a repeated one gives the same array again, which is
+    therefore read-only. Raises as `probe` does, and ValueError for an index that falls or lies beyond the end.
     """
     with closing(_decode(path, None)) as pictures:  # type: ignore[type-var]
         current, image = -1, None
@@ -92,6 +94,30 @@ def frames_at(path: str | Path, indices: Iterable[int]) -> Iterator[Frame]:
                 image.flags.writeable = False
             assert image is not None
             yield image
+
+
+@contextmanager
+def local_copy(location: str | Path) -> Iterator[Path]:
+    """A local path of a file or folder: the path itself, or a temporary copy of what an fsspec URL names.
+
+    A copy has the file's suffix (a folder's files keep their names) and is removed when the context is left. Raises
+    VideoError (`missing`, `unreadable`) naming the location.
+    """
+    if not is_url(str(location)):
+        yield Path(location)
+        return
+    with tempfile.TemporaryDirectory(prefix="hia-") as folder:
+        yield _fetched(str(location), Path(folder))
+
+
+def _fetched(location: str, folder: Path) -> Path:
+    try:
+        copy = fetch(location, folder)
+    except Exception as error:  # of any class
+        raise UnreachableVideo("unreadable", f"{location}: cannot be fetched ({error})") from error
+    if copy is None:
+        raise MissingVideo("missing", f"no such file or folder: {location}")
+    return copy
 
 
 def _advance(pictures: Iterator[Picture], path: str | Path, current: int, index: int) -> Picture:

@@ -1,4 +1,4 @@
-"""Times of frames: rising ones from the stamps that a file has, their rate, and resampling to a constant one."""
+"""Times of frames: rising times from the time stamps of a file, their rate, and resampling to a constant rate."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ RESTART = 0.5
 class Clock:
     """Turns the time stamps of successive frames into times that rise from 0.
 
-    interval: s between frames, used where stamps are missing or start anew.
+    interval: s between frames, used when stamps are missing or start anew.
     """
 
     def __init__(self, interval: float) -> None:
@@ -19,7 +19,7 @@ class Clock:
         self._last: float | None = None
 
     def time(self, stamp: float | None) -> float:
-        """Seconds from the first frame to the next one, which has this stamp (None: it has none)."""
+        """Seconds from the first frame to the next one, which has this time stamp (None: it has none)."""
         expected = 0.0 if self._last is None else self._last + self.interval
         if stamp is None:
             self._last = expected
@@ -39,7 +39,7 @@ class Clock:
 def nominal_rate(times: NDArray[np.float64]) -> float:
     """Frames per second of a video from its frames' times, float64 [n], rising, in s.
 
-    The mean of those intervals that are near the median: rounded stamps do not matter, nor do pauses and lost frames as
+    The mean of the intervals that are near the median: rounded stamps do not matter, nor do pauses and lost frames as
     long as most intervals are regular. Raises ValueError for fewer than two different times.
     """
     intervals = np.diff(np.asarray(times, np.float64))
@@ -51,11 +51,11 @@ def nominal_rate(times: NDArray[np.float64]) -> float:
 
 
 def resample(times: NDArray[np.float64], fps: float) -> NDArray[np.intp]:
-    """Which frame a video of constant rate shows at each of its times.
+    """Indices of the frames that a video of constant rate shows at each of its times.
 
     times float64 [n], rising, in s; fps: the constant rate.   → int [N], never falling: for every k / fps from the
     first time to the last, the frame nearest to it, the earlier one of two equally near. Raises ValueError for no
-    times, for times that fall, and for an fps that is not positive.
+    times, times that fall, and an fps that is not positive.
     """
     times = np.asarray(times, np.float64)
     if len(times) == 0 or not np.isfinite(times).all() or (np.diff(times) < 0).any():

@@ -1,8 +1,7 @@
-"""Writing videos so that never half a file stands under its final name."""
+"""Writing videos; a file appears under its final name complete or not at all."""
 
-import os
-import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -12,13 +11,13 @@ import av
 import numpy as np
 
 from hia.images import Frame
-from hia.io.files import ASIDE
+from hia.io.files import atomic_write
 
 
 class VideoWriter:
-    """Writes an mp4 (H.264, yuv420p, BT.709) beside its final name and renames it once it is complete.
+    """Writes an mp4 (H.264, yuv420p, BT.709) under a temporary name and renames it once it is complete.
 
-    Use it as a context manager: leaving it by an exception removes what was written and keeps any older file.
+    Use it as a context manager: leaving it by an exception removes the temporary file and keeps any older video.
     metadata: of the container, such as `comment`. Raises FileNotFoundError at once for a folder that does not exist,
     ValueError for odd or changing sizes.
     """
@@ -35,23 +34,27 @@ class VideoWriter:
         if self.rate <= 0:
             raise ValueError(f"{self.path}: fps must be above 0, not {fps}")
         self.crf = crf
-        self._aside = self.path.with_name(f"{ASIDE}{uuid.uuid4().hex}.mp4")
+        self._files = ExitStack()
         self._container: Any = None
         self._stream: Any = None
         self._num_frames = 0
 
     def check_size(self, width: int, height: int) -> None:
-        """Raises ValueError for a size that H.264 in yuv420p cannot have."""
+        """Raise ValueError for a size that H.264 in yuv420p cannot have."""
         if width % 2 or height % 2:
             raise ValueError(f"{self.path}: H.264 in yuv420p needs even sides, not {width}×{height}")
 
     def __enter__(self) -> "VideoWriter":
         try:
-            # PyAV would make it at the first frame: a folder that cannot be written to is found out before the work.
-            self._aside.touch(exist_ok=False)
+            with ExitStack() as files:
+                aside = files.enter_context(atomic_write(self.path))
+                # PyAV would make it at the first frame: find out before the work if the folder cannot be written to.
+                aside.touch(exist_ok=False)
+                self._container = av.open(str(aside), "w", format="mp4", options={"movflags": "faststart"})
+                files.push(self._close)
+                self._files = files.pop_all()
         except OSError as error:
             raise OSError(f"{self.path}: cannot be written ({error.strerror})") from None
-        self._container = av.open(str(self._aside), "w", format="mp4", options={"movflags": "faststart"})
         self._container.metadata.update(self.metadata)
         return self
 
@@ -71,16 +74,15 @@ class VideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if kind is None:
-                if self._stream is None:
-                    raise ValueError(f"{self.path}: no frame was written")
-                self._container.mux(self._stream.encode(None))
-            self._container.close()
-            if kind is None:
-                os.replace(self._aside, self.path)
-        finally:
-            self._aside.unlink(missing_ok=True)
+        self._files.__exit__(kind, error, trace)
+
+    def _close(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Finish the video unless writing it has failed, and close it."""
+        if kind is None:
+            if self._stream is None:
+                raise ValueError(f"{self.path}: no frame was written")
+            self._container.mux(self._stream.encode(None))
+        self._container.close()
 
     def _open_stream(self, width: int, height: int) -> Any:
         self.check_size(width, height)
@@ -99,7 +101,7 @@ class VideoWriter:
 def write_video(
     path: str | Path, frames: Iterable[Frame], fps: float, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write all frames to an mp4; see VideoWriter."""
+    """Write all frames to an mp4, see `VideoWriter`."""
     with VideoWriter(path, fps, metadata=metadata) as writer:
         for frame in frames:
             writer.write(frame)

@@ -12,6 +12,7 @@ from typing import Any
 from hia.config import Config, Stage
 from hia.data.preprocess.encoders import latent_sizes
 from hia.data.preprocess.manifest import WITHOUT_EFFECT
+from hia.pose.estimators import NETWORK_SETTINGS
 from orchestration.stages.content_hashes import ContentHashes
 
 MODEL = ("width", "height", "seed", "network", "codec", "pretrained", "schedule", "conditions")
@@ -30,7 +31,7 @@ READS: Mapping[str, tuple[str, ...]] = {
 # Read by preprocessing, but they change which clips are in the store and not the clips: it is brought up to date.
 UPDATING = (
     *(f"preprocess.{key}" for key in WITHOUT_EFFECT),
-    *(f"preprocess.pose.{key}" for key in ("detector", "pose", "feet", "mode")),
+    *(f"preprocess.pose.{key}" for key in NETWORK_SETTINGS),
 )
 
 # Where and how fast, not what: no stage's result depends on these (but for rounding).

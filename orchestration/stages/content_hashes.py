@@ -13,9 +13,9 @@ from hia.config.evaluation import own_weights
 from hia.evaluation.weights.locate import weight_files
 from hia.io.files import write_json
 from hia.io.hashing import file_sha256, key_digest
+from hia.io.paths import is_url
 from hia.models.codec.loading import STABLE_DIFFUSION, TAESD, TAESD_FILES
 from hia.models.face.embedder import KNOWN_WEIGHTS
-from hia.video.remote import is_url
 from hia.weights import MissingWeights, find_weights, is_hub_id, weight_folders
 
 HINT = "see the section on weights in the README"

@@ -10,6 +10,7 @@ from hia.config import Config
 from hia.data.ingest.layouts import find_videos_in_layout
 from hia.data.store.clip_store import MANIFEST, ClipStore, StoreError, open_store
 from hia.io.files import Folder, write_json
+from hia.pose.estimators import model_files
 from orchestration.chain.stage import STORE_NOTE, ChainError, StageRun, store_of
 from orchestration.stages.config_keys import updating
 from orchestration.stages.content_hashes import content_states
@@ -108,8 +109,8 @@ class Preprocessing:
         )
         settings = updating(self.config)["preprocess"]
         settings |= {f"pose.{key}": value for key, value in settings.pop("pose").items()}
-        files = [wanted.test_list, wanted.pose.detector, wanted.pose.pose, wanted.pose.feet]
-        settings["files"] = content_states([("files", [file for file in files if file])])
+        files = [*([wanted.test_list] if wanted.test_list else []), *model_files(wanted.pose)]
+        settings["files"] = content_states([("files", files)])
         return {"videos": content_states(places), "settings": settings}
 
 

@@ -51,7 +51,7 @@ def driving(sample_data, tmp_path_factory):
 
 @pytest.fixture
 def animate(model, driving, sample_data, tmp_path, capsys):
-    """Run the command; returns the exit status, what it said on stderr, and the output file."""
+    """Run the command; returns the exit status, the text on stderr, and the output file."""
 
     def run(*options, reference=sample_data / "images" / "flux_man_0055.jpg", motion=driving):
         output = tmp_path / "out.mp4"
@@ -90,7 +90,7 @@ def test_side_by_side_shows_reference_skeleton_and_result_and_overlay_its_insets
     assert np.abs(frame[:, :60] - reference[:, :60]).mean() < 12
     skeleton, result = frame[:, 66:126], frame[:, 130:]
     assert (skeleton.sum(axis=2) < 60).mean() > 0.5 and skeleton.max() > 150
-    assert result[4:26, 50:60].mean() < 40 < result[60:].mean(), "the blur inset is black but for the hands"
+    assert result[4:26, 50:60].mean() < 40 < result[60:].mean(), "the blur inset is black except at the hands"
 
 
 def test_another_size_is_made_on_request(animate):
@@ -109,6 +109,19 @@ def test_align_moves_the_motion_to_the_references_person(animate, driving, tmp_p
     assert output.read_bytes() != plain and probe(output).num_frames == FRAMES
     status, said, _ = animate("--align")
     assert status == 2 and "--reference-keypoints" in said
+
+
+@pytest.mark.parametrize("beside_a_video", [False, True])
+def test_short_gaps_in_the_keypoints_are_filled_and_longer_ones_stay(animate, driving, clip, tmp_path, beside_a_video):
+    """A gap of 0.2 s is 5 frames of 25 per second, 6 of 30."""
+    source = clip.with_suffix(".npz") if beside_a_video else driving
+    whole, motion = load_keypoints(source), clip if beside_a_video else tmp_path / "gaps.npz"
+    for longest, is_drawn in ((0.2, True), (0.25, False)):
+        scores = whole.scores.copy()
+        scores[2 : 2 + round(longest * whole.fps)] = 0
+        save_keypoints(replace(whole, scores=scores), motion.with_suffix(".npz"))
+        frames = list(read_frames(animate("--side-by-side", "--guidance", "none", motion=motion)[2]))
+        assert (frames[4][:, 66:126].max() > 150) == is_drawn
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import numpy as np
 import pytest
 
-from hia.demo.backend import LocalBackend, Made, RemoteBackend, Step
+from hia.demo.backend import LocalBackend, Made, RemoteBackend, Step, driving_pictures
 from hia.demo.session import Controls, Failed, Workshop, visit
+from hia.pose.keypoint_files import load_keypoints
 from hia.serving.encoding import read_statement
 from hia.serving.generator import Generator
 from hia.serving.queue import RequestDeadline
@@ -44,6 +45,17 @@ def test_controls_reach_the_model(backend, controls):
     workshop = Workshop(backend)
     results = [controls(), controls(guidance_scale=1), controls(steps=2), controls(sharpness=0.0)]
     assert len({made(workshop, one).video for one in results}) == 4
+
+
+def test_short_gaps_in_a_motion_are_filled_here_and_where_a_servers_driving_motion_is_shown(backend, controls, dance):
+    arrays = motion()
+    arrays["scores"][1:3] = 0  # 0.2 s of 10 frames per second
+    dance.write_bytes(npz(arrays))
+    shown = [list(made(Workshop(backend), controls()).driving.frames)]
+    shown.append(list(driving_pictures(load_keypoints(dance), 32, 48).frames))
+    dance.write_bytes(npz(arrays | {"scores": np.zeros((5, 133))}))
+    (nobody, *_) = driving_pictures(load_keypoints(dance), 32, 48).frames
+    assert all((frame != nobody).any() for frames in shown for frame in frames)
 
 
 def test_each_step_is_told_with_a_marked_preview(model, controls):

@@ -1,4 +1,4 @@
-"""Boxes for tests."""
+"""Boxes of people, used by several tests."""
 
 import numpy as np
 

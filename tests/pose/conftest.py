@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hia.pose.estimators import PoseEstimator, PoseModels
+from hia.pose.top_down import PoseModels, TopDownEstimator
 from tests.pose.tiny_onnx import FEET_COLOUR, point, write_detector, write_pose
 
 REAL_SIZE = {"width": 192, "height": 256}
@@ -27,9 +27,9 @@ def networks(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def estimator(networks):
-    def make(detector="detector", pose="pose", feet=None, **options) -> PoseEstimator:
+    def make(detector="detector", pose="pose", feet=None, **options) -> TopDownEstimator:
         places = {"detector": detector, "pose": pose, "feet": feet or pose}
         models = PoseModels(**{role: str(networks.get(name, name)) for role, name in places.items()})
-        return PoseEstimator(models, threads=1, **options)
+        return TopDownEstimator(models, threads=1, **options)
 
     return make

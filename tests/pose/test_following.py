@@ -1,4 +1,4 @@
-"""One person is followed through a stream of frames."""
+"""Following one person through a stream of frames."""
 
 import weakref
 from collections.abc import Callable, Iterator
@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 
 from hia.pose.box_tracks import NoPerson, overlaps
-from hia.pose.estimators import PoseEstimator, PoseModels
 from hia.pose.keypoint_files import load_keypoints
 from hia.pose.keypoints import BODY
+from hia.pose.top_down import PoseModels, TopDownEstimator
 from hia.pose.tracking import PersonTrack, follow_person
 from hia.video import read_frames
 from tests.pose.boxes import Box, around, boxes
 from tests.pose.tiny_onnx import OTHER, PERSON, draw_person, figure, write_detector, write_pose
 
 WIDTH, HEIGHT = 240, 320
-# Seen by the pose model only: the detector overlooks who wears it.
+# A colour that the pose model sees and the detector does not.
 HIDDEN = (240, 200, 20)
 
 
-class Counting(PoseEstimator):
-    """An estimator that keeps the sizes of what it was asked for."""
+class Counting(TopDownEstimator):
+    """An estimator that records its detections and the sizes of its batches."""
 
     def __init__(self, models: PoseModels) -> None:
         super().__init__(models, threads=1)
@@ -209,11 +209,11 @@ def test_a_clip_without_anybody_or_without_frames_is_refused(counting):
 
 
 @pytest.fixture
-def real_detector(sample_data, tmp_path) -> PoseEstimator:
+def real_detector(sample_data, tmp_path) -> TopDownEstimator:
     """A real detector, with a pose model that follows a colour that is in no clip: boxes are left to the detector."""
     pose = str(write_pose(tmp_path / "pose.onnx", colours=[(255, 0, 255)]))
     detector = str(sample_data / "weights" / "yolox_nano.onnx")
-    return PoseEstimator(PoseModels(detector=detector, pose=pose, feet=pose), threads=1)
+    return TopDownEstimator(PoseModels(detector=detector, pose=pose, feet=pose), threads=1)
 
 
 @pytest.mark.parametrize("clip", ["walk_woman_park", "juggle_man_park", "sign_woman_home"])

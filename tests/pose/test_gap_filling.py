@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hia.pose.keypoints import fill_gaps
+from hia.config import PreprocessConfig
+from hia.pose.keypoints import NUM_KEYPOINTS, KeypointSequence, fill_gaps, fill_short_gaps
 
 
 def one_point(scores: list[float], places: list[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -79,3 +80,27 @@ def test_wrong_layouts_and_negative_lengths_are_refused():
         fill_gaps(keypoints, scores, -1)
     with pytest.raises(ValueError, match=r"\[1, 1, 2\] and \[2, 1\]"):
         fill_gaps(keypoints, np.zeros((2, 1)), 3)
+
+
+@pytest.mark.parametrize(("fps", "longest"), [(10.0, 2), (25.0, 5), (30.0, 6), (1.0, 0)])
+def test_the_longest_gap_in_seconds_is_preprocessings_at_any_rate(fps, longest):
+    assert PreprocessConfig().longest_gap_seconds == 0.2
+    scores = [0.9, *[0.0] * longest, 0.9, *[0.0] * (longest + 1), 0.9]
+    keypoints, values = one_point(scores, list(range(len(scores))))
+    for result in (fill_short_gaps(keypoints, values, fps), fill_short_gaps(keypoints, values, fps, 0.2)):
+        for got, wanted in zip(result, fill_gaps(keypoints, values, longest), strict=True):
+            np.testing.assert_array_equal(got, wanted)
+    assert fill_short_gaps(keypoints, values, fps)[2].sum() == longest
+
+
+def test_a_sequence_keeps_its_size_and_rate_and_is_filled_once():
+    rng = np.random.default_rng(0)
+    scores = np.where(rng.random((40, NUM_KEYPOINTS)) < 0.6, 0.9, 0.0)
+    sequence = KeypointSequence(rng.uniform(0, 90, (40, NUM_KEYPOINTS, 2)), scores, 96, 128, 20.0)
+    filled = sequence.with_gaps_filled(0.15)
+    keypoints, values, _ = fill_gaps(sequence.keypoints, sequence.scores, 3)
+    np.testing.assert_array_equal(filled.keypoints, keypoints)
+    np.testing.assert_array_equal(filled.scores, values)
+    assert (filled.width, filled.height, filled.fps) == (96, 128, 20.0)
+    again = filled.with_gaps_filled(0.15)
+    assert (again.keypoints == filled.keypoints).all() and (again.scores == filled.scores).all()

@@ -71,7 +71,7 @@ def test_flip_table_of_the_face(point, mirrored):
 
 
 def mirror_error(face):
-    """How far, in face sizes, a point lies from its pair in the mirrored face, moved, turned and scaled to fit."""
+    """Distance, in face sizes, of a point from its pair in the mirrored face, moved, turned and scaled to fit."""
     point, mirrored = (points @ [1, 1j] for points in (face, face[FLIP_TABLE[FACE] - FACE.start] * [-1, 1]))
     point, mirrored = point - point.mean(), mirrored - mirrored.mean()
     similarity = np.vdot(mirrored, point) / np.vdot(mirrored, mirrored)

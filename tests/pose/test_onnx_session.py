@@ -1,4 +1,4 @@
-"""Networks as files: which are taken for which role, from where, and what is said of those that cannot be used."""
+"""ONNX model files: the role of each, the places where it is found, the errors of those that cannot be used."""
 
 import http.server
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from hia.pose.estimators import DEFAULT_FEET, PoseModels
+from hia.pose.top_down import DEFAULT_FEET, PoseModels
 from hia.weights import MissingWeights
 from tests.pose.tiny_onnx import write_pose
 

@@ -107,7 +107,7 @@ def test_limb_is_an_ellipse_in_its_colour_at_60_percent(start, end, limb, colour
     assert picture[:, 260, 170].max() == 0
     channel = int(np.argmax(colour))
     between_discs = picture[channel, :, 155:346].sum() / (0.6 * colour[channel] / 255)
-    cut_off = 0.98  # what of the ellipse's area lies more than 5 px from its ends
+    cut_off = 0.98  # the part of the ellipse's area that lies more than 5 px from its ends
     assert between_discs == pytest.approx(np.pi * 100 * 4 * cut_off, rel=0.02)
 
 

@@ -1,15 +1,15 @@
 """Small ONNX networks with the inputs and outputs of the real ones, which see coloured rectangles as people.
 
-They do no learning but exact arithmetic, so a test knows what must come back. Their world: a person is an upright
-rectangle filled with one strong colour, on anything whose colours lie far from it (greys, say; `draw_person` draws
-one). The centre and the sides of the rectangle are measured from the mean and the spread of the pixels of its colour,
-to a fraction of a pixel; a rectangle that is cut off is measured as far as it is seen. Below 4 pixels in the
+They are not learned but exact arithmetic, so that the expected result of a test is known. Their world: a person is an
+upright rectangle filled with one strong colour, on anything whose colours lie far from it (greys, say; `draw_person`
+draws one). The centre and the sides of the rectangle are measured from the mean and the spread of the pixels of its
+colour, to a fraction of a pixel; a rectangle that is cut off is measured as far as it is seen. Below 4 pixels in the
 network's input, there is nobody. Two people need two colours.
 
     write_detector(folder / "detector.onnx")                    # boxes of rectangles of PERSON's colour
     write_pose(folder / "pose.onnx")                            # 133 points laid out over the rectangle
     write_pose(folder / "feet.onnx", colours=[FEET_COLOUR])     # the same, following another colour
-    estimator = PoseEstimator(PoseModels(detector=..., pose=..., feet=...))
+    estimator = TopDownEstimator(PoseModels(detector=..., pose=..., feet=...))
 """
 
 from collections.abc import Sequence

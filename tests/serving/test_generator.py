@@ -13,7 +13,8 @@ from hia.conditions.driving import driving_signal
 from hia.models.animation_model import AnimationModel
 from hia.models.build import build_animator
 from hia.models.codec import build_codec
-from hia.pose.estimators import PoseEstimator, PoseModels
+from hia.pose.keypoints import fill_short_gaps
+from hia.pose.top_down import PoseModels, TopDownEstimator
 from hia.serving.driving_motion import at_rate
 from hia.serving.encoding import encode_video
 from hia.serving.errors import OutOfTime, RequestError
@@ -60,7 +61,10 @@ def seeing(model, tmp_path_factory):
     write_pose(folder / "pose.onnx")
     pose = str(folder / "pose.onnx")
     return Generator(
-        model, LIMITS, "tiny/1", lambda: PoseEstimator(PoseModels(str(folder / "detector.onnx"), pose, pose), threads=1)
+        model,
+        LIMITS,
+        "tiny/1",
+        lambda: TopDownEstimator(PoseModels(str(folder / "detector.onnx"), pose, pose), threads=1),
     )
 
 
@@ -180,6 +184,24 @@ def test_keypoints_are_found_in_a_driving_video(seeing):
     moved = np.diff(found.keypoints.mean(axis=1)[:, 0])
     np.testing.assert_allclose(moved, 3, atol=1)
     assert ask(seeing, with_video(video_of(frames)), steps=1).num_frames == 6
+
+
+def test_short_gaps_in_a_driving_motion_are_filled_as_in_preprocessing(generator, seeing):
+    arrays = motion(7)
+    arrays["scores"][1:3, 91:112] = arrays["scores"][3:6, 112:] = 0  # 0.2 s and 0.3 s of 10 frames per second
+    request = parse_request(with_keypoints(npz(arrays)), {}, LIMITS)
+    given = generator._motion.keypoints(request, RequestDeadline(60))
+    expected, scores, _ = fill_short_gaps(request.driving.keypoints, request.driving.scores, 10.0)
+    np.testing.assert_array_equal(given.keypoints, expected)
+    np.testing.assert_array_equal(given.scores, scores)
+    assert (given.scores[1:3, 91:112] == 1).all() and (given.scores[3:6, 112:] == 0).all()
+
+    empty = np.full((160, 120, 3), 128, np.uint8)
+    frames = [draw_person(empty, (40 + 3 * number, 30, 80 + 3 * number, 130)) for number in range(6)]
+    frames[2] = empty
+    found = seeing._motion.keypoints(parse_request(with_video(video_of(frames)), {}, LIMITS), RequestDeadline(60))
+    assert (found.scores >= 0.3).all()
+    np.testing.assert_allclose(np.diff(found.keypoints.mean(axis=1)[:, 0]), 3, atol=1)
 
 
 def test_a_video_without_anybody_is_the_clients_mistake(seeing):

@@ -145,7 +145,7 @@ def test_finger_points_that_are_seen_lie_on_skin(cast):
 
 
 def test_a_hands_box_is_largely_filled_by_that_hand(cast):
-    """Parts are told by painting one hand in a colour of its own: its pixels lie in its box, and nearly all of them."""
+    """One hand is painted in a colour of its own: its pixels lie in its box, and nearly all of them."""
     for dancer, _, sharp in cast[:2]:
         for side in range(2):
             frame, painted = sharp[3], _with_green_hand(dancer, side)
@@ -164,7 +164,7 @@ def test_keypoints_are_those_of_the_middle_of_the_shutter(cast):
 
 
 def test_a_long_exposure_keeps_the_light_of_the_picture(cast):
-    """Sub-frames are averaged in linear light: what moves is spread, neither brightened nor darkened."""
+    """Sub-frames are averaged in linear light: moving parts are spread, neither brightened nor darkened."""
     for _, blurred, sharp in cast:
         light = [to_linear(np.stack([frame.frame for frame in frames]) / 255).mean() for frames in (blurred, sharp)]
         assert abs(light[0] / light[1] - 1) < 0.01
@@ -207,7 +207,7 @@ def _keypoints(dancer: Dancer, times: np.ndarray) -> np.ndarray:
 
 
 def _direction_error(colours: np.ndarray, skin: np.ndarray) -> np.ndarray:
-    """How far colours [N, 3] are from a colour but for brightness."""
+    """Distance of colours [N, 3] from a colour, apart from brightness."""
     linear, wanted = np.maximum(colours, 1e-3) ** 2.2, skin**2.2
     return np.linalg.norm(
         linear / np.linalg.norm(linear, axis=1, keepdims=True) - wanted / np.linalg.norm(wanted), axis=1

@@ -61,7 +61,7 @@ def numbers(store):
 
 
 def shown(stamps, fps, rate=240):
-    """Which frame a video of constant rate shows at each instant: the nearest in time, the earlier of two."""
+    """Indices of the frames that a video of constant rate shows: the nearest in time, the earlier of two."""
     times = np.array(stamps) / rate
     return [int(np.abs(times - instant / fps).argmin()) for instant in range(int(times[-1] * fps + 1e-6) + 1)]
 
@@ -111,7 +111,7 @@ def test_frames_after_a_jump_of_the_time_stamps_are_another_clip_with_no_time_be
 
 
 def test_estimated_keypoints_lie_on_their_frames_person_in_every_shot(tmp_path):
-    """The person walks; the middle of its colour, in the stored picture, is where the keypoints are."""
+    """The person walks; the keypoints lie at the middle of its colour in the stored picture."""
     middles = np.array([40, 64]) + np.arange(90)[:, None] * (1.5, 0.3)
     walls = [background(1, 224, 160) // 4] * 40 + [255 - background(2, 224, 160) // 4] * 50
     frames = [frames_of(middle[None], wall)[0] for middle, wall in zip(middles, walls, strict=True)]

@@ -8,7 +8,7 @@ from hia.video import VideoError, frames_at, iterate, probe, read_frames, write_
 
 
 def shades(num_frames):
-    """Frames that can be told apart by their brightness."""
+    """Frames that differ in their brightness."""
     return [np.full((48, 64, 3), 8 * number + 8, np.uint8) for number in range(num_frames)]
 
 
@@ -31,7 +31,7 @@ def test_frames_are_found_by_their_index_and_repeat(sample_data):
 
 
 def test_nothing_is_decoded_before_it_is_asked_for_nor_after_the_last(tmp_path):
-    """The end of the file is damaged, which only those meet who go there."""
+    """The end of the file is damaged: only reading that far meets it."""
     path = tmp_path / "clip.mp4"
     frames = np.random.default_rng(3).integers(0, 255, (50, 48, 64, 3), dtype=np.uint8)
     write_video(path, frames, 25)

@@ -48,7 +48,7 @@ def noise(num_frames, width=64, height=48):
 
 
 def shades(num_frames):
-    """Frames that can be told apart by their brightness."""
+    """Frames that differ in their brightness."""
     return [np.full((48, 64, 3), 8 * number + 8, np.uint8) for number in range(num_frames)]
 
 

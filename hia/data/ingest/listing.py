@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 import fsspec
 
-from hia.io.paths import join, printable, read_lines, split, suffix
-from hia.video.remote import is_url
+from hia.io.paths import is_url, join, printable, read_lines, split, suffix
 
 LIST_SUFFIX = ".txt"
 # Wildcards; the question mark is not among them, because web addresses contain it.

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from hia.data.ingest.listing import Listing, Problem, list_inputs
-from hia.io.paths import DirectoryCache, join, printable, split, suffix, without_query
-from hia.video.remote import is_url
+from hia.io.paths import DirectoryCache, is_url, join, printable, split, suffix, without_query
 
 SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"})
 FRAME_KEYPOINTS = "_keypoints.json"

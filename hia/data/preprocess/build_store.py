@@ -24,14 +24,15 @@ from hia.data.ingest.videos import VideoSource
 from hia.data.preprocess.encoders import load_encoders
 from hia.data.preprocess.manifest import assemble, begin_store, preprocessing_settings
 from hia.data.preprocess.person import keypoint_origin
-from hia.data.preprocess.video_preprocessor import Job, PreprocessorFactory, explain, pose_estimator
+from hia.data.preprocess.video_preprocessor import Job, PreprocessorFactory, explain
 from hia.data.store.clip_store import ClipStore, open_store
 from hia.data.store.journal import Journal
 from hia.data.store.records import Outcome, Rejection, VideoResult
 from hia.io.files import Folder
 from hia.io.hashing import content_sha256, key_digest
+from hia.io.paths import is_url
+from hia.pose.estimators import load_pose_estimator
 from hia.video import local_copy
-from hia.video.remote import is_url
 
 # A runner sends jobs to workers and yields their outcomes, in any order.
 Runner = Callable[[PreprocessorFactory, Sequence[Job]], Iterator[Outcome]]
@@ -115,7 +116,7 @@ def plan_jobs(
 ) -> tuple[list[Job], list[Rejection]]:
     """Jobs, one per video, and rejections of videos that cannot be read or are copies of another one."""
     estimated = any(keypoint_origin(source, config.preprocess) == "estimate" for source in sources)
-    pose = pose_estimator(config).fingerprint if estimated else None
+    pose = load_pose_estimator(config.preprocess.pose).fingerprint if estimated else None
     jobs: dict[str, Job] = {}
     rejected = []
     with ThreadPoolExecutor(THREADS) as threads:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from hia.config import PreprocessConfig
 from hia.data.preprocess.crop import Crop, plan_crop
 from hia.data.store.records import Rejected
-from hia.pose.keypoints import SCORE_THRESHOLD, KeypointSequence, fill_gaps
+from hia.pose.keypoints import SCORE_THRESHOLD, KeypointSequence, fill_short_gaps
 from hia.pose.tracking import PersonTrack
 
 # A person is present in a frame if at least this many of the 133 points are seen.
@@ -40,8 +40,7 @@ def plan_clip(
     """
     check_length(len(track.keypoints), fps, settings)
     _check_people(track, settings)
-    longest = round(settings.longest_gap_seconds * fps)
-    keypoints, scores, filled = fill_gaps(track.keypoints, track.scores, longest)
+    keypoints, scores, filled = fill_short_gaps(track.keypoints, track.scores, fps, settings.longest_gap_seconds)
     try:
         crop = plan_crop(keypoints, scores, source_size, target_size, settings.crop_margin)
     except ValueError as error:

@@ -16,7 +16,7 @@ from hia.data.preprocess.timer import Timer
 from hia.data.store.journal import Journal
 from hia.data.store.records import ClipInfo, Outcome, Rejected, Rejection, VideoResult
 from hia.io.files import Folder, WriteError
-from hia.pose.estimators import PoseEstimator, PoseModels
+from hia.pose.estimators import PoseEstimator, load_pose_estimator
 from hia.video import VideoError, local_copy
 
 
@@ -43,16 +43,10 @@ class PreprocessorFactory:
 
     def create(self) -> "VideoPreprocessor":
         """Load the networks and make a preprocessor. Raises MissingWeights or ValueError."""
-        encoders = load_encoders(self.config, self.device)
+        encoders, pose = load_encoders(self.config, self.device), self.config.preprocess.pose
         return VideoPreprocessor(
-            self.config, Folder(self.store), encoders, lambda: pose_estimator(self.config, self.threads)
+            self.config, Folder(self.store), encoders, lambda: load_pose_estimator(pose, self.threads)
         )
-
-
-def pose_estimator(config: Config, threads: int | None = None) -> PoseEstimator:
-    """The pose networks of a configuration. Raises MissingWeights or ValueError."""
-    pose = config.preprocess.pose
-    return PoseEstimator(PoseModels(pose.detector, pose.pose, pose.feet, pose.mode), pose.device, threads)
 
 
 class VideoPreprocessor:

@@ -9,6 +9,7 @@ from hia.config import PreprocessConfig
 from hia.data.preprocess.filters import LEAST_POINTS, check_regions, least_clip_frames, plan_clip, seen_shares
 from hia.data.store.records import Rejected
 from hia.pose.box_tracks import boxes_of
+from hia.pose.keypoints import fill_short_gaps
 from hia.pose.tracking import PersonTrack
 from tests.data.raw_videos import HALF, people_at
 
@@ -153,3 +154,15 @@ def test_the_messages_tell_what_was_found():
         plan(lost(track(), slice(0, 20)))
     with pytest.raises(Rejected, match=r"in 100% of the frames there is another person, of up to 60%"):
         plan(track(others=0.6))
+
+
+def test_short_gaps_are_filled_as_in_driving_motions_and_longer_ones_stay():
+    person = lost(lost(track(), slice(4, 8), slice(91, 112)), slice(20, 26), slice(112, 133))
+    person.keypoints[8:, 91:112] += 5
+    keypoints, scores, filled = fill_short_gaps(person.keypoints, person.scores, 25.0)
+    made = plan(person, fps=25.0)
+    np.testing.assert_array_equal(made.filled, filled)
+    np.testing.assert_array_equal(made.keypoints.scores, scores)
+    np.testing.assert_array_equal(made.keypoints.keypoints, made.crop.move(keypoints).astype(np.float32))
+    assert filled.sum() == 4 * 21 and (made.keypoints.scores[20:26, 112:] == 0).all()
+    assert not plan(person, PreprocessConfig(least_seconds=0.1, longest_gap_seconds=0), fps=25.0).filled.any()

@@ -9,9 +9,10 @@ from hia.data.ingest.layouts import find_videos_in_layout
 from hia.data.preprocess.build_store import build_store, plan_jobs
 from hia.data.preprocess.encoders import load_encoders
 from hia.data.preprocess.manifest import preprocessing_settings
-from hia.data.preprocess.video_preprocessor import VideoPreprocessor, pose_estimator
+from hia.data.preprocess.video_preprocessor import VideoPreprocessor
 from hia.data.store.journal import MOST_ATTEMPTS
 from hia.io.files import Folder
+from hia.pose.estimators import load_pose_estimator
 from hia.video import write_video
 from tests.data.raw_videos import background, centres, frames_of, small_config, write_dance, write_networks
 
@@ -33,9 +34,8 @@ def videos(tmp_path):
 
 def preprocessor(config, store, make_estimator=None):
     """A preprocessor with its networks loaded."""
-    return VideoPreprocessor(
-        config, Folder(store), load_encoders(config), make_estimator or (lambda: pose_estimator(config))
-    )
+    make = make_estimator or (lambda: load_pose_estimator(config.preprocess.pose))
+    return VideoPreprocessor(config, Folder(store), load_encoders(config), make)
 
 
 def jobs_of(videos, config):

@@ -1,4 +1,4 @@
-"""What lies at a URL is read like a local file, through a copy that does not stay."""
+"""Local copies of remote videos: read like local files, and removed afterwards."""
 
 import http.server
 import threading
