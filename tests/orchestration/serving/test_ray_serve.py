@@ -263,14 +263,14 @@ def test_work_ends_when_the_client_leaves(server, expected, large):
 
 def test_ctrl_c_leaves_nothing_behind(server):
     """The last of those that ask the server."""
-    assert len(list_named_actors(all_namespaces=True)) >= 4  # Serve's controller and proxy, the door, the animator
+    assert len(list_named_actors(all_namespaces=True)) >= 4  # Serve's controller and proxy, the ingress, the replica
     server.process.send_signal(signal.SIGINT)
     assert server.process.wait(60) == 0
     assert list_named_actors(all_namespaces=True) == []
     with pytest.raises(requests.ConnectionError):
         requests.get(f"{server.url}/ping", timeout=5)
     names = [process.name() for process in psutil.Process().children(recursive=True)]
-    assert not [name for name in names if "Serve" in name or "Animator" in name]
+    assert not [name for name in names if "Serve" in name or "Replica" in name]
 
 
 # ------------------------------------------------------------------------------------------------- without a server
@@ -279,7 +279,7 @@ def test_ctrl_c_leaves_nothing_behind(server):
 def test_the_configuration_is_one_that_serve_takes():
     config = ServeDeploySchema.model_validate(yaml.safe_load(CONFIG.read_text()))
     (application,) = config.applications
-    assert {deployment.name for deployment in application.deployments} == {"Door", "Animator"}
+    assert {deployment.name for deployment in application.deployments} == {"Ingress", "Replica"}
 
 
 def test_an_alias_is_the_version_that_it_means_now(registry):
