@@ -16,7 +16,7 @@ from hia.serving.encoding import GENERATED, read_statement
 from hia.serving.errors import RequestError
 from hia.serving.generator import Generator, ProgressCallbacks
 from hia.serving.limits import Limits
-from hia.serving.queue import RequestDeadline
+from hia.serving.queue import RequestContext
 from hia.serving.schema import Request, parse_request
 from hia.serving.video_upload import ClipInMemory
 from hia.video import read_frames, resample, write_video
@@ -118,7 +118,7 @@ class Backend(Protocol):
     marks: bool
     ends_within: float
 
-    def animate(self, order: Order, ticket: RequestDeadline, tell: Callable[[Step], None]) -> Made:
+    def animate(self, order: Order, ticket: RequestContext, tell: Callable[[Step], None]) -> Made:
         """A video; tells of its steps, if it knows. Raises RequestError, ServerError with a message for the visitor."""
 
 
@@ -133,14 +133,14 @@ class LocalBackend:
         sampling = model.config.sampling
         self.defaults = Defaults(round(default_sharpness(model), 2), sampling.guidance_scale, sampling.steps)
 
-    def animate(self, order: Order, ticket: RequestDeadline, tell: Callable[[Step], None]) -> Made:
+    def animate(self, order: Order, ticket: RequestContext, tell: Callable[[Step], None]) -> Made:
         """See `Backend`."""
         request, signals = checked(order, self.limits), list[DrivingSignal]()
 
         def on_preview(preview: Preview) -> None:
             tell(Step(preview.step, preview.steps, preview.frame))
 
-        with self._generator.line.admitted():
+        with self._generator.queue.admitted():
             result = self._generator.answer(request, ticket, ProgressCallbacks(signals.append, on_preview))
         return Made(result.data, result.about, _fitted(request, result.about), skeletons(signals[0]))
 
@@ -156,7 +156,7 @@ class RemoteBackend:
         sampling = SamplingConfig()
         self.defaults = Defaults(UNTRAINED_SHARPNESS, sampling.guidance_scale, sampling.steps)
 
-    def animate(self, order: Order, ticket: RequestDeadline, tell: Callable[[Step], None]) -> Made:
+    def animate(self, order: Order, ticket: RequestContext, tell: Callable[[Step], None]) -> Made:
         """See `Backend`."""
         request = checked(order, self.limits)
         answer = ask(self._url, order.files, order.params, patience=self.limits.seconds)

@@ -14,7 +14,7 @@ from hia.demo.html import progress_html, summary_html, waiting_html
 from hia.images import Frame
 from hia.serving.client import ServerError, driving_column
 from hia.serving.errors import RequestError
-from hia.serving.queue import RequestDeadline
+from hia.serving.queue import RequestContext
 
 # How often the page hears that there is nothing new, s.
 TICK = 0.5
@@ -31,14 +31,14 @@ class Workshop:
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
-        self._under_way: dict[RequestDeadline, threading.Thread] = {}
+        self._under_way: dict[RequestContext, threading.Thread] = {}
 
     def make(self, order: Order) -> Iterator[Step | Made | None]:
         """The steps of a video as they are done, None while nothing happens, and last the video.
 
         Closing the iterator ends the work at its next step. Raises Failed.
         """
-        ticket, events = RequestDeadline(self.backend.limits.seconds), SimpleQueue[Event]()
+        ticket, events = RequestContext(self.backend.limits.seconds), SimpleQueue[Event]()
         thread = threading.Thread(target=self._work, args=(order, ticket, events), name="hia-demo", daemon=True)
         self._under_way[ticket] = thread
         thread.start()
@@ -47,15 +47,15 @@ class Workshop:
                 yield event
             yield event
         finally:
-            ticket.leave()
+            ticket.cancel()
 
     def close(self) -> None:
         """End what is under way, and wait for that as long as the backend needs."""
         for ticket, thread in list(self._under_way.items()):
-            ticket.leave()
+            ticket.cancel()
             thread.join(self.backend.ends_within)
 
-    def _work(self, order: Order, ticket: RequestDeadline, events: "SimpleQueue[Event]") -> None:
+    def _work(self, order: Order, ticket: RequestContext, events: "SimpleQueue[Event]") -> None:
         try:
             events.put(self.backend.animate(order, ticket, events.put))
         except (RequestError, ServerError) as error:

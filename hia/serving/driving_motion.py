@@ -12,7 +12,7 @@ from hia.pose.keypoints import KeypointSequence
 from hia.pose.retarget import align_to_reference
 from hia.pose.tracking import PersonTrack, follow_person
 from hia.serving.errors import RequestError
-from hia.serving.queue import RequestDeadline
+from hia.serving.queue import RequestContext
 from hia.serving.schema import Request
 from hia.serving.video_upload import ClipInMemory
 from hia.video import resample
@@ -26,7 +26,7 @@ class MotionReader:
         self._make_estimator, self._detect_every = make_estimator, detect_every
         self._estimator: PoseEstimator | None = None
 
-    def keypoints(self, request: Request, ticket: RequestDeadline) -> KeypointSequence:
+    def keypoints(self, request: Request, ticket: RequestContext) -> KeypointSequence:
         """The driving keypoints at the rate that was asked for, aligned where that was. Raises RequestError."""
         driving = request.driving
         if isinstance(driving, ClipInMemory):
@@ -35,7 +35,7 @@ class MotionReader:
             driving = at_rate(driving, request.params.fps)
         return self._aligned(driving, request) if request.params.align else driving
 
-    def _estimated(self, clip: ClipInMemory, ticket: RequestDeadline) -> KeypointSequence:
+    def _estimated(self, clip: ClipInMemory, ticket: RequestContext) -> KeypointSequence:
         track = self._follow(CancellableFrames(clip, ticket), clip.name)
         shown = resample(np.array(clip.times), clip.fps)
         return KeypointSequence(track.keypoints[shown], track.scores[shown], clip.width, clip.height, clip.fps)
@@ -66,7 +66,7 @@ class CancellableFrames:
     """Frames of a clip, for as long as somebody waits for them."""
 
     clip: ClipInMemory
-    ticket: RequestDeadline
+    ticket: RequestContext
 
     def __iter__(self) -> Iterator[Frame]:
         for frame in self.clip:

@@ -15,7 +15,7 @@ from hia.serving.driving_motion import MotionReader, num_frames
 from hia.serving.encoding import encode_video, statement
 from hia.serving.errors import RequestError
 from hia.serving.limits import Limits
-from hia.serving.queue import RequestDeadline, RequestQueue, SingleThreadExecutor
+from hia.serving.queue import RequestContext, RequestQueue, SingleThreadExecutor
 from hia.serving.schema import Params, Request
 from hia.serving.watermark import Watermark
 
@@ -79,17 +79,17 @@ class Generator:
         thread: SingleThreadExecutor | None = None,
     ) -> None:
         self.model, self.limits, self.version = model, limits, version
-        self.line, self.marks = RequestQueue(limits.waiting), watermark is not None
+        self.queue, self.marks = RequestQueue(limits.waiting), watermark is not None
         self._watermark = watermark
         self._thread = thread or SingleThreadExecutor()
         self._motion = MotionReader(make_estimator, model.config.preprocess.pose.detect_every)
 
     def answer(
-        self, request: Request, ticket: RequestDeadline, onlooker: ProgressCallbacks | None = None
+        self, request: Request, ticket: RequestContext, onlooker: ProgressCallbacks | None = None
     ) -> GeneratedVideo:
         """Wait for the turn, and make the video. Raises RequestError for what this model cannot do."""
         plan, watch = self.plan(request), _DeadlineCallbacks()
-        with self.line.turn(ticket):
+        with self.queue.turn(ticket):
             watch.lap("waiting")
             frames, fps = self._thread.run(lambda: self._made(request, plan, ticket, onlooker, watch))
         params = request.params
@@ -102,7 +102,7 @@ class Generator:
         self,
         request: Request,
         plan: ResolvedRequest,
-        ticket: RequestDeadline,
+        ticket: RequestContext,
         onlooker: ProgressCallbacks | None,
         watch: "_DeadlineCallbacks",
     ) -> tuple[list[Frame], float]:
@@ -116,7 +116,7 @@ class Generator:
         watch.lap("marking")
         return frames, keypoints.fps
 
-    def _marked(self, frame: Frame, ticket: RequestDeadline) -> Frame:
+    def _marked(self, frame: Frame, ticket: RequestContext) -> Frame:
         ticket.check()
         return frame if self._watermark is None else self._watermark.written(frame)
 
@@ -153,7 +153,7 @@ class Generator:
         request: Request,
         keypoints: KeypointSequence,
         plan: ResolvedRequest,
-        ticket: RequestDeadline,
+        ticket: RequestContext,
         onlooker: ProgressCallbacks | None,
     ) -> Iterator[Frame]:
         model, params = self.model, request.params
@@ -179,7 +179,7 @@ class Generator:
             ticket.check()
             yield frame
 
-    def _previews(self, onlooker: ProgressCallbacks, ticket: RequestDeadline) -> Callable[[Preview], None]:
+    def _previews(self, onlooker: ProgressCallbacks, ticket: RequestContext) -> Callable[[Preview], None]:
         return lambda preview: onlooker.on_preview(replace(preview, frame=self._marked(preview.frame, ticket)))
 
 
@@ -200,5 +200,5 @@ def _sampling(default: SamplingConfig, params: Params) -> SamplingConfig:
     return replace(default, **{name: value for name, value in chosen.items() if value is not None})
 
 
-def _only_while_awaited(ticket: RequestDeadline) -> Callable[[int, int], None]:
+def _only_while_awaited(ticket: RequestContext) -> Callable[[int, int], None]:
     return lambda step, steps: ticket.check()

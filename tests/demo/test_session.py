@@ -13,7 +13,7 @@ from hia.demo.backend import LocalBackend, Made, RemoteBackend, Step
 from hia.demo.session import Controls, Failed, Workshop, visit
 from hia.serving.encoding import read_statement
 from hia.serving.generator import Generator
-from hia.serving.queue import RequestDeadline
+from hia.serving.queue import RequestContext
 from hia.serving.schema import parse_request
 from hia.video import probe, read_frames
 from tests.serving.example_requests import LIMITS, good_row, motion, npz, picture, video
@@ -26,7 +26,7 @@ def made(workshop: Workshop, controls: Controls) -> Made:
 
 
 def test_the_video_is_that_of_the_served_model(backend, controls):
-    expected = backend._generator.answer(parse_request(good_row(), {"seed": 3}, LIMITS), RequestDeadline(60))
+    expected = backend._generator.answer(parse_request(good_row(), {"seed": 3}, LIMITS), RequestContext(60))
     result = made(Workshop(backend), controls(seed=3))
     assert result.video == expected.data
     assert (result.about["num_frames"], result.about["seed"], result.about["version"]) == (5, 3, "tiny/1")
@@ -53,7 +53,7 @@ def test_each_step_is_told_with_a_marked_preview(model, controls):
 
     told: list[Step] = []
     backend = LocalBackend(Generator(model, LIMITS, "tiny/1", None, White()))
-    backend.animate(controls().order(backend.defaults), RequestDeadline(60), told.append)
+    backend.animate(controls().order(backend.defaults), RequestContext(60), told.append)
     assert [(step.done, step.steps) for step in told] == [(1, 3), (2, 3), (3, 3)]
     assert all(step.frame.shape == (48, 32, 3) and step.frame.min() == 255 for step in told)
 

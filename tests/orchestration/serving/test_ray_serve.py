@@ -30,8 +30,8 @@ from hia.models.build import build_animator
 from hia.models.codec import build_codec
 from hia.serving.errors import RequestError
 from hia.serving.generator import GeneratedVideo, Generator
-from hia.serving.queue import RequestDeadline
-from hia.serving.schema import check_body, parse_request
+from hia.serving.queue import RequestContext
+from hia.serving.schema import decode_request, parse_body, parse_request
 from hia.serving.watermark import Watermark
 from orchestration.serving.model_source import pinned, recorded_settings
 from orchestration.stages.pyfunc import save_pyfunc
@@ -156,7 +156,7 @@ def expected(registry) -> Callable[..., GeneratedVideo]:
     digest = hashlib.sha256((registry / "model" / "hia.json").read_bytes()).hexdigest()[:16]
     generator = Generator(load_model(registry / "model"), LIMITS, f"hia/1 sha256:{digest}", None, Watermark())
     return lambda row=None, **params: generator.answer(
-        parse_request(row or good_row(), params, LIMITS), RequestDeadline(60)
+        parse_request(row or good_row(), params, LIMITS), RequestContext(60)
     )
 
 
@@ -197,8 +197,7 @@ def test_malformed_rows_are_refused_in_the_words_of_the_schema(server):
     kinds = {}
     for case, (row, message) in malformed.rows().items():
         with pytest.raises(RequestError) as refused:
-            check_body(json.dumps({"dataframe_records": [row]}).encode(), LIMITS)
-            parse_request(row, {}, LIMITS)
+            decode_request(parse_body(json.dumps({"dataframe_records": [row]}).encode(), LIMITS), LIMITS)
         response = server.ask(row)
         kinds[response.status_code] = response.json()["error_code"]
         assert response.status_code == refused.value.status, f"{case}: {response.text[:300]}"
