@@ -26,17 +26,17 @@ class MotionReader:
         self._make_estimator, self._detect_every = make_estimator, detect_every
         self._estimator: PoseEstimator | None = None
 
-    def keypoints(self, request: Request, ticket: RequestContext) -> KeypointSequence:
+    def keypoints(self, request: Request, context: RequestContext) -> KeypointSequence:
         """The driving keypoints at the rate that was asked for, aligned where that was. Raises RequestError."""
         driving = request.driving
         if isinstance(driving, ClipInMemory):
-            driving = self._estimated(driving, ticket)
+            driving = self._estimated(driving, context)
         if request.params.fps is not None:
             driving = at_rate(driving, request.params.fps)
         return self._aligned(driving, request) if request.params.align else driving
 
-    def _estimated(self, clip: ClipInMemory, ticket: RequestContext) -> KeypointSequence:
-        track = self._follow(CancellableFrames(clip, ticket), clip.name)
+    def _estimated(self, clip: ClipInMemory, context: RequestContext) -> KeypointSequence:
+        track = self._follow(CancellableFrames(clip, context), clip.name)
         shown = resample(np.array(clip.times), clip.fps)
         return KeypointSequence(track.keypoints[shown], track.scores[shown], clip.width, clip.height, clip.fps)
 
@@ -66,11 +66,11 @@ class CancellableFrames:
     """Frames of a clip, for as long as somebody waits for them."""
 
     clip: ClipInMemory
-    ticket: RequestContext
+    context: RequestContext
 
     def __iter__(self) -> Iterator[Frame]:
         for frame in self.clip:
-            self.ticket.check()
+            self.context.check()
             yield frame
 
 

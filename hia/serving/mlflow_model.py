@@ -79,7 +79,7 @@ class ServedAnimator(PythonModel):
             raise MlflowException("the request failed; the server's log says why", codes.INTERNAL_ERROR) from None
 
     def _generate(self, fields: RequestFields, request: RequestContext) -> dict[str, Any]:
-        return columns(self._generator.answer(decode_request(fields, self._limits), request))
+        return columns(self._generator.generate(decode_request(fields, self._limits), request))
 
 
 def _parse_table(table: pandas.DataFrame, params: Mapping[str, Any], limits: Limits) -> RequestFields:

@@ -53,7 +53,7 @@ class Watermark:
         self._encoder: Any = RivaWatermark.encoder
         self._decoder: Any = RivaWatermark.decoder
 
-    def written(self, frame: Frame) -> Frame:
+    def embed(self, frame: Frame) -> Frame:
         """The frame, RGB uint8 [H, W, 3], with the mark. The same frame gives the same bytes."""
         height, width = frame.shape[:2]
         strength = min(max(math.sqrt(WEAKEST_FROM / (width * height)), 1.0), STRONGEST)

@@ -37,5 +37,5 @@ class Replica:
             raise
 
     def _generate(self, fields: RequestFields, context: RequestContext) -> bytes:
-        result = self._generator.answer(decode_request(fields, self._generator.limits), context)
+        result = self._generator.generate(decode_request(fields, self._generator.limits), context)
         return json.dumps({"predictions": [columns(result)]}).encode()

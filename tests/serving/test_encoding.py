@@ -77,34 +77,34 @@ def test_a_file_that_cannot_be_read_is_named(name, tmp_path):
 @pytest.mark.parametrize(("width", "height", "least"), [(128, 224, 36), (256, 448, 37), (512, 896, 40)])
 def test_the_mark_cannot_be_seen_and_is_the_same_each_time(watermark, sample_data, width, height, least):
     (frame,) = frames_of(sample_data / "clips" / "sign_woman_home.mp4", width, height, count=1)
-    marked = watermark.written(frame)
+    marked = watermark.embed(frame)
     assert least < psnr(frame[None], marked[None])[0] < 44
-    np.testing.assert_array_equal(marked, watermark.written(frame))
+    np.testing.assert_array_equal(marked, watermark.embed(frame))
 
 
 @pytest.mark.parametrize("name", CLIPS)
 def test_the_mark_is_found_after_compression_and_in_no_real_clip(watermark, sample_data, tmp_path, name):
     frames = frames_of(sample_data / "clips" / f"{name}.mp4", 128, 224)
-    marked = [watermark.written(frame) for frame in frames]
+    marked = [watermark.embed(frame) for frame in frames]
     assert watermark.agreement(compressed(marked, tmp_path / "again.mp4")) >= ENOUGH
     assert watermark.agreement(frames) < ENOUGH - 4
 
 
 def test_the_mark_of_a_large_frame_is_found_in_a_quarter_of_it(watermark, sample_data, tmp_path):
     (frame,) = frames_of(sample_data / "clips" / "juggle_man_park.mp4", 512, 896, count=1)
-    small = cv2.resize(watermark.written(frame), (256, 448), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(watermark.embed(frame), (256, 448), interpolation=cv2.INTER_AREA)
     assert watermark.agreement(compressed([small], tmp_path / "small.mp4")) >= ENOUGH
 
 
 @pytest.mark.parametrize(("width", "height"), [(32, 48), (36, 44), (100, 36)])
 def test_frames_of_any_size_are_marked(watermark, width, height):
     frame = np.full((height, width, 3), 128, np.uint8)
-    assert watermark.written(frame).shape == frame.shape and watermark.agreement([frame]) <= NUM_BITS
+    assert watermark.embed(frame).shape == frame.shape and watermark.agreement([frame]) <= NUM_BITS
 
 
 def test_verify_tells_generated_videos_from_others(watermark, clip, tmp_path, capsys):
     generated, real = tmp_path / "generated.mp4", tmp_path / "real.mp4"
-    generated.write_bytes(encode_video([watermark.written(frame) for frame in clip[:3]], 25.0, "mp4", SAID))
+    generated.write_bytes(encode_video([watermark.embed(frame) for frame in clip[:3]], 25.0, "mp4", SAID))
     write_video(real, clip[:3], 25)
     for file in (generated, real):
         assert main(["verify", str(file)]) == 0

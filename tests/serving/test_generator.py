@@ -63,8 +63,8 @@ def seeing(model, tmp_path_factory):
     )
 
 
-def ask(generator, row=None, ticket=None, **params):
-    return generator.answer(parse_request(row or good_row(), params, LIMITS), ticket or RequestContext(60))
+def ask(generator, row=None, context=None, **params):
+    return generator.generate(parse_request(row or good_row(), params, LIMITS), context or RequestContext(60))
 
 
 def decoded(result, tmp_path):
@@ -77,7 +77,7 @@ def decoded(result, tmp_path):
 
 def test_the_video_is_that_of_the_library_call(generator, model):
     request = parse_request(good_row(), {"seed": 3}, LIMITS)
-    result = generator.answer(request, RequestContext(60))
+    result = generator.generate(request, RequestContext(60))
     driving = driving_signal(request.driving, 32, 48, default_sharpness(model), model.config.conditions)
     frames = list(animate(model, request.reference, driving, seed=3))
     assert result.data == encode_video(frames, 10.0, "mp4", "AI-generated video, made with hia; model tiny/1; seed 3")
@@ -135,7 +135,7 @@ def test_webp_and_gif_move_for_as_long(generator, kind):
 
 def test_frames_are_marked_before_they_are_encoded(model):
     class Inverting:
-        def written(self, frame):
+        def embed(self, frame):
             return 255 - frame
 
     plain, inverted = (
@@ -147,7 +147,7 @@ def test_frames_are_marked_before_they_are_encoded(model):
 
 def test_an_onlooker_sees_the_motion_and_each_step_as_marked_and_changes_nothing(model):
     class Inverting:
-        def written(self, frame):
+        def embed(self, frame):
             return 255 - frame
 
     seen, previews, steps = [], {}, []
@@ -155,8 +155,8 @@ def test_an_onlooker_sees_the_motion_and_each_step_as_marked_and_changes_nothing
     for mark in (None, Inverting()):
         generator = Generator(model, LIMITS, "tiny/1", no_networks, mark)
         previews[mark] = []
-        result = generator.answer(request, RequestContext(60), ProgressCallbacks(seen.append, previews[mark].append))
-        assert result.data == generator.answer(request, RequestContext(60)).data
+        result = generator.generate(request, RequestContext(60), ProgressCallbacks(seen.append, previews[mark].append))
+        assert result.data == generator.generate(request, RequestContext(60)).data
         steps.append([(preview.step, preview.steps) for preview in previews[mark]])
     assert steps == [[(1, 3), (2, 3), (3, 3)]] * 2 and len(seen[0].keypoints) == 5
     for plain, inverted in zip(*previews.values(), strict=True):
@@ -219,29 +219,29 @@ def test_what_this_model_cannot_do_is_refused_before_anybody_waits(generator, pa
 
 def test_an_answer_that_would_come_too_late_is_not_made(generator):
     with pytest.raises(OutOfTime, match=r"no answer within 0\.01 s"):
-        ask(generator, ticket=RequestContext(0.01))
+        ask(generator, context=RequestContext(0.01))
     assert ask(generator, steps=1).num_frames == 5, "and the next one is answered"
 
 
 def test_a_request_whose_client_leaves_ends_at_the_next_step(generator):
-    ticket, steps = RequestContext(60), []
+    context, steps = RequestContext(60), []
 
     def check() -> None:
         steps.append(1)
         if len(steps) == 4:
-            ticket.cancel()
-        RequestContext.check(ticket)
+            context.cancel()
+        RequestContext.check(context)
 
-    ticket.check = check
+    context.check = check
     with pytest.raises(OutOfTime, match="the client has gone"):
-        ask(generator, ticket=ticket, steps=20)
+        ask(generator, context=context, steps=20)
     assert len(steps) == 4
 
 
 def test_a_failure_gives_the_turn_on(generator, model):
     broken = replace(parse_request(good_row(), {}, LIMITS), reference=None)
     with pytest.raises(AttributeError):
-        generator.answer(broken, RequestContext(60))
+        generator.generate(broken, RequestContext(60))
     assert ask(generator, steps=1).num_frames == 5
 
 

@@ -97,5 +97,5 @@ def test_a_model_is_loaded_and_used_in_one_thread(tiny_config, tmp_path, monkeyp
     generator = load_generator(tmp_path / "model", LIMITS, watermark=False)
     request = parse_request(good_row(), {"steps": 1}, LIMITS)
     with ThreadPoolExecutor(2) as threads:
-        videos = list(threads.map(lambda _: generator.answer(request, RequestContext(60)).data, range(2)))
+        videos = list(threads.map(lambda _: generator.generate(request, RequestContext(60)).data, range(2)))
     assert videos[0] == videos[1] and len(seen) > 2 and len(set(seen)) == 1

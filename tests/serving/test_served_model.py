@@ -131,7 +131,7 @@ def version_of(model: Path) -> str:
 def test_the_answer_is_what_the_model_makes_in_this_process(server):
     found = answer(server.ask(seed=5))
     generator = Generator(load_model(server.model), LIMITS, version_of(server.model), None, Watermark())
-    expected = generator.answer(parse_request(good_row(), {"seed": 5}, LIMITS), RequestContext(60))
+    expected = generator.generate(parse_request(good_row(), {"seed": 5}, LIMITS), RequestContext(60))
     assert base64.b64decode(found["video"]) == expected.data
     about = {name: found[name] for name in ("format", "num_frames", "width", "height", "fps", "seed")}
     assert about == {"format": "mp4", "num_frames": 5, "width": 32, "height": 48, "fps": 10.0, "seed": 5}

@@ -155,7 +155,7 @@ def expected(registry) -> Callable[..., GeneratedVideo]:
     """What the model makes in this process: a function of a row and parameters."""
     digest = hashlib.sha256((registry / "model" / "hia.json").read_bytes()).hexdigest()[:16]
     generator = Generator(load_model(registry / "model"), LIMITS, f"hia/1 sha256:{digest}", None, Watermark())
-    return lambda row=None, **params: generator.answer(
+    return lambda row=None, **params: generator.generate(
         parse_request(row or good_row(), params, LIMITS), RequestContext(60)
     )
 
