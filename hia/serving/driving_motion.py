@@ -1,4 +1,4 @@
-"""The motion that a request means: its keypoints, found in its video where it brings one, at its rate and alignment."""
+"""The driving keypoints of a request: given, or estimated from its video; resampled and aligned as requested."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -20,14 +20,14 @@ from hia.weights import MissingWeights
 
 
 class MotionReader:
-    """Finds keypoints by pose networks, which `make_estimator` loads when a request first needs them."""
+    """Reads or estimates keypoints; `make_estimator` loads the pose networks when a request first needs them."""
 
     def __init__(self, make_estimator: Callable[[], PoseEstimator], detect_every: int) -> None:
         self._make_estimator, self._detect_every = make_estimator, detect_every
         self._estimator: PoseEstimator | None = None
 
     def keypoints(self, request: Request, context: RequestContext) -> KeypointSequence:
-        """The driving keypoints at the rate that was asked for, aligned where that was. Raises RequestError."""
+        """The driving keypoints, at the rate and aligned as requested. Raises RequestError."""
         driving = request.driving
         if isinstance(driving, ClipInMemory):
             driving = self._estimated(driving, context)
@@ -63,7 +63,7 @@ class MotionReader:
 
 @dataclass(frozen=True, eq=False)
 class CancellableFrames:
-    """Frames of a clip, for as long as somebody waits for them."""
+    """Frames of a clip, until their request is cancelled."""
 
     clip: ClipInMemory
     context: RequestContext
@@ -75,7 +75,7 @@ class CancellableFrames:
 
 
 def num_frames(request: Request) -> int:
-    """How many frames a request's motion has at its rate, before they are known."""
+    """The number of frames of a request's motion at its rate, before its keypoints are known."""
     driving, asked = request.driving, request.params.fps
     if isinstance(driving, ClipInMemory):
         seconds, count = driving.times[-1], 1 + int(driving.times[-1] * driving.fps + 1e-6)
@@ -85,6 +85,6 @@ def num_frames(request: Request) -> int:
 
 
 def at_rate(sequence: KeypointSequence, fps: float) -> KeypointSequence:
-    """The same motion, as fast, at another rate: at each instant the nearest frame."""
+    """Resample a motion to another rate, at the same speed: at each instant the nearest frame."""
     shown = resample(np.arange(len(sequence)) / sequence.fps, fps)
     return replace(sequence, keypoints=sequence.keypoints[shown], scores=sequence.scores[shown], fps=fps)

@@ -47,7 +47,7 @@ class ServedAnimator(PythonModel):
     """The served model: answers one request after the other, although MLflow calls `predict` from several threads."""
 
     def load_context(self, context: Any) -> None:
-        """Read the model directory, onto the GPU in bf16 where there is one. Raises what `load_model` does."""
+        """Load the model directory, onto the GPU in bf16 where there is one. Raises what `load_model` does."""
         settings = context.model_config or {}
         limits = Limits.of(settings.get(LIMITS))
         if (server := sys.modules.get(f"{SERVER}.app")) is not None:

@@ -22,7 +22,7 @@ from hia.images import Frame
 from hia.pose.keypoints import KeypointSequence
 from hia.serving.errors import RequestError
 from hia.serving.limits import Limits
-from hia.serving.uploads import decode_base64, parse_keypoints, parse_picture, strict_json
+from hia.serving.uploads import decode_base64, parse_json, parse_keypoints, parse_picture
 from hia.serving.video_upload import ClipInMemory, open_clip
 
 COLUMNS = ("reference", "driving_video", "driving_keypoints", "reference_keypoints")
@@ -85,7 +85,7 @@ def parse_body(body: bytes, limits: Limits) -> RequestFields:
     MLflow itself would answer deep nesting with 500, print the whole body back, take true for 1, and leave out columns
     and parameters that it does not know.
     """
-    content = strict_json(body, "the body", limits)
+    content = parse_json(body, "the body", limits)
     layouts = [name for name in LAYOUTS if name in content]
     if len(layouts) != 1:
         raise RequestError(f"the body needs one of {', '.join(LAYOUTS)}, not {len(layouts)}")
