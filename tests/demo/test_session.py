@@ -1,4 +1,4 @@
-"""From the page's controls to what is shown, with a model of this process and with a server."""
+"""A session of the page, from its controls to its views, with a model in this process and with a server."""
 
 import base64
 import json
@@ -149,7 +149,7 @@ def test_closing_the_runner_ends_all(backend, controls):
 
 
 class Server:
-    """Answers every request alike, once `ready`. Remembers them."""
+    """An HTTP server that gives every request the same answer, once `ready`, and records them."""
 
     def __init__(self, status: int, answer: dict) -> None:
         bodies, ready = [], threading.Event()
@@ -183,7 +183,7 @@ class Server:
 
 @pytest.fixture
 def answer(backend, controls) -> dict:
-    """What a server says that has made the video of `controls`."""
+    """The response of a server that has made the video of `controls`."""
     result = animated(AnimationRunner(backend), controls())
     return {"predictions": [{"video": base64.b64encode(result.video).decode(), **result.about}]}
 

@@ -1,4 +1,4 @@
-"""Outputs say what they are: in their container, and by a mark in their frames that survives being compressed again."""
+"""Outputs are identifiable: by a statement in their container, and a mark in their frames that survives compression."""
 
 import re
 from itertools import islice
@@ -19,7 +19,7 @@ CLIPS = (
     *("balance_man_lab", "desk_woman_doctor", "gesture_man_kitchen", "gesture_woman_bench"),
     *("juggle_man_park", "sign_woman_home", "talk_man_white_suit", "walk_woman_park"),
 )
-SAID = statement("hia/3 sha256:0123", 7)
+STATEMENT = statement("hia/3 sha256:0123", 7)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def frames_of(video: Path, width: int, height: int, count: int = 4) -> list[np.n
 
 
 def compressed(frames: list[np.ndarray], file: Path) -> list[np.ndarray]:
-    """As platforms compress videos."""
+    """Frames after the compression that platforms apply to videos."""
     with VideoWriter(file, 25, crf=23) as writer:
         for frame in frames:
             writer.write(frame)
@@ -53,12 +53,12 @@ def frames() -> list[np.ndarray]:
 @pytest.mark.parametrize("kind", ["mp4", "webp", "gif"])
 def test_every_format_says_that_it_was_generated_and_by_which_model(kind, frames, tmp_path):
     file = tmp_path / f"video.{kind}"
-    file.write_bytes(encode_video(frames, 10.0, kind, SAID))
-    assert read_statement(file) == SAID == "AI-generated video, made with hia; model hia/3 sha256:0123; seed 7"
+    file.write_bytes(encode_video(frames, 10.0, kind, STATEMENT))
+    assert read_statement(file) == STATEMENT == "AI-generated video, made with hia; model hia/3 sha256:0123; seed 7"
 
 
 def test_webp_has_iptcs_word_for_generated_media():
-    assert SOURCE_TYPE.encode() in xmp(SAID) and b"a &lt; b" in xmp("a < b")
+    assert SOURCE_TYPE.encode() in xmp(STATEMENT) and b"a &lt; b" in xmp("a < b")
 
 
 def test_a_video_of_others_says_nothing(frames, tmp_path):
@@ -104,12 +104,12 @@ def test_frames_of_any_size_are_marked(watermark, width, height):
 
 def test_verify_tells_generated_videos_from_others(watermark, clip, tmp_path, capsys):
     generated, real = tmp_path / "generated.mp4", tmp_path / "real.mp4"
-    generated.write_bytes(encode_video([watermark.embed(frame) for frame in clip[:3]], 25.0, "mp4", SAID))
+    generated.write_bytes(encode_video([watermark.embed(frame) for frame in clip[:3]], 25.0, "mp4", STATEMENT))
     write_video(real, clip[:3], 25)
     for file in (generated, real):
         assert main(["verify", str(file)]) == 0
     one, other = capsys.readouterr().out.split(f"{real}: ")
-    assert "made with hia" in one and SAID in one and "watermark: found" in one
+    assert "made with hia" in one and STATEMENT in one and "watermark: found" in one
     assert "no sign of hia" in other and "says nothing" in other and "watermark: not found" in other
 
 

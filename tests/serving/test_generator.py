@@ -1,4 +1,4 @@
-"""From a checked request to the bytes of a video: reproducible, one at a time, stopped when nobody waits."""
+"""From a decoded request to the bytes of a video: reproducible, one at a time, stopped when cancelled."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -145,7 +145,7 @@ def test_frames_are_marked_before_they_are_encoded(model):
     assert np.abs(one + other - 255).mean() < 10
 
 
-def test_an_onlooker_sees_the_motion_and_each_step_as_marked_and_changes_nothing(model):
+def test_callbacks_see_the_motion_and_each_step_as_marked_and_changes_nothing(model):
     class Inverting:
         def embed(self, frame):
             return 255 - frame

@@ -25,7 +25,7 @@ JSON = {"content-type": "application/json"}
 
 
 class Exchange:
-    """One request to an application: what it is sent, part by part, and what came back."""
+    """One request to an application: the body, sent part by part, and the response."""
 
     def __init__(self, application: Any, headers: dict[str, str] = JSON) -> None:
         self.to_send: asyncio.Queue = asyncio.Queue()

@@ -1,4 +1,4 @@
-"""What a served model takes, and what it refuses with a word of explanation."""
+"""The requests that a served model accepts, and those that it refuses, with an explanation."""
 
 import json
 import random
@@ -170,7 +170,7 @@ def test_nothing_was_unpickled():
 
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_bytes_come_a_request_is_parsed_or_refused(seed):
-    """Good requests, damaged at random: bytes changed, cut out, doubled, in the body and in what it holds."""
+    """Valid requests, damaged at random: bytes changed, cut out, doubled, in the body and in the files in it."""
     source = random.Random(seed)
     files = [
         picture("PNG"),

@@ -77,7 +77,7 @@ def saved(tiny_config, as_if_trained, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(saved, tmp_path_factory) -> Iterator[Server]:
-    """It finds our code with the model only: not in this repository."""
+    """A server that finds our code only in the model, not in this repository."""
     folder = tmp_path_factory.mktemp("server")
     (folder / "tmp").mkdir()
     limits = {f"{PREFIX}{field.name.upper()}": str(getattr(LIMITS, field.name)) for field in fields(LIMITS)}
@@ -92,7 +92,7 @@ def server(saved, tmp_path_factory) -> Iterator[Server]:
     process = psutil.Process(started.pid)
     try:
         _wait_for(f"http://127.0.0.1:{port}/ping", started, folder / "log")
-        shutil.rmtree(folder / "tmp")  # what MLflow made while it started
+        shutil.rmtree(folder / "tmp")  # made by MLflow during start-up
         (folder / "tmp").mkdir()
         yield Server(f"http://127.0.0.1:{port}", process, folder / "tmp", saved / "artifacts" / "model")
     finally:
@@ -163,7 +163,7 @@ def test_the_client_repeats_the_servers_words_and_leaves_no_file(server, tmp_pat
 
 
 def test_no_malformed_request_does_any_harm(server):
-    """Each is answered with a 4xx and a word of explanation; then memory is back, and a good request is answered."""
+    """Each gets a 4xx response with an explanation; then memory is free again, and a valid request is answered."""
     before = base64.b64decode(answer(server.ask(seed=1))["video"])
     for row, _ in malformed.rows().values():
         server.ask(row)
