@@ -29,7 +29,7 @@ from hia.conditions.driving import driving_signal
 from hia.images import load_image
 from hia.models.animation_model import AnimationModel, load_model
 from hia.pose.keypoint_files import load_keypoints
-from hia.serving.client import ask
+from hia.serving.client import request_video
 from hia.synthetic import write_dancers
 from hia.video import read_frames
 from orchestration.stages.pyfunc import save_pyfunc
@@ -56,7 +56,7 @@ def main() -> None:
             for number in range(1 + arguments.repeats):
                 here = in_process(model, files)
                 began = time.perf_counter()
-                about = ask(url, files, {"seed": 0}).about
+                about = request_video(url, files, {"seed": 0}).about
                 there = time.perf_counter() - began
                 if number:
                     spent = about["seconds"]

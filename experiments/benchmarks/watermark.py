@@ -60,7 +60,7 @@ def report(name: str, count: int, videos: Iterable[list[Frame]], mark: Watermark
     agreements: dict[str, list[int]] = {}
     noise = []
     for frames in tqdm(videos, total=count, unit="video"):
-        marked = [mark.written(frame) for frame in frames]
+        marked = [mark.embed(frame) for frame in frames]
         noise += [float(value) for value in psnr(np.stack(frames), np.stack(marked))]
         agreements.setdefault("not marked", []).append(mark.agreement(frames))
         for treatment, treat in TREATMENTS.items():

@@ -1,11 +1,11 @@
-"""Have a served model (mlflow models serve) animate a reference image, and write the video that it answers."""
+"""Animate a reference image by a served model (mlflow models serve), and write its video."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
 from hia.io.files import write_bytes
-from hia.serving.client import ask, driving_column
+from hia.serving.client import driving_column, request_video
 
 FORMATS = {".mp4": "mp4", ".webp": "webp", ".gif": "gif"}
 PARAMS = ("seed", "steps", "guidance", "guidance_scale", "sharpness", "width", "height", "fps")
@@ -48,36 +48,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Ask and write. Raises ValueError or OSError with a message for the user."""
+    """Request and write the video. Raises ValueError or OSError with a message for the user."""
     output: Path = arguments.output
     if output.suffix.lower() not in FORMATS:
         raise ValueError(f"--output {output} must end in {', '.join(FORMATS)}")
     if not output.parent.is_dir():
         raise FileNotFoundError(f"{output}: the folder {output.parent} does not exist; create it first")
-    answer = ask(arguments.url, _files(arguments), _params(arguments), arguments.timeout, arguments.patience)
-    write_bytes(output, answer.video)
-    about = answer.about
+    files, params = _files(arguments), _params(arguments)
+    response = request_video(arguments.url, files, params, arguments.timeout, arguments.patience)
+    write_bytes(output, response.video)
+    about = response.about
     print(
         f"{output}: {about.get('num_frames')} frames of {about.get('width')}×{about.get('height')} at "
-        f"{about.get('fps')} fps; seed {about.get('seed')}, model {about.get('version')}, seconds {_spent(about)}"
+        f"{about.get('fps')} fps; seed {about.get('seed')}, model {about.get('version')}, seconds {_durations(about)}"
     )
 
 
 def _files(arguments: argparse.Namespace) -> dict[str, Path]:
     for name in ("reference", "driving", "reference_keypoints"):
-        given = getattr(arguments, name)
-        if given is not None and given.exists() and arguments.output.exists() and given.samefile(arguments.output):
+        file = getattr(arguments, name)
+        if file is not None and file.exists() and arguments.output.exists() and file.samefile(arguments.output):
             raise ValueError(f"--output {arguments.output} is also the --{name.replace('_', '-')}: it would be lost")
     files = {"reference": arguments.reference, driving_column(arguments.driving): arguments.driving}
     return files | ({"reference_keypoints": arguments.reference_keypoints} if arguments.reference_keypoints else {})
 
 
 def _params(arguments: argparse.Namespace) -> dict[str, Any]:
-    given = {name: value for name in PARAMS if (value := getattr(arguments, name)) is not None}
-    return given | {"align": arguments.align, "format": FORMATS[arguments.output.suffix.lower()]}
+    params = {name: value for name in PARAMS if (value := getattr(arguments, name)) is not None}
+    return params | {"align": arguments.align, "format": FORMATS[arguments.output.suffix.lower()]}
 
 
-def _spent(about: dict[str, Any]) -> str:
+def _durations(about: dict[str, Any]) -> str:
     seconds = about.get("seconds")
     return (
         ", ".join(f"{name} {value:.2f}" for name, value in seconds.items()) if isinstance(seconds, dict) else "unknown"

@@ -1,4 +1,4 @@
-"""A web page: a picture and a motion in, a video out, made by a model directory or by a served model."""
+"""Serve a web page that animates pictures: by a model directory, or by a served model."""
 
 import argparse
 import os
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
-    maker = parser.add_mutually_exclusive_group(required=True)
-    maker.add_argument("--model", type=Path, metavar="DIR", help="model directory, used by this process")
-    maker.add_argument("--url", help="of a server, such as http://localhost:5000 (mlflow models serve)")
+    model = parser.add_mutually_exclusive_group(required=True)
+    model.add_argument("--model", type=Path, metavar="DIR", help="model directory, used by this process")
+    model.add_argument("--url", help="of a server, such as http://localhost:5000 (mlflow models serve)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default 127.0.0.1: this machine)")
     parser.add_argument("--port", type=int, default=7860, help="(default 7860)")
     parser.add_argument(
@@ -33,22 +33,22 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--port must lie in 1..65535, not {arguments.port}")
     if arguments.samples is not None and not arguments.samples.is_dir():
         raise FileNotFoundError(f"--samples {arguments.samples}: there is no such folder")
-    with _folder() as folder:
+    with _temporary_folder() as folder:
         try:
             import gradio  # noqa: F401
         except ImportError:
             raise ValueError("the page needs Gradio, which is not installed: pip install -e '.[demo]'") from None
 
-        from hia.demo.server import host
+        from hia.demo.server import serve_page
 
-        host(_backend(arguments), arguments.host, arguments.port, folder, arguments.samples)
+        serve_page(_backend(arguments), arguments.host, arguments.port, folder, arguments.samples)
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
-    """A folder for all files of visitors and samples, removed in the end.
+def _temporary_folder() -> Iterator[Path]:
+    """A temporary folder for uploads, results and samples.
 
-    Gradio looks for it in the environment, when it is imported already.
+    Gradio reads its path from the environment already when it is imported.
     """
     with tempfile.TemporaryDirectory(prefix="hia-demo-", ignore_cleanup_errors=True) as name:
         ours = {"GRADIO_TEMP_DIR": str(Path(name) / "gradio"), "GRADIO_ANALYTICS_ENABLED": "False"}
@@ -64,12 +64,12 @@ def _folder() -> Iterator[Path]:
 
 def _backend(arguments: argparse.Namespace) -> "Backend":
     from hia.demo.backend import LocalBackend, RemoteBackend
-    from hia.serving.client import endpoint
+    from hia.serving.client import endpoint_url
     from hia.serving.limits import Limits
     from hia.serving.loading import load_generator
 
     if arguments.url is not None:
-        endpoint(arguments.url)
+        endpoint_url(arguments.url)
         return RemoteBackend(arguments.url, Limits.of())
     try:
         return LocalBackend(load_generator(arguments.model, Limits.of()))

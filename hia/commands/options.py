@@ -1,4 +1,4 @@
-"""What several verbs make of their options."""
+"""Options shared by several commands."""
 
 import argparse
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def changed_sampling(default: "SamplingConfig", arguments: argparse.Namespace, keys: Sequence[str]) -> "SamplingConfig":
-    """Sampling settings with those of `keys` that were given. Raises ValueError for one that cannot be."""
+    """Sampling settings, changed by the options of `keys` that were given. Raises ValueError for an invalid value."""
     from pydantic import ValidationError
 
     from hia.config.loading import explain
@@ -23,7 +23,7 @@ def changed_sampling(default: "SamplingConfig", arguments: argparse.Namespace, k
 
 
 def chosen_device(device: str | None) -> str:
-    """The device that was asked for, else a GPU if there is one."""
+    """The device given by the option, else a GPU if there is one."""
     import torch
 
     return device or ("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,4 +1,4 @@
-"""Tell whether a video was made with hia: by what its container says, and by the watermark in its frames."""
+"""Check whether a video was made with hia: by the statement in its container, and the watermark in its frames."""
 
 import argparse
 from pathlib import Path
@@ -11,7 +11,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Look and say. Raises ValueError or OSError with a message for the user."""
+    """Print whether the file carries the statement of origin or the watermark.
+
+    Raises ValueError or OSError with a message for the user.
+    """
     from hia.serving.encoding import read_statement
     from hia.serving.watermark import ENOUGH, NUM_BITS, Watermark, evenly_spaced_frames
 

@@ -1,1 +1,1 @@
-"""The animator on a web page."""
+"""The demo: a web page that animates pictures."""

@@ -1,4 +1,4 @@
-"""The page: what is asked for on the left, how it gets on and the result on the right. Needs Gradio."""
+"""The page: inputs and controls on the left, progress and result on the right. Needs Gradio."""
 
 import html
 from collections.abc import Iterator
@@ -9,18 +9,18 @@ import gradio as gr
 
 from hia.demo.html import ABOUT, MARK, text_html
 from hia.demo.samples import Motion, Samples
-from hia.demo.session import Controls, Failed, View, Workshop, visit
+from hia.demo.session import AnimationFailed, AnimationRunner, Controls, View, run_session
 
 MOTION_FILES, KEYPOINT_FILES = [".mp4", ".webm", ".npz", ".json"], [".npz", ".json"]
-# Uploads and results are deleted once they are as old, and looked for as often, s.
-CACHE_SECONDS, LOOK_SECONDS = 3600, 600
+# Uploads and results are deleted at this age; the cache is searched for them in this interval, s.
+CACHE_SECONDS, CACHE_INTERVAL_SECONDS = 3600, 600
 ERROR_SECONDS = 30
 HIGHEST_GUIDANCE = 10.0
-QUIETLY: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+HIDDEN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
-def build_page(workshop: Workshop, samples: Samples, folder: Path) -> gr.Blocks:
-    """The page. folder: where results are written, before Gradio copies them."""
+def build_page(runner: AnimationRunner, samples: Samples, folder: Path) -> gr.Blocks:
+    """Build the page. folder: for results, from which Gradio copies them."""
 
     def animate(
         picture: str | None,
@@ -35,35 +35,35 @@ def build_page(workshop: Workshop, samples: Samples, folder: Path) -> gr.Blocks:
         """Animate a picture by a motion; the results are status, preview, side-by-side video and video."""
         controls = Controls(picture, motion, sharpness, guidance_scale, seed, steps, align, person)
         try:
-            yield from map(_updates, visit(workshop, controls, folder))
-        except Failed as failed:
-            message = html.escape(str(failed), quote=False)
+            yield from map(_updates, run_session(runner, controls, folder))
+        except AnimationFailed as error:
+            message = html.escape(str(error), quote=False)
             raise gr.Error(message, duration=ERROR_SECONDS, print_exception=False) from None
 
     with gr.Blocks(
-        title="Human image animation", analytics_enabled=False, delete_cache=(LOOK_SECONDS, CACHE_SECONDS)
+        title="Human image animation", analytics_enabled=False, delete_cache=(CACHE_INTERVAL_SECONDS, CACHE_SECONDS)
     ) as page:
-        gr.Markdown(ABOUT.format(mark=MARK if workshop.backend.marks else ""))
+        gr.Markdown(ABOUT.format(mark=MARK if runner.backend.watermarked else ""))
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=320):
-                inputs = [*_files(samples), *_sliders(workshop), *_more(workshop)]
+                inputs = [*_files(samples), *_sliders(runner), *_more(runner)]
             with gr.Column(scale=3, min_width=360):
                 with gr.Row():
                     start, stop = gr.Button("Animate", variant="primary", scale=3), gr.Button("Stop", scale=1)
                 outputs = _outputs()
         made = start.click(animate, inputs, outputs, show_progress="hidden", api_name="animate")
-        stop.click(lambda: text_html("Stopped."), None, outputs[0], cancels=[made], queue=False, **QUIETLY)
-    page.queue(max_size=max(1, workshop.backend.limits.waiting), default_concurrency_limit=1)
+        stop.click(lambda: text_html("Stopped."), None, outputs[0], cancels=[made], queue=False, **HIDDEN)
+    page.queue(max_size=max(1, runner.backend.limits.waiting), default_concurrency_limit=1)
     return page
 
 
 def _files(samples: Samples) -> list[Any]:
     picture = gr.Image(label="Picture of the person", type="filepath", height=280, sources=["upload", "clipboard"])
-    # Gradio would open the picture before its size has been looked at.
+    # Gradio would open the picture before its size has been checked.
     picture.preprocess = _path  # type: ignore[method-assign]
     gr.Examples([[str(file)] for file in samples.pictures], [picture], label="Sample pictures")
     motion = gr.File(label="Motion: video (mp4, webm) or keypoints (npz, json)", file_types=MOTION_FILES, height=150)
-    _choice_of(samples.motions, motion)
+    _motion_gallery(samples.motions, motion)
     return [picture, motion]
 
 
@@ -71,8 +71,8 @@ def _path(payload: Any) -> str | None:
     return payload.path if payload else None
 
 
-def _choice_of(motions: list[Motion], chosen: gr.File) -> None:
-    """Pictures that a click makes the motion of."""
+def _motion_gallery(motions: list[Motion], chosen: gr.File) -> None:
+    """Thumbnails of sample motions; a click on one chooses its motion."""
     dataset = gr.Dataset(
         components=[gr.Image(visible=False)],
         samples=[[str(motion.thumbnail)] for motion in motions],
@@ -83,11 +83,11 @@ def _choice_of(motions: list[Motion], chosen: gr.File) -> None:
     def take(number: int) -> str:
         return str(motions[number].file)
 
-    dataset.click(take, dataset, chosen, **QUIETLY)
+    dataset.click(take, dataset, chosen, **HIDDEN)
 
 
-def _sliders(workshop: Workshop) -> list[Any]:
-    defaults = workshop.backend.defaults
+def _sliders(runner: AnimationRunner) -> list[Any]:
+    defaults = runner.backend.defaults
     least, most = min(1.0, defaults.guidance_scale), max(HIGHEST_GUIDANCE, defaults.guidance_scale)
     return [
         gr.Slider(0, 1, defaults.sharpness, step=0.01, label="Sharpness of the hands", info="Less: more motion blur"),
@@ -100,9 +100,9 @@ def _sliders(workshop: Workshop) -> list[Any]:
     ]
 
 
-def _more(workshop: Workshop) -> list[Any]:
-    """Seed, steps, align, and the keypoints that align can take."""
-    defaults, limits = workshop.backend.defaults, workshop.backend.limits
+def _more(runner: AnimationRunner) -> list[Any]:
+    """Seed, steps, align, and keypoints of the picture for align."""
+    defaults, limits = runner.backend.defaults, runner.backend.limits
     with gr.Accordion("More", open=False):
         return [
             gr.Number(0, label="Seed", info="The same seed gives the same video", precision=0, minimum=0),
@@ -113,21 +113,22 @@ def _more(workshop: Workshop) -> list[Any]:
 
 
 def _outputs() -> list[Any]:
-    """Where a `View` is shown."""
-    shown: dict[str, Any] = {"height": 460, "interactive": False}
-    video = shown | {"loop": True, "buttons": ["download"]}
+    """The components that show a `View`, in the order of `_updates`."""
+    common: dict[str, Any] = {"height": 460, "interactive": False}
+    video = common | {"loop": True, "buttons": ["download"]}
     return [
         gr.HTML(text_html("Choose a picture and a motion, then Animate.")),
         gr.Image(
-            label="Preview: the middle frame so far", elem_classes="hia-preview", visible=False, buttons=[], **shown
+            label="Preview: the middle frame so far", elem_classes="hia-preview", visible=False, buttons=[], **common
         ),
-        # Without a label, which would hide that of the first picture.
+        # No label: it would hide the label of the first picture.
         gr.Video(label="Side by side", show_label=False, autoplay=True, **video),
         gr.Video(label="Result", visible=False, **video),
     ]
 
 
 def _updates(view: View) -> list[Any]:
+    """A view as values of the components of `_outputs`."""
     done = view.result is not None
     return [
         view.status,

@@ -1,4 +1,4 @@
-"""What visitors can try the page with: generated dancers, and a folder of the host's."""
+"""Sample pictures and motions of the page: generated dancers, and the files of a folder."""
 
 import shutil
 import sys
@@ -39,30 +39,30 @@ class Samples:
     motions: list[Motion]
 
 
-def make_samples(folder: Path, others: Path | None = None) -> Samples:
-    """Draw dancers into `folder` and copy there what `others` has: pictures, keypoint files, videos of .mp4 and .webm.
+def make_samples(folder: Path, source: Path | None = None) -> Samples:
+    """Draw dancers into `folder`, and copy pictures, keypoint files and videos (.mp4, .webm) from `source` there.
 
-    A video with its keypoint file beside it needs no pose networks: its keypoints are taken. Files that cannot be read
-    are named on stderr and left out.
+    A video with its keypoint file beside it needs no pose networks, because its keypoints are used. Files that cannot
+    be read are named on stderr and left out.
     """
     dancers = folder / "dancers"
     videos = write_dancers(dancers, NUM_DANCERS, seconds=SECONDS, width=WIDTH, height=HEIGHT, fps=FPS, seed=SEED)
-    pictures = [_saved(next(read_frames(video)), folder / f"{video.stem}.png") for video in videos]
-    if others is None:
+    pictures = [_save_picture(next(read_frames(video)), folder / f"{video.stem}.png") for video in videos]
+    if source is None:
         return Samples(pictures, list(_motions(dancers, folder)))
-    found = [file for file in _files(others) if file.suffix.lower() in PICTURES]
-    pictures += [Path(shutil.copy2(file, folder / f"sample_{file.name}")) for file in found]
-    return Samples(pictures, [*_motions(dancers, folder), *_motions(others, folder)])
+    own = [file for file in _files(source) if file.suffix.lower() in PICTURES]
+    pictures += [Path(shutil.copy2(file, folder / f"sample_{file.name}")) for file in own]
+    return Samples(pictures, [*_motions(dancers, folder), *_motions(source, folder)])
 
 
 def _motions(source: Path, folder: Path) -> Iterator[Motion]:
-    files = {file.stem: file for file in _files(source) if file.suffix.lower() in VIDEOS}
-    videos = dict(files)
-    files |= {file.stem: file for file in _files(source) if file.suffix.lower() == KEYPOINTS}
-    for name, file in sorted(files.items(), key=lambda one: natural_key(one[0])):
+    """Copy the motions of `source`: for each name a keypoint file, or else a video."""
+    videos = {file.stem: file for file in _files(source) if file.suffix.lower() in VIDEOS}
+    keypoints = {file.stem: file for file in _files(source) if file.suffix.lower() == KEYPOINTS}
+    for name, file in sorted((videos | keypoints).items(), key=lambda item: natural_key(item[0])):
         try:
-            picture = next(read_frames(videos[name])) if name in videos else _skeleton(file)
-            thumbnail = _saved(picture, folder / f"motion_{name}.png")
+            picture = next(read_frames(videos[name])) if name in videos else _first_skeleton(file)
+            thumbnail = _save_picture(picture, folder / f"motion_{name}.png")
         except (ValueError, OSError) as error:
             print(f"sample left out: {error}", file=sys.stderr)
             continue
@@ -73,12 +73,12 @@ def _files(folder: Path) -> list[Path]:
     return sorted((file for file in folder.iterdir() if file.is_file()), key=lambda file: natural_key(file.name))
 
 
-def _skeleton(file: Path) -> Frame:
+def _first_skeleton(file: Path) -> Frame:
     keypoints = load_keypoints(file)
     width, height = round(THUMBNAIL_HEIGHT * keypoints.width / keypoints.height), THUMBNAIL_HEIGHT
     return skeleton_picture(driving_signal(keypoints, width, height, UNTRAINED_SHARPNESS).control_image(0))
 
 
-def _saved(picture: Frame, file: Path) -> Path:
+def _save_picture(picture: Frame, file: Path) -> Path:
     Image.fromarray(picture).save(file)
     return file

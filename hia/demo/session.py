@@ -1,4 +1,7 @@
-"""One animation as a visitor sees it: what the controls say becomes an order, and events become what is shown."""
+"""A demo session: the page's controls in, views of the animation out, while it is made in a thread of its own.
+
+The page can thus show progress, and end the work when its user asks for that.
+"""
 
 import logging
 import tempfile
@@ -9,80 +12,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from hia.demo.backend import Backend, Defaults, Made, Order, Step, write_side_by_side
+from hia.animation.inference import Preview
+from hia.demo.backend import AnimationResult, Backend, ControlDefaults, RequestInputs, write_side_by_side
 from hia.demo.html import progress_html, summary_html, waiting_html
 from hia.images import Frame
 from hia.serving.client import ServerError, driving_column
 from hia.serving.errors import RequestError
-from hia.serving.queue import RequestDeadline
+from hia.serving.queue import RequestContext
 
-# How often the page hears that there is nothing new, s.
+# Seconds between two views while there is nothing new.
 TICK = 0.5
-Event = Step | Made | BaseException
+Event = Preview | AnimationResult | BaseException
 logger = logging.getLogger(__name__)
 
 
-class Failed(Exception):
-    """There is no video; the message is for the visitor."""
-
-
-class Workshop:
-    """Makes the videos of a backend."""
-
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
-        self._under_way: dict[RequestDeadline, threading.Thread] = {}
-
-    def make(self, order: Order) -> Iterator[Step | Made | None]:
-        """The steps of a video as they are done, None while nothing happens, and last the video.
-
-        Closing the iterator ends the work at its next step. Raises Failed.
-        """
-        ticket, events = RequestDeadline(self.backend.limits.seconds), SimpleQueue[Event]()
-        thread = threading.Thread(target=self._work, args=(order, ticket, events), name="hia-demo", daemon=True)
-        self._under_way[ticket] = thread
-        thread.start()
-        try:
-            while not isinstance(event := _latest(events), Made):
-                yield event
-            yield event
-        finally:
-            ticket.leave()
-
-    def close(self) -> None:
-        """End what is under way, and wait for that as long as the backend needs."""
-        for ticket, thread in list(self._under_way.items()):
-            ticket.leave()
-            thread.join(self.backend.ends_within)
-
-    def _work(self, order: Order, ticket: RequestDeadline, events: "SimpleQueue[Event]") -> None:
-        try:
-            events.put(self.backend.animate(order, ticket, events.put))
-        except (RequestError, ServerError) as error:
-            events.put(Failed(str(error)))
-        except Exception:
-            logger.exception("an animation failed")
-            events.put(Failed("the animation failed; the log of hia demo says why"))
-        finally:
-            del self._under_way[ticket]
-
-
-def _latest(events: "SimpleQueue[Event]") -> Step | Made | None:
-    """The newest event, older ones are past; None when there is none for a while. Raises the one that is an error."""
-    try:
-        event = events.get(timeout=TICK)
-        while not events.empty():
-            event = events.get()
-    except Empty:
-        return None
-    if isinstance(event, BaseException):
-        raise event
-    return event
+class AnimationFailed(Exception):
+    """There is no video. The message is for the user."""
 
 
 @dataclass(frozen=True)
 class Controls:
-    """The left side of the page. Files are None where nothing was chosen."""
+    """The values of the controls, on the left side of the page. Files are None where nothing was chosen."""
 
     picture: str | None
     motion: str | None
@@ -93,26 +43,26 @@ class Controls:
     align: bool
     person: str | None
 
-    def order(self, defaults: Defaults) -> Order:
-        """What is asked for. A control that was left alone is not given: the model's own value counts.
+    def inputs(self, defaults: ControlDefaults) -> RequestInputs:
+        """The inputs of a request. A control that was left alone gives no parameter: the model's own value applies.
 
-        Raises Failed when a file is missing.
+        Raises AnimationFailed when a file is missing.
         """
         if not self.picture or not self.motion:
-            raise Failed(
+            raise AnimationFailed(
                 f"choose a {'motion: a file of yours, or a sample' if self.picture else 'picture of a person'}"
             )
         files = {"reference": Path(self.picture), driving_column(Path(self.motion)): Path(self.motion)}
         if self.align and self.person:
             files["reference_keypoints"] = Path(self.person)
-        chosen = {"sharpness": self.sharpness, "guidance_scale": self.guidance_scale, "steps": int(self.steps)}
-        params = {name: value for name, value in chosen.items() if value != getattr(defaults, name)}
-        return Order(files, params | {"seed": int(self.seed or 0), "align": self.align})
+        values = {"sharpness": self.sharpness, "guidance_scale": self.guidance_scale, "steps": int(self.steps)}
+        params = {name: value for name, value in values.items() if value != getattr(defaults, name)}
+        return RequestInputs(files, params | {"seed": int(self.seed or 0), "align": self.align})
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What the right side of the page shows: a line of HTML, and a preview or the two videos (None: not yet)."""
+    """The right side of the page: a line of HTML, and a preview or the two videos (None: not yet)."""
 
     status: str
     preview: Frame | None = None
@@ -120,30 +70,84 @@ class View:
     result: Path | None = None
 
 
-def visit(workshop: Workshop, controls: Controls, folder: Path) -> Iterator[View]:
-    """Views of an animation under way, the last of them with its videos: files that exist until the iterator goes on.
+def run_session(runner: "AnimationRunner", controls: Controls, folder: Path) -> Iterator[View]:
+    """Animate, and yield views, the last of them with the videos: files that exist until the iterator goes on.
 
-    folder: where they are written. Raises Failed with a message for the visitor.
+    folder: for the videos. Raises AnimationFailed.
     """
-    began, step = time.monotonic(), None
-    for event in workshop.make(controls.order(workshop.backend.defaults)):
+    began, preview = time.monotonic(), None
+    for event in runner.run(controls.inputs(runner.backend.defaults)):
         seconds = time.monotonic() - began
-        if isinstance(event, Made):
-            with tempfile.TemporaryDirectory(dir=folder) as place:
-                yield _finished(event, Path(place), seconds)
+        if isinstance(event, AnimationResult):
+            with tempfile.TemporaryDirectory(dir=folder) as videos:
+                yield _final_view(event, Path(videos), seconds)
         else:
-            step = event or step
-            yield _under_way(step, seconds)
+            preview = event or preview
+            yield _progress_view(preview, seconds)
 
 
-def _under_way(step: Step | None, seconds: float) -> View:
-    if step is None:
+def _progress_view(preview: Preview | None, seconds: float) -> View:
+    if preview is None:
         return View(waiting_html(seconds))
-    return View(progress_html(step.done, step.steps, seconds), step.frame)
+    return View(progress_html(preview.step, preview.steps, seconds), preview.frame)
 
 
-def _finished(made: Made, folder: Path, seconds: float) -> View:
+def _final_view(animation: AnimationResult, folder: Path, seconds: float) -> View:
     result, side_by_side = folder / "animation.mp4", folder / "side_by_side.mp4"
-    result.write_bytes(made.video)
-    write_side_by_side(side_by_side, result, float(made.about["fps"]), made.reference, made.driving)
-    return View(summary_html(made.about, seconds), None, side_by_side, result)
+    result.write_bytes(animation.video)
+    write_side_by_side(side_by_side, result, float(animation.about["fps"]), animation.reference, animation.driving)
+    return View(summary_html(animation.about, seconds), None, side_by_side, result)
+
+
+class AnimationRunner:
+    """Runs a backend's animations, each in a thread."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self._threads: dict[RequestContext, threading.Thread] = {}
+
+    def run(self, inputs: RequestInputs) -> Iterator[Preview | AnimationResult | None]:
+        """Yield previews as they come, None when there is nothing new for a while, and last the result.
+
+        Closing the iterator ends the work at its next step. Raises AnimationFailed.
+        """
+        context, events = RequestContext(self.backend.limits.seconds), SimpleQueue[Event]()
+        thread = threading.Thread(target=self._work, args=(inputs, context, events), name="hia-demo", daemon=True)
+        self._threads[context] = thread
+        thread.start()
+        try:
+            while not isinstance(event := _latest(events), AnimationResult):
+                yield event
+            yield event
+        finally:
+            context.cancel()
+
+    def close(self) -> None:
+        """Cancel all animations, and wait for their end as long as the backend needs."""
+        for context, thread in list(self._threads.items()):
+            context.cancel()
+            thread.join(self.backend.shutdown_seconds)
+
+    def _work(self, inputs: RequestInputs, context: RequestContext, events: "SimpleQueue[Event]") -> None:
+        try:
+            events.put(self.backend.animate(inputs, context, events.put))
+        except (RequestError, ServerError) as error:
+            events.put(AnimationFailed(str(error)))
+        except Exception:
+            logger.exception("an animation failed")
+            events.put(AnimationFailed("the animation failed; the log of hia demo says why"))
+        finally:
+            del self._threads[context]
+
+
+def _latest(events: "SimpleQueue[Event]") -> Preview | AnimationResult | None:
+    """The newest event; older ones are outdated. None when none comes for a while. Raises an event that is an error."""
+    try:
+        event = events.get(timeout=TICK)
+        while not events.empty():
+            event = events.get()
+    except Empty:
+        return None
+    if isinstance(event, BaseException):
+        raise event
+    return event

@@ -1,1 +1,1 @@
-"""The model behind an HTTP address."""
+"""Serving of a model over HTTP."""

@@ -1,4 +1,4 @@
-"""The motion that a request means: its keypoints, found in its video where it brings one, at its rate and alignment."""
+"""The driving keypoints of a request: given, or estimated from its video; resampled and aligned as requested."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from hia.pose.keypoints import KeypointSequence
 from hia.pose.retarget import align_to_reference
 from hia.pose.tracking import PersonTrack, follow_person
 from hia.serving.errors import RequestError
-from hia.serving.queue import RequestDeadline
+from hia.serving.queue import RequestContext
 from hia.serving.schema import Request
 from hia.serving.video_upload import ClipInMemory
 from hia.video import resample
@@ -21,7 +21,7 @@ from hia.weights import MissingWeights
 
 
 class MotionReader:
-    """Finds keypoints by pose networks, which `make_estimator` loads when a request first needs them.
+    """Reads or estimates keypoints; `make_estimator` loads the pose networks when a request first needs them.
 
     settings: those of the model's training clips; detection and short gaps are treated alike.
     """
@@ -30,18 +30,18 @@ class MotionReader:
         self._make_estimator, self._settings = make_estimator, settings
         self._estimator: PoseEstimator | None = None
 
-    def keypoints(self, request: Request, ticket: RequestDeadline) -> KeypointSequence:
+    def keypoints(self, request: Request, context: RequestContext) -> KeypointSequence:
         """The driving keypoints without short gaps, at the rate and aligned as requested. Raises RequestError."""
         driving = request.driving
         if isinstance(driving, ClipInMemory):
-            driving = self._estimated(driving, ticket)
+            driving = self._estimated(driving, context)
         driving = driving.with_gaps_filled(self._settings.longest_gap_seconds)
         if request.params.fps is not None:
             driving = at_rate(driving, request.params.fps)
         return self._aligned(driving, request) if request.params.align else driving
 
-    def _estimated(self, clip: ClipInMemory, ticket: RequestDeadline) -> KeypointSequence:
-        track = self._follow(CancellableFrames(clip, ticket), clip.name)
+    def _estimated(self, clip: ClipInMemory, context: RequestContext) -> KeypointSequence:
+        track = self._follow(CancellableFrames(clip, context), clip.name)
         shown = resample(np.array(clip.times), clip.fps)
         return KeypointSequence(track.keypoints[shown], track.scores[shown], clip.width, clip.height, clip.fps)
 
@@ -68,19 +68,19 @@ class MotionReader:
 
 @dataclass(frozen=True, eq=False)
 class CancellableFrames:
-    """Frames of a clip, for as long as somebody waits for them."""
+    """Frames of a clip, until their request is cancelled."""
 
     clip: ClipInMemory
-    ticket: RequestDeadline
+    context: RequestContext
 
     def __iter__(self) -> Iterator[Frame]:
         for frame in self.clip:
-            self.ticket.check()
+            self.context.check()
             yield frame
 
 
 def num_frames(request: Request) -> int:
-    """How many frames a request's motion has at its rate, before they are known."""
+    """The number of frames of a request's motion at its rate, before its keypoints are known."""
     driving, asked = request.driving, request.params.fps
     if isinstance(driving, ClipInMemory):
         seconds, count = driving.times[-1], 1 + int(driving.times[-1] * driving.fps + 1e-6)
@@ -90,6 +90,6 @@ def num_frames(request: Request) -> int:
 
 
 def at_rate(sequence: KeypointSequence, fps: float) -> KeypointSequence:
-    """The same motion, as fast, at another rate: at each instant the nearest frame."""
+    """Resample a motion to another rate, at the same speed: at each instant the nearest frame."""
     shown = resample(np.arange(len(sequence)) / sequence.fps, fps)
     return replace(sequence, keypoints=sequence.keypoints[shown], scores=sequence.scores[shown], fps=fps)

@@ -1,4 +1,4 @@
-"""Frames to the bytes of a file."""
+"""Encoding of results, with a statement of their origin in the container: that they were generated, by which model."""
 
 import io
 import itertools
@@ -16,20 +16,19 @@ from hia.video import write_video
 
 # Of WebP, in 0..100; method: 0 is fastest, 6 smallest.
 WEBP_QUALITY, WEBP_METHOD = 85, 2
-# Browsers show GIFs with shorter pauses slowly.
-LEAST_GIF_PAUSE = 20
+# In ms. Browsers slow GIFs with shorter pauses down.
+MIN_GIF_PAUSE = 20
 GENERATED = "AI-generated video, made with hia"
-# IPTC's word for media made by a trained model, which platforms look for.
+# IPTC's term for media made by a trained model, which platforms look for.
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 PICTURES = (".webp", ".gif")
 
 
 def encode_video(frames: Sequence[Frame], fps: float, kind: str, statement: str) -> bytes:
-    """RGB uint8 [H, W, 3] frames as the bytes of an mp4 (H.264), or of an endless WebP or GIF.
+    """Encode RGB uint8 [H, W, 3] frames as an mp4 (H.264), or an endless WebP or GIF.
 
-    statement: of its origin, see `hia.serving.encoding`; written into the container.
-
-    The same frames give the same bytes. A temporary folder, removed, is all that is written to.
+    statement: see the function `statement`; written into the container, where players show it. The same frames give
+    the same bytes. A temporary folder, removed afterwards, is all that is written to.
     """
     if kind == "mp4":
         with tempfile.TemporaryDirectory(prefix="hia-") as folder:
@@ -47,19 +46,19 @@ def encode_video(frames: Sequence[Frame], fps: float, kind: str, statement: str)
 
 
 def _pauses(count: int, fps: float, unit: int) -> list[int]:
-    """Milliseconds that each frame is shown, in whole units whose rounding does not add up."""
+    """The duration of each frame, ms, in whole units whose rounding errors do not add up."""
     ends = [round(1000 * number / fps / unit) * unit for number in range(count + 1)]
-    least = LEAST_GIF_PAUSE if unit > 1 else unit
+    least = MIN_GIF_PAUSE if unit > 1 else unit
     return [max(least, end - start) for start, end in itertools.pairwise(ends)]
 
 
 def statement(version: str, seed: int) -> str:
-    """One line for people and programs."""
+    """The statement of origin of a result, in one line that people and programs can read."""
     return f"{GENERATED}; model {version}; seed {seed}"
 
 
 def xmp(text: str) -> bytes:
-    """The statement as XMP, for WebP."""
+    """A statement as XMP, for WebP."""
     return (
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
         '<rdf:Description xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
@@ -72,18 +71,18 @@ def xmp(text: str) -> bytes:
 def read_statement(file: Path) -> str | None:
     """The statement in an mp4, WebP or GIF; None when there is none. Raises ValueError for an unreadable file."""
     try:
-        found = _of_picture(file) if file.suffix.lower() in PICTURES else _of_video(file)
+        text = _picture_comment(file) if file.suffix.lower() in PICTURES else _video_comment(file)
     except (OSError, av.FFmpegError) as error:
         raise ValueError(f"{file}: cannot be read ({error})") from None
-    return found if found.startswith(GENERATED) else None
+    return text if text.startswith(GENERATED) else None
 
 
-def _of_video(file: Path) -> str:
+def _video_comment(file: Path) -> str:
     with av.open(f"file:{file.absolute()}", metadata_errors="replace") as container:
         return container.metadata.get("comment", "")
 
 
-def _of_picture(file: Path) -> str:
+def _picture_comment(file: Path) -> str:
     with Image.open(file, formats=("WEBP", "GIF")) as image:
         comment, packet = image.info.get("comment", b""), image.info.get("xmp", b"")
     text = packet.decode("utf-8", "replace").partition("<dc:description>")[2].partition("</dc:description>")[0]

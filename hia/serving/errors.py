@@ -1,37 +1,37 @@
-"""What a client is told when there is no video."""
+"""The errors that a client is answered with, and their HTTP status."""
 
 
 class RequestError(ValueError):
-    """A request that cannot be answered; the message is for the client. status: of HTTP."""
+    """A request that cannot be answered. The message is sent to the client; status: of HTTP."""
 
     status = 400
 
 
 class TooLarge(RequestError):
-    """More bytes than are taken."""
+    """More bytes than the limits allow."""
 
     status = 413
 
 
 class WrongType(RequestError):
-    """The body is of another content type than JSON."""
+    """A body of another content type than JSON."""
 
     status = 415
 
 
 class SlowUpload(RequestError):
-    """The body did not arrive in time."""
+    """A body that did not arrive in time."""
 
     status = 408
 
 
 class Busy(RequestError):
-    """One request is being computed and the queue is full."""
+    """A request is being computed and the queue is full."""
 
     status = 429
 
 
 class OutOfTime(RequestError):
-    """The answer was not ready in the time that it may take."""
+    """An answer that was not ready within the time limit, or that nobody waits for any more."""
 
     status = 504

@@ -1,4 +1,4 @@
-"""From a checked request to an encoded video: the same bytes for the same request, whoever else is served."""
+"""From a decoded request to an encoded video: the same request gives the same bytes, whatever else is served."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from hia.serving.driving_motion import MotionReader, num_frames
 from hia.serving.encoding import encode_video, statement
 from hia.serving.errors import RequestError
 from hia.serving.limits import Limits
-from hia.serving.queue import RequestDeadline, RequestQueue, SingleThreadExecutor
+from hia.serving.queue import RequestContext, RequestQueue, SingleThreadExecutor
 from hia.serving.schema import Params, Request
 from hia.serving.watermark import Watermark
 
@@ -25,7 +25,7 @@ PHASES = ("waiting", "keypoints", "sampling", "marking", "encoding")
 
 @dataclass(frozen=True, eq=False)
 class GeneratedVideo:
-    """A video and what it is. seconds: spent on each of `PHASES`; decoding belongs to sampling."""
+    """An encoded video and its properties. seconds: spent on each of `PHASES`; decoding latents is part of sampling."""
 
     data: bytes
     format: str
@@ -39,35 +39,35 @@ class GeneratedVideo:
 
     @property
     def about(self) -> dict[str, Any]:
-        """All but the video itself."""
+        """All properties but the video itself."""
         return {name: value for name, value in vars(self).items() if name != "data"}
 
 
 @dataclass(frozen=True)
-class ResolvedRequest:
-    """What a request comes to for a model: its settings, and the output's size in px."""
-
-    sampling: SamplingConfig
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
 class ProgressCallbacks:
-    """Is told how a video gets on: its motion once that is known, and after each step the middle frame as it is then.
+    """Progress callbacks: for the driving signal once it is known, and for a preview of the middle frame at each step.
 
-    Previews are marked as results are.
+    Previews are watermarked as results are.
     """
 
     on_driving: Callable[[DrivingSignal], None]
     on_preview: Callable[[Preview], None]
 
 
-class Generator:
-    """One model on one device, and the line before it.
+@dataclass(frozen=True)
+class ResolvedRequest:
+    """The sampling settings and the output size, px, that a request means for a model."""
 
-    version: of the model, as results tell it. make_estimator: loads the pose networks when a request first needs them.
-    watermark: None leaves frames as they are. thread: in which the model was loaded, if not in this one.
+    sampling: SamplingConfig
+    width: int
+    height: int
+
+
+class Generator:
+    """One model on one device, and the queue of requests for it.
+
+    version: of the model, for results. make_estimator: loads the pose networks when a request first needs them.
+    watermark: None leaves frames as they are. thread: the one in which the model was loaded, if not this one.
     """
 
     def __init__(
@@ -80,49 +80,28 @@ class Generator:
         thread: SingleThreadExecutor | None = None,
     ) -> None:
         self.model, self.limits, self.version = model, limits, version
-        self.line, self.marks = RequestQueue(limits.waiting), watermark is not None
-        self._watermark = watermark
-        self._thread = thread or SingleThreadExecutor()
+        self.queue = RequestQueue(limits.waiting)
+        self.watermark = watermark
         self._motion = MotionReader(make_estimator, model.config.preprocess)
+        self._thread = thread or SingleThreadExecutor()
 
-    def answer(
-        self, request: Request, ticket: RequestDeadline, onlooker: ProgressCallbacks | None = None
+    def generate(
+        self, request: Request, context: RequestContext, callbacks: ProgressCallbacks | None = None
     ) -> GeneratedVideo:
-        """Wait for the turn, and make the video. Raises RequestError for what this model cannot do."""
-        plan, watch = self.plan(request), _DeadlineCallbacks()
-        with self.line.turn(ticket):
-            watch.lap("waiting")
-            frames, fps = self._thread.run(lambda: self._made(request, plan, ticket, onlooker, watch))
+        """Wait for the turn, and make the video. Raises RequestError for a request that this model cannot answer."""
+        resolved = self.resolve(request)
+        generation = _Generation(self, request, resolved, context, callbacks)
+        with self.queue.turn(context):
+            generation.stopwatch.lap("waiting")
+            frames, fps = self._thread.run(generation.run)
         params = request.params
         data = encode_video(frames, fps, params.format, statement(self.version, params.seed))
-        watch.lap("encoding")
-        size = plan.width, plan.height
-        return GeneratedVideo(data, params.format, len(frames), *size, fps, params.seed, self.version, watch.seconds)
+        generation.stopwatch.lap("encoding")
+        size, seconds = (resolved.width, resolved.height), generation.stopwatch.seconds
+        return GeneratedVideo(data, params.format, len(frames), *size, fps, params.seed, self.version, seconds)
 
-    def _made(
-        self,
-        request: Request,
-        plan: ResolvedRequest,
-        ticket: RequestDeadline,
-        onlooker: ProgressCallbacks | None,
-        watch: "_DeadlineCallbacks",
-    ) -> tuple[list[Frame], float]:
-        """The marked frames, and how many are shown in a second."""
-        keypoints = self._motion.keypoints(request, ticket)
-        self._check_work(len(keypoints), plan)
-        watch.lap("keypoints")
-        frames = list(self._frames(request, keypoints, plan, ticket, onlooker))
-        watch.lap("sampling")
-        frames = [self._marked(frame, ticket) for frame in frames]
-        watch.lap("marking")
-        return frames, keypoints.fps
-
-    def _marked(self, frame: Frame, ticket: RequestDeadline) -> Frame:
-        ticket.check()
-        return frame if self._watermark is None else self._watermark.written(frame)
-
-    def plan(self, request: Request) -> ResolvedRequest:
-        """Settings and size; what cannot be is refused before anybody waits for it. Raises RequestError."""
+    def resolve(self, request: Request) -> ResolvedRequest:
+        """Settings and size for a request. Raises RequestError for an impossible one, before it waits for its turn."""
         params, config = request.params, self.model.config
         width, height = params.width or config.width, params.height or config.height
         if params.format == "mp4" and (width % 2 or height % 2):
@@ -133,14 +112,15 @@ class Generator:
             self.model.codec.check_size(width, height)
         except ValueError as error:
             raise RequestError(str(error)) from None
-        plan = ResolvedRequest(_sampling(config.sampling, params), width, height)
-        if plan.sampling.steps > config.schedule.num_train_timesteps:
+        resolved = ResolvedRequest(_sampling(config.sampling, params), width, height)
+        if resolved.sampling.steps > config.schedule.num_train_timesteps:
             raise RequestError(f"steps: this model has {config.schedule.num_train_timesteps} only")
-        self._check_work(num_frames(request), plan)
-        return plan
+        self.check_work(num_frames(request), resolved)
+        return resolved
 
-    def _check_work(self, frames: int, plan: ResolvedRequest) -> None:
-        pixels, steps = plan.width * plan.height, plan.sampling.steps
+    def check_work(self, frames: int, resolved: ResolvedRequest) -> None:
+        """Raise RequestError for more frames, or more computing, than the limits allow."""
+        pixels, steps = resolved.width * resolved.height, resolved.sampling.steps
         if frames > self.limits.frames:
             raise RequestError(f"{frames} frames at that fps; at most {self.limits.frames} are made")
         if frames * pixels * steps > self.limits.work:
@@ -149,42 +129,70 @@ class Generator:
                 f"{self.limits.work:g}: ask for fewer"
             )
 
-    def _frames(
+
+class _Generation:
+    """The making of one video: keypoints, sampling, marking. Ends early when the request is cancelled."""
+
+    def __init__(
         self,
+        generator: Generator,
         request: Request,
-        keypoints: KeypointSequence,
-        plan: ResolvedRequest,
-        ticket: RequestDeadline,
-        onlooker: ProgressCallbacks | None,
-    ) -> Iterator[Frame]:
-        model, params = self.model, request.params
-        sharpness = default_sharpness(model) if params.sharpness is None else params.sharpness
+        resolved: ResolvedRequest,
+        context: RequestContext,
+        callbacks: ProgressCallbacks | None,
+    ) -> None:
+        self._generator, self._request, self._resolved = generator, request, resolved
+        self._context, self._callbacks = context, callbacks
+        self.stopwatch = _Stopwatch()
+
+    def run(self) -> tuple[list[Frame], float]:
+        """The marked frames, and their number per second."""
+        keypoints = self._generator._motion.keypoints(self._request, self._context)
+        self._generator.check_work(len(keypoints), self._resolved)
+        self.stopwatch.lap("keypoints")
+        frames = list(self._sample(self._driving_signal(keypoints)))
+        self.stopwatch.lap("sampling")
+        frames = [self._mark(frame) for frame in frames]
+        self.stopwatch.lap("marking")
+        return frames, keypoints.fps
+
+    def _driving_signal(self, keypoints: KeypointSequence) -> DrivingSignal:
+        model, sharpness = self._generator.model, self._request.params.sharpness
+        if sharpness is None:
+            sharpness = default_sharpness(model)
+        size = self._resolved.width, self._resolved.height
         try:
-            driving = driving_signal(keypoints, plan.width, plan.height, sharpness, model.config.conditions)
+            return driving_signal(keypoints, *size, sharpness, model.config.conditions)
         except ValueError as error:
             raise RequestError(f"the driving keypoints cannot be used: {error}") from None
-        on_step, on_preview = _only_while_awaited(ticket), None
-        if onlooker is not None:
-            onlooker.on_driving(driving)
-            on_preview = self._previews(onlooker, ticket)
+
+    def _sample(self, driving: DrivingSignal) -> Iterator[Frame]:
+        if self._callbacks is not None:
+            self._callbacks.on_driving(driving)
         frames = animate(
-            model,
-            request.reference,
+            self._generator.model,
+            self._request.reference,
             driving,
-            plan.sampling,
-            seed=params.seed,
-            on_preview=on_preview,
-            on_step=on_step,
+            self._resolved.sampling,
+            seed=self._request.params.seed,
+            on_preview=self._preview if self._callbacks is not None else None,
+            on_step=lambda step, steps: self._context.check(),
         )
         for frame in frames:
-            ticket.check()
+            self._context.check()
             yield frame
 
-    def _previews(self, onlooker: ProgressCallbacks, ticket: RequestDeadline) -> Callable[[Preview], None]:
-        return lambda preview: onlooker.on_preview(replace(preview, frame=self._marked(preview.frame, ticket)))
+    def _preview(self, preview: Preview) -> None:
+        assert self._callbacks is not None
+        self._callbacks.on_preview(replace(preview, frame=self._mark(preview.frame)))
+
+    def _mark(self, frame: Frame) -> Frame:
+        self._context.check()
+        watermark = self._generator.watermark
+        return frame if watermark is None else watermark.embed(frame)
 
 
-class _DeadlineCallbacks:
+class _Stopwatch:
     """Seconds from one lap to the next, by name."""
 
     def __init__(self) -> None:
@@ -197,9 +205,6 @@ class _DeadlineCallbacks:
 
 
 def _sampling(default: SamplingConfig, params: Params) -> SamplingConfig:
-    chosen = {name: getattr(params, name) for name in ("steps", "guidance", "guidance_scale")}
-    return replace(default, **{name: value for name, value in chosen.items() if value is not None})
-
-
-def _only_while_awaited(ticket: RequestDeadline) -> Callable[[int, int], None]:
-    return lambda step, steps: ticket.check()
+    """The model's sampling settings with those that a request gives."""
+    values = {name: getattr(params, name) for name in ("steps", "guidance", "guidance_scale")}
+    return replace(default, **{name: value for name, value in values.items() if value is not None})

@@ -1,4 +1,4 @@
-"""From a model directory to what answers requests, and from results to the columns that servers send."""
+"""Loading of a model directory for serving, its version, and the columns of a response."""
 
 import base64
 import hashlib
@@ -15,14 +15,14 @@ from hia.serving.limits import Limits
 from hia.serving.queue import SingleThreadExecutor
 from hia.serving.watermark import Watermark
 
-# What a model records of how it is served, by name.
+# Names of the serving settings that are recorded with a model.
 LIMITS, WATERMARK = "limits", "watermark"
-# MLflow writes it beside a model that came out of a registry.
+# A file that MLflow writes beside a model that came out of a registry.
 REGISTERED = "registered_model_meta"
 
 
 def load_generator(directory: Path, limits: Limits, watermark: bool = True) -> Generator:
-    """Read a model directory, onto the GPU in bf16 where there is one. Raises what `load_model` does."""
+    """Load a model directory, onto the GPU in bf16 where there is one. Raises what `load_model` does."""
     mark = Watermark() if watermark else None
     thread = SingleThreadExecutor()
     model = thread.run(lambda: _on_its_device(directory))
@@ -31,12 +31,12 @@ def load_generator(directory: Path, limits: Limits, watermark: bool = True) -> G
 
 
 def version_of(directory: Path) -> str:
-    """Name and number in the registry where that is known, and the digest."""
+    """The version of a model: name and number in the registry where they are known, and the digest."""
     digest = digest_of(directory)
-    note = directory.parent.parent / REGISTERED
-    if not note.is_file():
+    meta = directory.parent.parent / REGISTERED
+    if not meta.is_file():
         return digest
-    about = yaml.safe_load(note.read_text(encoding="utf-8"))
+    about = yaml.safe_load(meta.read_text(encoding="utf-8"))
     return f"{about['model_name']}/{about['model_version']} {digest}"
 
 
@@ -46,7 +46,7 @@ def digest_of(directory: Path) -> str:
 
 
 def columns(result: GeneratedVideo) -> dict[str, Any]:
-    """A result as servers send it, see `hia.serving.mlflow_model`."""
+    """The columns of a response, see `hia.serving.mlflow_model`."""
     return {"video": base64.b64encode(result.data).decode("ascii")} | result.about
 
 

@@ -1,4 +1,4 @@
-"""The door of an HTTP server: who is let in, how much they may bring, and what they are told when it goes wrong."""
+"""Admission control: checks headers, size and contents of a request, enforces its deadline, answers its errors."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,59 +10,59 @@ from starlette.responses import JSONResponse, Response
 
 from hia.serving.errors import Busy, RequestError, SlowUpload, TooLarge, WrongType
 from hia.serving.limits import Limits
-from hia.serving.queue import CURRENT_DEADLINE, RequestDeadline, RequestQueue
-from hia.serving.schema import check_body
+from hia.serving.queue import CURRENT_REQUEST, RequestContext, RequestQueue
+from hia.serving.schema import RequestFields, parse_body
 
 Endpoint = Callable[..., Awaitable[Response]]
 
-NAMES = {400: "INVALID_PARAMETER_VALUE", 413: "TOO_LARGE", 415: "WRONG_TYPE", 408: "SLOW_UPLOAD"}
-NAMES |= {429: "RESOURCE_EXHAUSTED", 504: "DEADLINE_EXCEEDED"}
-RETRY_AFTER = 5
+# MLflow's names of errors, by HTTP status.
+ERROR_CODES = {400: "INVALID_PARAMETER_VALUE", 413: "TOO_LARGE", 415: "WRONG_TYPE", 408: "SLOW_UPLOAD"}
+ERROR_CODES |= {429: "RESOURCE_EXHAUSTED", 504: "DEADLINE_EXCEEDED"}
+RETRY_AFTER_SECONDS = 5
 
 
 class AdmissionControl:
-    """Lets requests through to an endpoint (Starlette, FastAPI) that reads their JSON body and computes in a thread.
+    """Guards an endpoint (Starlette, FastAPI) that computes its answer to a JSON body in a thread.
 
-    The endpoint finds the request's `RequestDeadline` in `CURRENT_DEADLINE`, and leaves there what was wrong.
+    The endpoint finds the `RequestContext` in `CURRENT_REQUEST`, with the parsed body, and leaves its error there.
+    keep_body: for an endpoint that reads the body itself, again; otherwise its memory is freed.
     """
 
-    def __init__(self, line: RequestQueue, limits: Limits) -> None:
-        self.line, self.limits = line, limits
-        # Of its own: those who wait for the model may hold all threads of the server.
-        self._checkers = ThreadPoolExecutor(2, "hia-check")
+    def __init__(self, queue: RequestQueue, limits: Limits, keep_body: bool = True) -> None:
+        self.queue, self.limits, self._keep_body = queue, limits, keep_body
+        # Threads of its own, because requests that wait for the model may hold all threads of the server.
+        self._parsers = ThreadPoolExecutor(2, "hia-parse")
 
-    def guarded(self, endpoint: Endpoint) -> Endpoint:
-        """The same endpoint behind the gate."""
+    def guard(self, endpoint: Endpoint) -> Endpoint:
+        """Wrap an endpoint."""
 
         @wraps(endpoint)
-        async def through_the_gate(request: Request) -> Response:
-            ticket = RequestDeadline(self.limits.seconds)
-            CURRENT_DEADLINE.set(ticket)
+        async def guarded(request: Request) -> Response:
+            context = RequestContext(self.limits.seconds)
+            CURRENT_REQUEST.set(context)
             try:
-                response = await self._answer(request, ticket, endpoint)
+                response = await self._answer(request, context, endpoint)
             except RequestError as error:
-                return refusal(error)
+                return error_response(error)
             except asyncio.CancelledError:
-                ticket.leave()
+                context.cancel()
                 raise
-            return response if ticket.error is None else refusal(ticket.error)
+            return response if context.error is None else error_response(context.error)
 
-        return through_the_gate
+        return guarded
 
-    async def _answer(self, request: Request, ticket: RequestDeadline, endpoint: Endpoint) -> Response:
+    async def _answer(self, request: Request, context: RequestContext, endpoint: Endpoint) -> Response:
         self._check_headers(request)
-        with self.line.admitted():
-            body = await self._body(request)
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._checkers, check_body, body, self.limits)
-            watching = asyncio.create_task(_leave_with_the_client(request, ticket))
+        with self.queue.admitted():
+            context.fields = await self._parse(request)
+            watcher = asyncio.create_task(_cancel_on_disconnect(request, context))
             try:
-                return await asyncio.wait_for(endpoint(request=request), ticket.remaining())
+                return await asyncio.wait_for(endpoint(request=request), context.remaining())
             except (asyncio.TimeoutError, TimeoutError):
-                ticket.leave()  # the thread ends after its present step
-                raise ticket.too_late() from None
+                context.cancel()  # the thread ends after its present step
+                raise context.timeout_error() from None
             finally:
-                watching.cancel()
+                watcher.cancel()
 
     def _check_headers(self, request: Request) -> None:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -72,16 +72,17 @@ class AdmissionControl:
         if length.isdecimal() and int(length[:20]) > self.limits.request_bytes:
             raise TooLarge(f"the request has more than {self.limits.request_bytes:,} bytes")
 
-    async def _body(self, request: Request) -> bytes:
-        """The whole body. Kept where Starlette keeps it, so that the endpoint can ask for it again."""
+    async def _parse(self, request: Request) -> RequestFields:
+        """Receive and parse the body."""
         try:
-            body = await asyncio.wait_for(self._read(request), self.limits.upload_seconds)
+            body = await asyncio.wait_for(self._receive(request), self.limits.upload_seconds)
         except (asyncio.TimeoutError, TimeoutError):
             raise SlowUpload(f"the body did not arrive within {self.limits.upload_seconds:g} s") from None
-        request._body = body
-        return body
+        if self._keep_body:
+            request._body = body  # where Starlette keeps it, and finds it when the endpoint reads it
+        return await asyncio.get_running_loop().run_in_executor(self._parsers, parse_body, body, self.limits)
 
-    async def _read(self, request: Request) -> bytes:
+    async def _receive(self, request: Request) -> bytes:
         parts, total = [], 0
         async for part in request.stream():
             total += len(part)
@@ -91,20 +92,20 @@ class AdmissionControl:
         return b"".join(parts)
 
 
-def refusal(error: RequestError) -> Response:
-    """What the client reads: the shape that MLflow's errors have."""
-    content = {"error_code": NAMES[error.status], "message": str(error)}
-    headers = {"Retry-After": str(RETRY_AFTER)} if isinstance(error, Busy) else {}
+def error_response(error: RequestError) -> Response:
+    """The response for an error, in the shape that MLflow's errors have."""
+    content = {"error_code": ERROR_CODES[error.status], "message": str(error)}
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if isinstance(error, Busy) else {}
     if isinstance(error, TooLarge | SlowUpload | WrongType):
         headers["Connection"] = "close"
     return JSONResponse(content, error.status, headers)
 
 
-async def _leave_with_the_client(request: Request, ticket: RequestDeadline) -> None:
-    """After the body, there is nothing to be received but the end of the connection.
+async def _cancel_on_disconnect(request: Request, context: RequestContext) -> None:
+    """Cancel a request when its client disconnects: after the body, nothing else can be received.
 
-    `request.is_disconnected` only looks, and under MLflow's middleware never sees it.
+    `request.is_disconnected` does not wait, and under MLflow's middleware never sees it.
     """
     while (await request.receive())["type"] != "http.disconnect":
         pass
-    ticket.leave()
+    context.cancel()

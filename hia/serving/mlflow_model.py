@@ -1,4 +1,4 @@
-"""The animator as an MLflow model, made from this very file: `mlflow models serve` runs it, nothing is unpickled.
+"""The MLflow model, as code: `mlflow models serve` runs this very file, and unpickles nothing.
 
 Beside it lies a model directory (`hia.models.animation_model`) as the artifact `model`. Requests are defined in
 `hia.serving.schema`; the answer has the columns
@@ -10,7 +10,7 @@ Beside it lies a model directory (`hia.models.animation_model`) as the artifact 
     seconds      spent on waiting, keypoints, sampling, marking and encoding
     version      of the model: its name and number in the registry, and the beginning of its directory's SHA-256
 
-This is the only file of the package that knows MLflow.
+This is the only file of the package that imports MLflow.
 """
 
 import logging
@@ -32,75 +32,85 @@ from hia.serving.errors import RequestError
 from hia.serving.limits import Limits
 from hia.serving.loading import LIMITS, WATERMARK, columns, load_generator
 from hia.serving.middleware import AdmissionControl
-from hia.serving.queue import CURRENT_DEADLINE, RequestDeadline
-from hia.serving.schema import parse_request
+from hia.serving.queue import CURRENT_REQUEST, RequestContext
+from hia.serving.schema import RequestFields, decode_request, parse_fields
 
 SERVER = "mlflow.pyfunc.scoring_server"
 CODES = {429: codes.RESOURCE_EXHAUSTED, 504: codes.DEADLINE_EXCEEDED}
-# The server's own timeout answers without a word of explanation: ours comes before it.
+# The server's own timeout explains nothing to the client, so ours comes so many seconds earlier.
 EARLIER = 1.0
 
 logger = logging.getLogger(__name__)
 
 
 class ServedAnimator(PythonModel):
-    """Answers one request after the other: MLflow calls `predict` from several threads at once."""
+    """The served model: answers one request after the other, although MLflow calls `predict` from several threads."""
 
     def load_context(self, context: Any) -> None:
-        """Read the model directory, onto the GPU in bf16 where there is one. Raises what `load_model` does."""
+        """Load the model directory, onto the GPU in bf16 where there is one. Raises what `load_model` does."""
         settings = context.model_config or {}
         limits = Limits.of(settings.get(LIMITS))
         if (server := sys.modules.get(f"{SERVER}.app")) is not None:
-            limits = replace(limits, seconds=_earlier(limits.seconds))
+            limits = replace(limits, seconds=_before_server_timeout(limits.seconds))
         self._limits = limits
         self._generator = load_generator(Path(context.artifacts["model"]), limits, settings.get(WATERMARK, True))
         if server is not None:
-            _put_gate_before_server(AdmissionControl(self._generator.line, limits))
+            _guard_server(AdmissionControl(self._generator.queue, limits))
 
     def predict(
         self, context: Any, model_input: pandas.DataFrame, params: dict[str, Any] | None = None
     ) -> list[dict[str, Any]]:
-        """A video for the row of a data frame. Raises MlflowException: 400 for input that cannot be used, 429, 504."""
-        admitted = CURRENT_DEADLINE.get()
-        ticket = admitted or RequestDeadline(self._limits.seconds)
+        """Make a video for the row of a data frame. Raises MlflowException: 400 for invalid input, 429, 504.
+
+        Behind `AdmissionControl` the request is admitted and parsed already, from the same body: it is not read again.
+        """
+        request = CURRENT_REQUEST.get() or RequestContext(self._limits.seconds)
         try:
-            if admitted:
-                return [self._answer(model_input, params or {}, ticket)]
-            with self._generator.line.admitted():
-                return [self._answer(model_input, params or {}, ticket)]
+            if request.fields is not None:
+                return [self._generate(request.fields, request)]
+            with self._generator.queue.admitted():
+                return [self._generate(_parse_table(model_input, params or {}, self._limits), request)]
         except RequestError as error:
-            ticket.error = error
+            request.error = error
             code = CODES.get(error.status, codes.INVALID_PARAMETER_VALUE)
             raise MlflowException(str(error), error_code=code) from None
         except Exception:
             logger.exception("a request failed")
             raise MlflowException("the request failed; the server's log says why", codes.INTERNAL_ERROR) from None
 
-    def _answer(self, table: pandas.DataFrame, params: Mapping[str, Any], ticket: RequestDeadline) -> dict[str, Any]:
-        if len(table) != 1:
-            raise RequestError(f"{len(table)} rows; one video is made for a request")
-        row = {str(name): _given(value) for name, value in table.iloc[0].items()}
-        return columns(self._generator.answer(parse_request(row, params, self._limits), ticket))
+    def _generate(self, fields: RequestFields, request: RequestContext) -> dict[str, Any]:
+        return columns(self._generator.generate(decode_request(fields, self._limits), request))
 
 
-def _given(value: Any) -> Any:
-    """pandas has several words for what is missing."""
+def _parse_table(table: pandas.DataFrame, params: Mapping[str, Any], limits: Limits) -> RequestFields:
+    """The only row of a data frame, checked."""
+    if len(table) != 1:
+        raise RequestError(f"{len(table)} rows; one video is made for a request")
+    row = {str(name): _none_if_missing(value) for name, value in table.iloc[0].items()}
+    return parse_fields(row, params, limits)
+
+
+def _none_if_missing(value: Any) -> Any:
+    """A value, or None for each of pandas' marks of a missing one: None, NA, NaN."""
     return None if value is None or value is pandas.NA or (isinstance(value, float) and value != value) else value
 
 
-def _earlier(seconds: float) -> float:
+def _before_server_timeout(seconds: float) -> float:
+    """The time limit for an answer, s, early enough before MLflow's own."""
     allowed = float(os.environ.get(MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT.name) or seconds)
     return min(seconds, max(allowed - EARLIER, allowed / 2))
 
 
-def _put_gate_before_server(gate: AdmissionControl) -> None:
-    """MLflow's server has no hook for limits and queues, but looks this decorator of its endpoint up after loading.
+def _guard_server(admission: AdmissionControl) -> None:
+    """Put admission control in front of MLflow's endpoint.
 
-    Raises AttributeError where another version of MLflow does not: rather no server than an open one.
+    MLflow's server has no hook for limits and queues, but looks up this decorator of its endpoint after loading the
+    model. Raises AttributeError at start-up where another version of MLflow has no such decorator: a server without
+    limits must not start.
     """
     server: Any = sys.modules[SERVER]
     theirs = server._async_catch_mlflow_exception
-    server._async_catch_mlflow_exception = lambda endpoint: gate.guarded(theirs(endpoint))
+    server._async_catch_mlflow_exception = lambda endpoint: admission.guard(theirs(endpoint))
 
 
 set_model(ServedAnimator())

@@ -1,4 +1,4 @@
-"""Who may wait, and whose turn it is: one model copy computes one request after the other."""
+"""A bounded request queue: one request is computed at a time, and a limited number wait."""
 
 import threading
 import time
@@ -9,50 +9,53 @@ from contextvars import ContextVar
 from typing import TypeVar
 
 from hia.serving.errors import Busy, OutOfTime, RequestError
+from hia.serving.schema import RequestFields
 
-# How often one who waits looks whether it still must, in s.
-LOOK = 0.1
+# Seconds between two checks whether a waiting request must still wait.
+POLL_SECONDS = 0.1
 T = TypeVar("T")
 
 
-class RequestDeadline:
-    """A request on its way: until when, whether anybody still waits for it, and what was wrong with it.
+class RequestContext:
+    """The state of a request under way: its deadline, whether it was cancelled, its contents, and its error.
 
-    seconds: from now to the latest answer. Not frozen: several threads hold the same one.
+    seconds: from now to the latest answer. fields: the parsed body; None where there was no HTTP body. error: set by
+    the endpoint, for the middleware to answer with. Not frozen, and shared by several threads.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, fields: RequestFields | None = None) -> None:
         self.arrived = time.monotonic()
         self.seconds = seconds
+        self.fields = fields
         self.error: RequestError | None = None
-        self._left = threading.Event()
+        self._cancelled = threading.Event()
 
-    def leave(self) -> None:
-        """The client has gone, or has been answered otherwise."""
-        self._left.set()
+    def cancel(self) -> None:
+        """End the work, because the client has gone or has been answered otherwise."""
+        self._cancelled.set()
 
     def check(self) -> None:
-        """Raises OutOfTime when the answer would come too late, or to nobody."""
-        if self._left.is_set():
+        """Raise OutOfTime when the answer would come too late, or to nobody."""
+        if self._cancelled.is_set():
             raise OutOfTime("the client has gone")
         if self.remaining() <= 0:
-            raise self.too_late()
+            raise self.timeout_error()
 
     def remaining(self) -> float:
         """Seconds to the latest answer."""
         return self.arrived + self.seconds - time.monotonic()
 
-    def too_late(self) -> OutOfTime:
-        """What the client is told then."""
+    def timeout_error(self) -> OutOfTime:
+        """The error that ends a request whose time is up."""
         return OutOfTime(f"no answer within {self.seconds:g} s, waiting included: ask for less, or later")
 
 
-CURRENT_DEADLINE: ContextVar[RequestDeadline | None] = ContextVar("hia.serving.ticket", default=None)
-"""The ticket of the request that is being answered: what was admitted at the door is not asked to queue again."""
+CURRENT_REQUEST: ContextVar[RequestContext | None] = ContextVar("hia.serving.request", default=None)
+"""The request that an HTTP endpoint is answering: the middleware has admitted it to the queue and parsed its body."""
 
 
 class RequestQueue:
-    """At most one in turn and `waiting` behind; for threads."""
+    """A queue for threads: one request has its turn, up to `waiting` more wait for theirs."""
 
     def __init__(self, waiting: int) -> None:
         self.waiting = waiting
@@ -61,12 +64,12 @@ class RequestQueue:
 
     @property
     def full(self) -> bool:
-        """Whether the next one would be sent away."""
+        """True if the next request would be refused."""
         return self._admitted > self.waiting
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
-        """A place in the line for as long as the context lasts. Raises Busy, at once, when there is none."""
+        """Hold a place in the queue while the context lasts. Raises Busy, at once, when there is none."""
         with self._count:
             if self.full:
                 raise Busy(f"none of {self.waiting + 1} places is free: come again later")
@@ -78,23 +81,28 @@ class RequestQueue:
                 self._admitted -= 1
 
     @contextmanager
-    def turn(self, ticket: RequestDeadline) -> Iterator[None]:
-        """The model, for one at a time. Raises OutOfTime when the wait takes too long."""
-        while not self._turn.acquire(timeout=LOOK):
-            ticket.check()
+    def turn(self, request: RequestContext) -> Iterator[None]:
+        """Wait for the model and hold it while the context lasts. Raises OutOfTime when the wait takes too long."""
+        while not self._turn.acquire(timeout=POLL_SECONDS):
+            request.check()
         try:
-            ticket.check()
+            request.check()
             yield
         finally:
             self._turn.release()
 
 
 class SingleThreadExecutor:
-    """Does one thing after the other, for any number of threads that wait for it."""
+    """Runs functions one after the other in one thread, for any number of threads that wait for their results.
+
+    A model is loaded and used in one and the same thread. OpenMP, by which PyTorch shares an operator's work on a CPU,
+    keeps helper threads for each thread that calls it, and stops letting them wait actively once there are more of them
+    than cores: on two cores, videos took half as long again when a server's threads took turns.
+    """
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, "hia-model")
 
-    def run(self, work: Callable[[], T]) -> T:
-        """What `work` returns, or raises."""
-        return self._executor.submit(work).result()
+    def run(self, function: Callable[[], T]) -> T:
+        """Return what `function` returns, or raise what it raises."""
+        return self._executor.submit(function).result()

@@ -1,4 +1,4 @@
-"""One request, checked: a row of files as text and some parameters in, values out. Nothing here opens a path or a URL.
+"""The schema of a request: one row of files as text, and parameters. No path and no URL in it is ever opened.
 
 The row has the columns
 
@@ -7,55 +7,68 @@ The row has the columns
     driving_keypoints     a keypoint file (.npz, `hia.pose.keypoint_files`) in base64, or the same as a JSON text
     reference_keypoints   optional, for `align`: the person's keypoints in the picture, in the same two forms
 
-and every problem is a RequestError that names the column or the parameter.
+A request is checked in two steps: `parse_body` and `parse_fields` check columns and parameters, `decode_request` the
+media. Every problem is a RequestError that names the column or the parameter.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
 
 from hia.images import Frame
 from hia.pose.keypoints import KeypointSequence
 from hia.serving.errors import RequestError
 from hia.serving.limits import Limits
-from hia.serving.uploads import decode_base64, parse_keypoints, parse_picture, strict_json
+from hia.serving.uploads import decode_base64, parse_json, parse_keypoints, parse_picture
 from hia.serving.video_upload import ClipInMemory, open_clip
 
-Format = Literal["mp4", "webp", "gif"]
-Guidance = Literal["none", "reference", "animation"]
 COLUMNS = ("reference", "driving_video", "driving_keypoints", "reference_keypoints")
-CHOICES: dict[str, tuple[str, ...]] = {"guidance": get_args(Guidance), "format": get_args(Format)}
-LARGEST_SEED = 2**63 - 1
-SMALLEST_SIDE = 32
-RATES = (1, 120)
 LAYOUTS = ("dataframe_records", "dataframe_split", "instances", "inputs")
+"""MLflow's names for the layouts that a body may have its row in."""
+
+Side = Annotated[int, Field(ge=32)]
 
 
-@dataclass(frozen=True, kw_only=True)
+@checked_dataclass(config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False), frozen=True, kw_only=True)
 class Params:
-    """What a request may set; None: the model's own, and for fps the driving motion's.
+    """The parameters of a request. None: the model's own value, and for fps that of the driving motion.
 
-    sharpness: of the hands, 0..1. align: fit the motion to the reference person's place and limbs.
+    width, height: of the output, px. sharpness: of the hands, 0..1. align: fit the motion to the reference person's
+    place and limbs. Server limits, too, bound steps, width and height: see `parse_fields`.
     """
 
-    seed: int = 0
-    steps: int | None = None
-    guidance_scale: float | None = None
-    guidance: Guidance | None = None
-    sharpness: float | None = None
-    width: int | None = None
-    height: int | None = None
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    steps: Annotated[int, Field(ge=1)] | None = None
+    guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = None
+    guidance: Literal["none", "reference", "animation"] | None = None
+    sharpness: Annotated[float, Field(ge=0, le=1)] | None = None
+    width: Side | None = None
+    height: Side | None = None
     align: bool = False
-    fps: float | None = None
-    format: Format = "mp4"
+    fps: Annotated[float, Field(ge=1, le=120)] | None = None
+    format: Literal["mp4", "webp", "gif"] = "mp4"
 
 
 PARAMS = tuple(Params.__dataclass_fields__)
+JSON_SCHEMA: dict[str, Any] = TypeAdapter(Params).json_schema()["properties"]
+LIMITED_BY = {"steps": "steps", "width": "output_side", "height": "output_side"}
+"""The limit that bounds a parameter from above."""
+
+
+@dataclass(frozen=True)
+class RequestFields:
+    """The columns and parameters of a request, checked; the media in the columns are not decoded yet."""
+
+    columns: Mapping[str, str]
+    params: Params
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A request that can be tried: its media decode, as far as they have been looked at."""
+    """A request that can be tried: its media are decoded, except that a driving video's frames are decoded on use."""
 
     reference: Frame
     driving: KeypointSequence | ClipInMemory
@@ -63,51 +76,54 @@ class Request:
     params: Params
 
 
-def parse_request(row: Mapping[str, Any], params: Mapping[str, Any], limits: Limits) -> Request:
+# ------------------------------------------------------------------------------------------------------- whole requests
+
+
+def parse_body(body: bytes, limits: Limits) -> RequestFields:
+    """Parse an HTTP body, before anything else reads it. Raises RequestError.
+
+    MLflow itself would answer deep nesting with 500, print the whole body back, take true for 1, and leave out columns
+    and parameters that it does not know.
+    """
+    content = parse_json(body, "the body", limits)
+    layouts = [name for name in LAYOUTS if name in content]
+    if len(layouts) != 1:
+        raise RequestError(f"the body needs one of {', '.join(LAYOUTS)}, not {len(layouts)}")
+    (layout,) = layouts
+    if unknown := set(content) - {layout, "params"}:
+        raise RequestError(f"unknown field {min(unknown)[:60]!r} beside {layout}; only params is known")
+    params = content.get("params")
+    checked = parse_params({} if params is None else params, limits)
+    return RequestFields(_check_columns(_only_row(layout, content[layout])), checked)
+
+
+def parse_fields(row: Mapping[str, Any], params: Mapping[str, Any], limits: Limits) -> RequestFields:
     """Check a row (columns that are missing, None or empty are not given) and parameters. Raises RequestError."""
     checked = parse_params(params, limits)
-    given = check_row(row)
-    picture = parse_picture(decode_base64(given["reference"], "reference", limits.image_bytes), "reference", limits)
-    if "driving_video" in given:
-        name = "driving_video"
-        driving: KeypointSequence | ClipInMemory = open_clip(
-            decode_base64(given[name], name, limits.video_bytes), name, limits
-        )
+    return RequestFields(_check_columns(row), checked)
+
+
+def decode_request(fields: RequestFields, limits: Limits) -> Request:
+    """Decode the media of a request. Raises RequestError."""
+    columns, params = fields.columns, fields.params
+    name = "reference"
+    picture = parse_picture(decode_base64(columns[name], name, limits.image_bytes), name, limits)
+    driving: KeypointSequence | ClipInMemory
+    if (name := "driving_video") in columns:
+        driving = open_clip(decode_base64(columns[name], name, limits.video_bytes), name, limits)
     else:
-        driving = parse_keypoints(given["driving_keypoints"], "driving_keypoints", limits)
-    return Request(picture, driving, _person(given.get("reference_keypoints"), picture, checked, limits), checked)
+        driving = parse_keypoints(columns["driving_keypoints"], "driving_keypoints", limits)
+    person = _decode_person(columns.get("reference_keypoints"), picture, params, limits)
+    return Request(picture, driving, person, params)
 
 
-def parse_params(params: Mapping[str, Any], limits: Limits) -> Params:
-    """Check the parameters; None means not given. Raises RequestError naming the first that cannot be."""
-    if not isinstance(params, Mapping):
-        raise RequestError(f"params must be an object, not {_shown(params)}")
-    if unknown := [name for name in params if name not in PARAMS]:
-        raise RequestError(f"unknown parameter {_shown(unknown[0])}; known are {', '.join(PARAMS)}")
-    checks = _checks(limits)
-    return Params(**{name: checks[name](name, value) for name, value in params.items() if value is not None})
+def parse_request(row: Mapping[str, Any], params: Mapping[str, Any], limits: Limits) -> Request:
+    """Check and decode a request. Raises RequestError."""
+    return decode_request(parse_fields(row, params, limits), limits)
 
 
-def check_row(row: Mapping[str, Any]) -> dict[str, str]:
-    """The columns that are given, of which nothing has been decoded. Raises RequestError."""
-    for name, value in row.items():
-        if name not in COLUMNS:
-            raise RequestError(f"unknown column {_shown(name)}; known are {', '.join(COLUMNS)}")
-        if value is not None and not isinstance(value, str):
-            raise RequestError(f"{name} must be a text, not {_shown(value)}")
-        if value and not value.isascii():
-            raise RequestError(f"{name} must be base64 or JSON, in ASCII")
-    given = {name: value for name, value in row.items() if value}
-    if "reference" not in given:
-        raise RequestError("reference is missing: a PNG, JPEG or WebP picture in base64")
-    if ("driving_video" in given) == ("driving_keypoints" in given):
-        which = "both are given" if "driving_video" in given else "neither is given"
-        raise RequestError(f"one of driving_video and driving_keypoints is needed; {which}")
-    return given
-
-
-def _person(text: Any, picture: Frame, params: Params, limits: Limits) -> KeypointSequence | None:
-    """The keypoints of the reference. They need `align`, and to be of that picture."""
+def _decode_person(text: str | None, picture: Frame, params: Params, limits: Limits) -> KeypointSequence | None:
+    """The keypoints of the reference, which are for `align` only and must be of that picture."""
     if text is None:
         return None
     if not params.align:
@@ -121,83 +137,83 @@ def _person(text: Any, picture: Frame, params: Params, limits: Limits) -> Keypoi
     return person
 
 
-def _checks(limits: Limits) -> dict[str, Any]:
-    side = _number(int, SMALLEST_SIDE, limits.output_side)
-    return {
-        "seed": _number(int, 0, LARGEST_SEED),
-        "steps": _number(int, 1, limits.steps),
-        "guidance_scale": _number(float, 0, 100),
-        "guidance": _choice,
-        "sharpness": _number(float, 0, 1),
-        "width": side,
-        "height": side,
-        "align": _truth,
-        "fps": _number(float, *RATES),
-        "format": _choice,
-    }
+# ----------------------------------------------------------------------------------------------------------- parameters
 
 
-def _number(kind: type, least: float, most: float) -> Any:
-    def check(name: str, value: Any) -> Any:
-        fits = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
-        if not fits or not least <= value <= most:  # NaN neither
-            raise RequestError(
-                f"{name} must be a {'whole ' if kind is int else ''}number in {least}..{most}, not {_shown(value)}"
-            )
-        return kind(value)
-
-    return check
-
-
-def _choice(name: str, value: Any) -> str:
-    if not isinstance(value, str) or value not in CHOICES[name]:
-        raise RequestError(f"{name} must be {' or '.join(CHOICES[name])}, not {_shown(value)}")
-    return value
-
-
-def _truth(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise RequestError(f"{name} must be true or false, not {_shown(value)}")
-    return value
+def parse_params(params: Mapping[str, Any], limits: Limits) -> Params:
+    """The parameters; None means not given. Raises RequestError naming the first invalid one."""
+    if not isinstance(params, Mapping):
+        raise RequestError(f"params must be an object, not {_shorten(params)}")
+    if unknown := [name for name in params if name not in PARAMS]:
+        raise RequestError(f"unknown parameter {_shorten(unknown[0])}; known are {', '.join(PARAMS)}")
+    values = {name: value for name, value in params.items() if value is not None}
+    try:
+        checked = Params(**values)
+    except ValidationError as error:
+        name = str(error.errors(include_url=False, include_input=False)[0]["loc"][0])
+        raise _invalid(name, values[name], limits) from None
+    for name, limit in LIMITED_BY.items():
+        if name in values and values[name] > getattr(limits, limit):
+            raise _invalid(name, values[name], limits)
+    return checked
 
 
-def _shown(value: Any) -> str:
-    """A value as a message repeats it: never much of it."""
+def _invalid(name: str, value: Any, limits: Limits) -> RequestError:
+    """An error that says what is allowed, in place of pydantic's, which says less."""
+    schema = JSON_SCHEMA[name]
+    schema = schema.get("anyOf", [schema])[0]
+    if "enum" in schema:
+        allowed = " or ".join(schema["enum"])
+    elif schema["type"] == "boolean":
+        allowed = "true or false"
+    else:
+        most = getattr(limits, LIMITED_BY[name]) if name in LIMITED_BY else schema["maximum"]
+        allowed = f"a {'whole ' if schema['type'] == 'integer' else ''}number in {schema['minimum']}..{most}"
+    return RequestError(f"{name} must be {allowed}, not {_shorten(value)}")
+
+
+def _shorten(value: Any) -> str:
+    """A value for a message: at most some 60 characters of it."""
     if isinstance(value, list | dict):
         return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)}"
     text = repr(value) if not isinstance(value, int) or abs(value) < 10**30 else "a number of more than 30 digits"
     return text if len(text) <= 60 else f"{text[:60]}…"
 
 
-def check_body(body: bytes, limits: Limits) -> None:
-    """Refuse what cannot be a request before anything else reads it. Raises RequestError.
-
-    MLflow itself would answer deep nesting with 500, print the whole body back, take true for 1, and leave out columns
-    and parameters that it does not know.
-    """
-    content = strict_json(body, "the body", limits)
-    given = [name for name in LAYOUTS if name in content]
-    if len(given) != 1:
-        raise RequestError(f"the body needs one of {', '.join(LAYOUTS)}, not {len(given)}")
-    if unknown := set(content) - {given[0], "params"}:
-        raise RequestError(f"unknown field {min(unknown)[:60]!r} beside {given[0]}; only params is known")
-    if content.get("params") is not None:
-        parse_params(content["params"], limits)
-    check_row(one_row(given[0], content[given[0]]))
+# ------------------------------------------------------------------------------------------------------------- the row
 
 
-def one_row(layout: str, content: Any) -> Mapping[str, Any]:
+def _check_columns(row: Mapping[str, Any]) -> dict[str, str]:
+    """The columns that are given. Raises RequestError."""
+    for name, value in row.items():
+        if name not in COLUMNS:
+            raise RequestError(f"unknown column {_shorten(name)}; known are {', '.join(COLUMNS)}")
+        if value is not None and not isinstance(value, str):
+            raise RequestError(f"{name} must be a text, not {_shorten(value)}")
+        if value and not value.isascii():
+            raise RequestError(f"{name} must be base64 or JSON, in ASCII")
+    columns = {name: value for name, value in row.items() if value}
+    if "reference" not in columns:
+        raise RequestError("reference is missing: a PNG, JPEG or WebP picture in base64")
+    if ("driving_video" in columns) == ("driving_keypoints" in columns):
+        which = "both are given" if "driving_video" in columns else "neither is given"
+        raise RequestError(f"one of driving_video and driving_keypoints is needed; {which}")
+    return columns
+
+
+def _only_row(layout: str, content: Any) -> Mapping[str, Any]:
     """The only row of a table. Raises RequestError."""
     if layout == "inputs" and isinstance(content, dict):
         content = [{name: value[0] if _is_single(value) else value for name, value in content.items()}]
     if layout == "dataframe_split":
-        content = _records(content)
+        content = _split_rows(content)
     if not isinstance(content, list) or len(content) != 1 or not isinstance(content[0], dict):
         raise RequestError(f"{layout} must hold one row, an object of columns: one video is made for a request")
     return content[0]
 
 
-def _records(content: Any) -> list[dict[str, Any]]:
+def _split_rows(content: Any) -> list[dict[str, Any]]:
+    """The rows of pandas' layout `split`: names of columns, and a list of values per row."""
     if not isinstance(content, dict) or not set(content) <= {"columns", "data", "index"}:
         raise RequestError("dataframe_split must be an object of columns and data")
     columns, rows = content.get("columns"), content.get("data")

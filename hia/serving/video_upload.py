@@ -1,4 +1,4 @@
-"""Videos that strangers send: decoded from memory, mp4 and webm only, within limits."""
+"""Decoding of untrusted mp4 and webm uploads, in memory and within limits."""
 
 import io
 from collections.abc import Iterator
@@ -14,16 +14,18 @@ from hia.serving.limits import Limits
 from hia.video import VideoError
 from hia.video.decode import FALLBACK_FPS, DecodedPicture, decode_container, stated_rate, video_stream
 
-# FFmpeg's demuxers by how a file begins. They read the bytes that they are given, and open nothing else.
+# FFmpeg's demuxers by the kind of container, which a file's first bytes show. These demuxers open no other files.
 CONTAINERS = {"mp4": "mov,mp4,m4a,3gp,3g2,mj2", "webm": "matroska,webm"}
 CODECS = ("h264", "hevc", "vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d")
+# Matroska's first bytes, among which the document type `webm` must stand.
 EBML, DOCTYPE_WITHIN = b"\x1a\x45\xdf\xa3", 64
+# Frames per second.
 RATES = (1.0, 240.0)
 
 
 @dataclass(frozen=True, eq=False)
 class ClipInMemory:
-    """A video in memory; iterating decodes it anew, RGB uint8 [H, W, 3]. Its frames raise RequestError when damaged.
+    """A video in memory. Iteration decodes it anew, RGB uint8 [H, W, 3], and raises RequestError at damaged frames.
 
     container: mp4 or webm; times: of the frames, s from the first; width, height: upright, px; fps: as the file states.
     """
@@ -43,7 +45,7 @@ class ClipInMemory:
 
 
 def open_clip(data: bytes, name: str, limits: Limits) -> ClipInMemory:
-    """Decode a video once, keeping nothing of it but sizes and times."""
+    """Decode a video once, to check it, keeping only its size and times. Raises RequestError."""
     container = _container(data, name)
     size, times = (0, 0), []
     for picture in _pictures(data, container, name, limits):
@@ -53,7 +55,7 @@ def open_clip(data: bytes, name: str, limits: Limits) -> ClipInMemory:
 
 
 def _rate(data: bytes, container: str, name: str, times: list[float]) -> float:
-    with _opened(data, container, {}) as opened:
+    with _open(data, container, {}) as opened:
         rate = stated_rate(video_stream(opened, Path(name))) or FALLBACK_FPS
     if not RATES[0] <= rate <= RATES[1]:
         raise RequestError(f"{name}: {rate:g} frames per second; {RATES[0]:g}..{RATES[1]:g} are taken")
@@ -68,7 +70,7 @@ def _container(data: bytes, name: str) -> str:
     raise RequestError(f"{name}: neither mp4 nor webm")
 
 
-def _opened(data: bytes, container: str, bounds: dict[str, str]) -> Any:
+def _open(data: bytes, container: str, bounds: dict[str, str]) -> Any:
     allowed = {
         "format_whitelist": CONTAINERS[container],
         "codec_whitelist": ",".join(CODECS),
@@ -78,10 +80,10 @@ def _opened(data: bytes, container: str, bounds: dict[str, str]) -> Any:
 
 
 def _pictures(data: bytes, container: str, name: str, limits: Limits) -> Iterator[DecodedPicture]:
-    """All frames, the number and the times of which stay within limits."""
+    """The decoded frames. Raises RequestError when they exceed the limits."""
     bounds = {"max_pixels": str(limits.video_pixels)}
     try:
-        with _opened(data, container, bounds) as opened:
+        with _open(data, container, bounds) as opened:
             stream = video_stream(opened, Path(name)).codec_context
             if stream.name not in CODECS:
                 raise RequestError(f"{name}: its codec {stream.name} is not taken; H.264, HEVC, VP8, VP9 and AV1 are")

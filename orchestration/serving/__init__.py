@@ -1,1 +1,1 @@
-"""The registered model behind Ray Serve."""
+"""Serving of a registered model by Ray Serve."""

@@ -1,7 +1,7 @@
-"""The registered model behind Ray Serve: an application of two deployments.
+"""The Ray Serve application: two deployments that serve a registered model over HTTP.
 
-`Ingress` takes HTTP requests, looks at them, and has them answered by one of the replicas of `Replica`, of which each
-holds a copy of the model. Requests, answers, limits and refusals are those of `mlflow models serve`.
+`Ingress` checks HTTP requests and passes them to the replicas of `Replica`, each of which holds a copy of the model.
+Requests, answers, limits and error messages are those of `mlflow models serve`.
 """
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,21 +13,22 @@ from orchestration.serving.ingress import Ingress
 from orchestration.serving.model_source import pinned, recorded_settings
 from orchestration.serving.replica import Replica
 
-# Serve itself holds back no request from the door, not even when all places are taken: it says so, and answers pings.
-NEVER_FULL = 1000
+# No limit of Serve's for the ingress, because it must answer 429 and pings when all places are taken.
+UNLIMITED_REQUESTS = 1000
 
-# The door computes next to nothing: all CPUs of a small machine are left to a replica.
-# Classes of other modules: Serve copies a class with all that its own module names, and some of that cannot be.
+# `Replica` and `Ingress` live in other modules, because Serve pickles a deployment's class with all that its own module
+# names, some of which cannot be pickled.
 REPLICA = serve.deployment(max_ongoing_requests=2, max_queued_requests=8)(Replica)
-INGRESS = serve.deployment(max_ongoing_requests=NEVER_FULL, ray_actor_options={"num_cpus": 0})(Ingress)
+# The ingress computes next to nothing: on a small machine all CPUs are left to a replica.
+INGRESS = serve.deployment(max_ongoing_requests=UNLIMITED_REQUESTS, ray_actor_options={"num_cpus": 0})(Ingress)
 
 
 class Settings(BaseModel):
-    """What `serve run` and a Serve configuration's `args` may say.
+    """Arguments of the application, as `serve run` or a Serve configuration's `args` gives them.
 
     model: models:/NAME@ALIAS, models:/NAME/VERSION, or a folder that all machines see. gpus, cpus: of a replica;
-    without a GPU it computes in so many threads. watermark, limits: instead of what is recorded with the model. places:
-    requests that may be on their way at once, in memory.
+    without a GPU it computes in as many threads. watermark, limits: instead of those recorded with the model. places:
+    requests that may be in flight at once, all of them in memory.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,10 +42,10 @@ class Settings(BaseModel):
 
 
 def build(settings: Settings) -> serve.Application:
-    """The application. `$HIA_LIMIT_<FIELD>` counts where this runs. Raises ValueError and what MLflow does."""
+    """Build the application. `$HIA_LIMIT_<FIELD>` of this process applies. Raises ValueError and MLflow's errors."""
     model = pinned(settings.model)
     recorded = recorded_settings(model)
     limits = Limits.of({**recorded.get(LIMITS, {}), **settings.limits})
     watermark = recorded.get(WATERMARK, True) if settings.watermark is None else settings.watermark
-    animator = REPLICA.options(ray_actor_options={"num_gpus": settings.gpus, "num_cpus": settings.cpus})
-    return INGRESS.bind(animator.bind(model, limits, watermark), limits, settings.places)
+    replica = REPLICA.options(ray_actor_options={"num_gpus": settings.gpus, "num_cpus": settings.cpus})
+    return INGRESS.bind(replica.bind(model, limits, watermark), limits, settings.places)

@@ -11,31 +11,34 @@ from starlette.responses import JSONResponse, Response
 from hia.serving.errors import Busy, RequestError
 from hia.serving.limits import Limits
 from hia.serving.middleware import AdmissionControl
-from hia.serving.queue import CURRENT_DEADLINE, RequestQueue
+from hia.serving.queue import CURRENT_REQUEST, RequestQueue
 
 logger = logging.getLogger(__name__)
 
 
 class Ingress:
-    """Refuses what is no request, and what finds no place; the rest waits here for a replica that is free."""
+    """Parses requests and passes them to the replicas. Refuses invalid ones, and those that find no place.
 
-    def __init__(self, animator: DeploymentHandle, limits: Limits, places: int) -> None:
-        self._animator = animator
-        guarded = AdmissionControl(RequestQueue(places - 1), limits).guarded(self._answered)
-        self._endpoints = {("GET", "/ping"): self._ping, ("POST", "/invocations"): guarded}
+    Admitted requests wait here until a replica is free.
+    """
+
+    def __init__(self, replica: DeploymentHandle, limits: Limits, places: int) -> None:
+        self._replica = replica
+        admission = AdmissionControl(RequestQueue(places - 1), limits, keep_body=False)
+        self._endpoints = {("GET", "/ping"): self._ping, ("POST", "/invocations"): admission.guard(self._answer)}
 
     async def __call__(self, request: Request) -> Response:
-        """A video, see `hia.serving.mlflow_model`; at /ping, that requests are taken."""
+        """Answer an HTTP request: with a video, see `hia.serving.mlflow_model`; at /ping, with 200."""
         endpoint = self._endpoints.get((request.method, request.scope["path"]))
         return await endpoint(request) if endpoint else _error(404, "NOT_FOUND", "POST /invocations or GET /ping")
 
     async def _ping(self, request: Request) -> Response:
         return Response("\n", media_type="application/json")
 
-    async def _answered(self, request: Request) -> Response:
-        ticket = CURRENT_DEADLINE.get()
-        assert ticket is not None
-        response = self._animator.answer.remote(await request.body(), ticket.remaining())
+    async def _answer(self, request: Request) -> Response:
+        context = CURRENT_REQUEST.get()
+        assert context is not None
+        response = self._replica.answer.remote(context.fields, context.remaining())
         try:
             answer = await response
         except BackPressureError:

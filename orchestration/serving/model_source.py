@@ -1,4 +1,4 @@
-"""Where a model comes from: a version in MLflow's registry, or a folder."""
+"""Sources of a model: a version in MLflow's registry, or a folder."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -9,14 +9,14 @@ from typing import Any
 from hia.models.animation_model import DESCRIPTION
 
 REGISTRY = "models:/"
-# What MLflow writes beside a model, and where the model's own directory lies from there.
+# The file that MLflow writes beside a model, and the model directory's path from there.
 MLMODEL, INSIDE = "MLmodel", Path("artifacts", "model")
 
 
 def pinned(model: str) -> str:
-    """The very version that a registry's alias or `latest` means now, or a folder's absolute path.
+    """The version that a registry's alias or `latest` means now, or a folder's absolute path.
 
-    A replica that starts when the alias has moved on would otherwise answer with another model than those before it.
+    Otherwise a replica started after the alias has moved would serve another model than the earlier ones.
     Raises FileNotFoundError for a folder without a model, and what MLflow does.
     """
     if not model.startswith(REGISTRY):
@@ -28,18 +28,18 @@ def pinned(model: str) -> str:
 
 
 def recorded_settings(model: str) -> Mapping[str, Any]:
-    """Settings recorded with the model for its servers (`orchestration.stages.register`); {} for a model directory."""
+    """The serving settings recorded with a model (`orchestration.stages.pyfunc`); {} for a model directory."""
     from mlflow.models import get_model_info
 
-    place = model if model.startswith(REGISTRY) else str(_around(Path(model)))
-    if not place.startswith(REGISTRY) and not Path(place, MLMODEL).is_file():
+    uri = model if model.startswith(REGISTRY) else str(_around(Path(model)))
+    if not uri.startswith(REGISTRY) and not Path(uri, MLMODEL).is_file():
         return {}
-    return get_model_info(place).flavors["python_function"].get("config") or {}
+    return get_model_info(uri).flavors["python_function"].get("config") or {}
 
 
 @contextmanager
 def model_directory(model: str) -> Iterator[Path]:
-    """The model directory (`hia.models.animation_model`), for as long as the context lasts."""
+    """Provide the model directory (`hia.models.animation_model`) while the context lasts."""
     if not model.startswith(REGISTRY):
         yield _directory(Path(model))
         return
@@ -50,7 +50,7 @@ def model_directory(model: str) -> Iterator[Path]:
 
 
 def _directory(folder: Path) -> Path:
-    """The model directory that a folder is, or has in it as an MLflow model."""
+    """The model directory: the folder itself, or the one inside an MLflow model. Raises FileNotFoundError."""
     for candidate in (folder, folder / INSIDE):
         if (candidate / DESCRIPTION).is_file():
             return candidate
@@ -58,4 +58,5 @@ def _directory(folder: Path) -> Path:
 
 
 def _around(directory: Path) -> Path:
+    """The folder of the MLflow model that a model directory lies in."""
     return directory.parents[len(INSIDE.parts) - 1]

@@ -1,4 +1,4 @@
-"""The deployment that has the model."""
+"""The deployment that holds the model."""
 
 import asyncio
 import json
@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from hia.serving.errors import RequestError
 from hia.serving.limits import Limits
 from hia.serving.loading import columns, load_generator
-from hia.serving.queue import RequestDeadline
-from hia.serving.schema import one_row, parse_request
+from hia.serving.queue import RequestContext
+from hia.serving.schema import RequestFields, decode_request
 from orchestration.serving.model_source import model_directory
 
 
@@ -20,24 +20,22 @@ class Replica:
             self._generator = load_generator(directory, limits, watermark)
         self._threads = ThreadPoolExecutor(limits.waiting + 1, "hia-answer")
 
-    async def answer(self, body: bytes, seconds: float) -> bytes | RequestError:
-        """The JSON for a body that the gate has let through, within seconds.
+    async def answer(self, fields: RequestFields, seconds: float) -> bytes | RequestError:
+        """Answer, in JSON, a request that the ingress has parsed, within seconds.
 
-        What is wrong with it is returned, not raised: Serve logs a traceback of everything that is raised.
+        An error is returned, not raised, because Serve logs a traceback of everything that is raised.
         """
-        ticket = RequestDeadline(seconds)
+        context = RequestContext(seconds, fields)
         try:
-            with self._generator.line.admitted():
-                return await asyncio.get_running_loop().run_in_executor(self._threads, self._made, body, ticket)
+            with self._generator.queue.admitted():
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._threads, self._generate, fields, context)
         except RequestError as error:
             return error
         except asyncio.CancelledError:
-            ticket.leave()  # the thread ends after its present step
+            context.cancel()  # the thread ends after its present step
             raise
 
-    def _made(self, body: bytes, ticket: RequestDeadline) -> bytes:
-        content = json.loads(body)
-        (layout,) = content.keys() - {"params"}
-        row, params = one_row(layout, content[layout]), content.get("params") or {}
-        result = self._generator.answer(parse_request(row, params, self._generator.limits), ticket)
+    def _generate(self, fields: RequestFields, context: RequestContext) -> bytes:
+        result = self._generator.generate(decode_request(fields, self._generator.limits), context)
         return json.dumps({"predictions": [columns(result)]}).encode()

@@ -56,8 +56,8 @@ def save_pyfunc(model: Path, path: Path, run_id: str | None = None, model_id: st
 
     package = Path(hia.__file__).parent
     with tempfile.TemporaryDirectory() as aside:
-        # What Python has compiled beside the sources is no source: nobody can read it.
-        shutil.copytree(package, Path(aside) / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+        # Sources only: not what Python has compiled beside them, and no documentation.
+        shutil.copytree(package, Path(aside) / package.name, ignore=shutil.ignore_patterns("__pycache__", "*.md"))
         pyfunc.save_model(
             path=str(path),
             python_model=str(SERVED),

@@ -1,4 +1,4 @@
-"""`hia demo`: its options, and the page driven as a visitor would."""
+"""`hia demo`: its options, and its page, used by a Gradio client."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ STARTS_WITHIN = 120
         (["--model=.", "--port=0"], "--port must lie in 1..65535"),
     ],
 )
-def test_what_cannot_be_is_said(arguments, message, capsys):
+def test_invalid_options_are_named(arguments, message, capsys):
     if "Gradio" not in message:
         pytest.importorskip("gradio")
     assert main(["demo", *arguments]) == 2
@@ -166,7 +166,7 @@ def test_in_the_end_nothing_is_left(model, person, dance, tmp_path):
         assert list((folder / "tmp").iterdir()), "while it runs, there are files"
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
-    # onnxruntime leaves a note of its own session.
+    # onnxruntime leaves a file of its own.
     assert {file.name for file in (folder / "tmp").iterdir()} <= {".ses"}
     assert sorted(path.name for path in folder.iterdir()) == ["log", "model", "tmp"]
     assert "Traceback" not in (folder / "log").read_text()

@@ -45,7 +45,7 @@ def dance(tmp_path) -> Path:
 
 @pytest.fixture
 def controls(backend, person, dance):
-    """The page's controls as they stand at first, with both files chosen; changed as told."""
+    """The page's controls at their initial values, with both files chosen, and with the given changes."""
 
     def make(**changes) -> Controls:
         defaults = backend.defaults

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from hia.demo.samples import Motion, Samples
-from hia.demo.session import Workshop
+from hia.demo.session import AnimationRunner
 
 gradio = pytest.importorskip("gradio")
 
@@ -14,7 +14,7 @@ gradio = pytest.importorskip("gradio")
 def page(backend, person, dance, tmp_path):
     from hia.demo.page import build_page
 
-    return build_page(Workshop(backend), Samples([person], [Motion("dance", dance, person)]), tmp_path)
+    return build_page(AnimationRunner(backend), Samples([person], [Motion("dance", dance, person)]), tmp_path)
 
 
 def props(page, kind):
@@ -25,8 +25,8 @@ def props(page, kind):
 def test_it_says_what_results_are_and_whose_consent_is_needed(backend, tmp_path, marks, said):
     from hia.demo.page import build_page
 
-    backend.marks = marks
-    page = build_page(Workshop(backend), Samples([], []), tmp_path)
+    backend.watermarked = marks
+    page = build_page(AnimationRunner(backend), Samples([], []), tmp_path)
     text = " ".join(props(page, "markdown")[0]["value"].split())
     assert f"Results are {said}" in text and "only with their consent" in text
 

@@ -1,4 +1,4 @@
-"""What visitors can try the page with."""
+"""The sample pictures and motions of the page."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""From the page's controls to what is shown, with a model of this process and with a server."""
+"""A session of the page, from its controls to its views, with a model in this process and with a server."""
 
 import base64
 import json
@@ -9,49 +9,50 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import numpy as np
 import pytest
 
-from hia.demo.backend import LocalBackend, Made, RemoteBackend, Step, driving_pictures
-from hia.demo.session import Controls, Failed, Workshop, visit
+from hia.animation.inference import Preview
+from hia.demo.backend import AnimationResult, LocalBackend, RemoteBackend, driving_pictures
+from hia.demo.session import AnimationFailed, AnimationRunner, Controls, run_session
 from hia.pose.keypoint_files import load_keypoints
 from hia.serving.encoding import read_statement
 from hia.serving.generator import Generator
-from hia.serving.queue import RequestDeadline
+from hia.serving.queue import RequestContext
 from hia.serving.schema import parse_request
 from hia.video import probe, read_frames
 from tests.serving.example_requests import LIMITS, good_row, motion, npz, picture, video
 
 
-def made(workshop: Workshop, controls: Controls) -> Made:
-    *_, last = workshop.make(controls.order(workshop.backend.defaults))
-    assert isinstance(last, Made)
+def animated(runner: AnimationRunner, controls: Controls) -> AnimationResult:
+    *_, last = runner.run(controls.inputs(runner.backend.defaults))
+    assert isinstance(last, AnimationResult)
     return last
 
 
 def test_the_video_is_that_of_the_served_model(backend, controls):
-    expected = backend._generator.answer(parse_request(good_row(), {"seed": 3}, LIMITS), RequestDeadline(60))
-    result = made(Workshop(backend), controls(seed=3))
+    expected = backend._generator.generate(parse_request(good_row(), {"seed": 3}, LIMITS), RequestContext(60))
+    result = animated(AnimationRunner(backend), controls(seed=3))
     assert result.video == expected.data
     assert (result.about["num_frames"], result.about["seed"], result.about["version"]) == (5, 3, "tiny/1")
 
 
 def test_controls_left_alone_leave_the_models_own_values(backend, controls, person, dance):
-    untouched = controls().order(backend.defaults)
+    untouched = controls().inputs(backend.defaults)
     assert untouched.params == {"seed": 0, "align": False}
     assert untouched.files == {"reference": person, "driving_keypoints": dance}
-    moved = controls(sharpness=0.1, guidance_scale=2, steps=7.0).order(backend.defaults)
+    moved = controls(sharpness=0.1, guidance_scale=2, steps=7.0).inputs(backend.defaults)
     assert moved.params == {"seed": 0, "align": False, "sharpness": 0.1, "guidance_scale": 2, "steps": 7}
 
 
 def test_controls_reach_the_model(backend, controls):
-    workshop = Workshop(backend)
+    runner = AnimationRunner(backend)
     results = [controls(), controls(guidance_scale=1), controls(steps=2), controls(sharpness=0.0)]
-    assert len({made(workshop, one).video for one in results}) == 4
+    assert len({animated(runner, one).video for one in results}) == 4
 
 
 def test_short_gaps_in_a_motion_are_filled_here_and_where_a_servers_driving_motion_is_shown(backend, controls, dance):
     arrays = motion()
     arrays["scores"][1:3] = 0  # 0.2 s of 10 frames per second
     dance.write_bytes(npz(arrays))
-    shown = [list(made(Workshop(backend), controls()).driving.frames)]
+    shown = [list(animated(AnimationRunner(backend), controls()).driving.frames)]
     shown.append(list(driving_pictures(load_keypoints(dance), 32, 48).frames))
     dance.write_bytes(npz(arrays | {"scores": np.zeros((5, 133))}))
     (nobody, *_) = driving_pictures(load_keypoints(dance), 32, 48).frames
@@ -60,18 +61,18 @@ def test_short_gaps_in_a_motion_are_filled_here_and_where_a_servers_driving_moti
 
 def test_each_step_is_told_with_a_marked_preview(model, controls):
     class White:
-        def written(self, frame):
+        def embed(self, frame):
             return np.full_like(frame, 255)
 
-    told: list[Step] = []
+    previews: list[Preview] = []
     backend = LocalBackend(Generator(model, LIMITS, "tiny/1", None, White()))
-    backend.animate(controls().order(backend.defaults), RequestDeadline(60), told.append)
-    assert [(step.done, step.steps) for step in told] == [(1, 3), (2, 3), (3, 3)]
-    assert all(step.frame.shape == (48, 32, 3) and step.frame.min() == 255 for step in told)
+    backend.animate(controls().inputs(backend.defaults), RequestContext(60), previews.append)
+    assert [(preview.step, preview.steps) for preview in previews] == [(1, 3), (2, 3), (3, 3)]
+    assert all(preview.frame.shape == (48, 32, 3) and preview.frame.min() == 255 for preview in previews)
 
 
 def test_the_last_view_has_both_videos_and_they_say_what_they_are(backend, controls, tmp_path):
-    for view in visit(Workshop(backend), controls(seed=2), tmp_path):
+    for view in run_session(AnimationRunner(backend), controls(seed=2), tmp_path):
         if view.result is None:
             continue
         result, row = probe(view.result), probe(view.side_by_side)
@@ -88,7 +89,7 @@ def test_the_last_view_has_both_videos_and_they_say_what_they_are(backend, contr
 def test_results_are_deleted_once_they_are_shown(backend, controls, tmp_path):
     folder = tmp_path / "results"
     folder.mkdir()
-    *_, last = visit(Workshop(backend), controls(), folder)
+    *_, last = run_session(AnimationRunner(backend), controls(), folder)
     assert last.result.name == "animation.mp4" and not list(folder.iterdir())
 
 
@@ -110,49 +111,49 @@ def test_what_is_wrong_is_said_in_the_words_of_the_served_model(
 ):
     if content is not None:
         person.write_bytes(content)
-    with pytest.raises(Failed, match=message):
-        list(visit(Workshop(backend), controls(**changes), tmp_path))
+    with pytest.raises(AnimationFailed, match=message):
+        list(run_session(AnimationRunner(backend), controls(**changes), tmp_path))
 
 
 def test_json_that_is_no_text_is_the_visitors_mistake(backend, controls, tmp_path):
     file = tmp_path / "motion.json"
     file.write_bytes(b"\xff\xfe{}")
-    with pytest.raises(Failed, match="driving_keypoints: this is no JSON"):
-        list(visit(Workshop(backend), controls(motion=str(file)), tmp_path))
+    with pytest.raises(AnimationFailed, match="driving_keypoints: this is no JSON"):
+        list(run_session(AnimationRunner(backend), controls(motion=str(file)), tmp_path))
 
 
 def test_of_our_own_mistakes_the_visitor_hears_no_details(backend, controls, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(backend._generator, "answer", lambda *_: {}["secret"])
-    with pytest.raises(Failed, match=r"^the animation failed; the log of hia demo says why$"):
-        list(visit(Workshop(backend), controls(), tmp_path))
+    monkeypatch.setattr(backend._generator, "generate", lambda *_: {}["secret"])
+    with pytest.raises(AnimationFailed, match=r"^the animation failed; the log of hia demo says why$"):
+        list(run_session(AnimationRunner(backend), controls(), tmp_path))
     assert "secret" in caplog.text
 
 
 def test_the_keypoints_of_the_picture_serve_align(backend, controls, tmp_path):
     file = tmp_path / "person.npz"
     file.write_bytes(npz(motion(1, seed=5) | {"width": 40, "height": 60}))
-    workshop = Workshop(backend)
-    aligned = made(workshop, controls(align=True, person=str(file)))
-    assert aligned.video != made(workshop, controls(person=str(file))).video, "which without align are not looked at"
+    runner = AnimationRunner(backend)
+    aligned = animated(runner, controls(align=True, person=str(file)))
+    assert aligned.video != animated(runner, controls(person=str(file))).video, "which without align are not looked at"
 
 
 def test_who_leaves_ends_the_work(backend, controls):
-    workshop = Workshop(backend)
-    events = workshop.make(controls(steps=20).order(backend.defaults))
+    runner = AnimationRunner(backend)
+    events = runner.run(controls(steps=20).inputs(backend.defaults))
     next(events)
-    (thread,) = workshop._under_way.values()
+    (thread,) = runner._threads.values()
     events.close()
     thread.join(20)
-    assert not thread.is_alive() and not workshop._under_way
-    assert made(workshop, controls()).video, "and the next one is served"
+    assert not thread.is_alive() and not runner._threads
+    assert animated(runner, controls()).video, "and the next one is served"
 
 
-def test_closing_the_workshop_ends_all(backend, controls):
-    workshop = Workshop(backend)
-    events = workshop.make(controls(steps=20).order(backend.defaults))
+def test_closing_the_runner_ends_all(backend, controls):
+    runner = AnimationRunner(backend)
+    events = runner.run(controls(steps=20).inputs(backend.defaults))
     next(events)
-    workshop.close()
-    assert not workshop._under_way
+    runner.close()
+    assert not runner._threads
     events.close()
 
 
@@ -160,7 +161,7 @@ def test_closing_the_workshop_ends_all(backend, controls):
 
 
 class Server:
-    """Answers every request alike, once `ready`. Remembers them."""
+    """An HTTP server that gives every request the same answer, once `ready`, and records them."""
 
     def __init__(self, status: int, answer: dict) -> None:
         bodies, ready = [], threading.Event()
@@ -194,14 +195,14 @@ class Server:
 
 @pytest.fixture
 def answer(backend, controls) -> dict:
-    """What a server says that has made the video of `controls`."""
-    result = made(Workshop(backend), controls())
+    """The response of a server that has made the video of `controls`."""
+    result = animated(AnimationRunner(backend), controls())
     return {"predictions": [{"video": base64.b64encode(result.video).decode(), **result.about}]}
 
 
 def test_a_server_is_asked_for_the_same_and_its_answer_shown(controls, answer, tmp_path):
     with Server(200, answer) as server:
-        views = visit(Workshop(RemoteBackend(server.url, LIMITS)), controls(seed=1), tmp_path)
+        views = run_session(AnimationRunner(RemoteBackend(server.url, LIMITS)), controls(seed=1), tmp_path)
         assert "Working" in next(views).status
         server.ready.set()
         (view,) = [view for view in views if view.result and probe(view.side_by_side).num_frames == 5]
@@ -215,7 +216,7 @@ def test_beside_a_servers_result_the_driving_video_is_shown(controls, answer, tm
     file.write_bytes(video(5))
     with Server(200, answer) as server:
         server.ready.set()
-        result = made(Workshop(RemoteBackend(server.url, LIMITS)), controls(motion=str(file)))
+        result = animated(AnimationRunner(RemoteBackend(server.url, LIMITS)), controls(motion=str(file)))
     frames = list(result.driving.frames)
     assert result.driving.label == "driving video"
     assert np.stack(frames).shape == (5, 48, 32, 3)
@@ -226,26 +227,26 @@ def test_beside_a_servers_result_the_driving_video_is_shown(controls, answer, tm
 def test_what_a_server_refuses_is_told(controls, tmp_path):
     with Server(400, {"message": "the driving keypoints cannot be used"}) as server:
         server.ready.set()
-        with pytest.raises(Failed, match="400, the driving keypoints cannot be used"):
-            list(visit(Workshop(RemoteBackend(server.url, LIMITS)), controls(), tmp_path))
+        with pytest.raises(AnimationFailed, match="400, the driving keypoints cannot be used"):
+            list(run_session(AnimationRunner(RemoteBackend(server.url, LIMITS)), controls(), tmp_path))
 
 
 def test_a_server_that_is_not_there_is_told(controls, tmp_path):
-    with pytest.raises(Failed, match="does not answer"):
-        list(visit(Workshop(RemoteBackend("http://127.0.0.1:9", LIMITS)), controls(), tmp_path))
+    with pytest.raises(AnimationFailed, match="does not answer"):
+        list(run_session(AnimationRunner(RemoteBackend("http://127.0.0.1:9", LIMITS)), controls(), tmp_path))
 
 
 def test_a_servers_answer_is_not_waited_for_in_the_end(controls, answer):
     with Server(200, answer) as server:
-        workshop = Workshop(RemoteBackend(server.url, LIMITS))
-        events = workshop.make(controls().order(workshop.backend.defaults))
+        runner = AnimationRunner(RemoteBackend(server.url, LIMITS))
+        events = runner.run(controls().inputs(runner.backend.defaults))
         next(events)
         began = time.monotonic()
-        workshop.close()
+        runner.close()
         assert time.monotonic() - began < 5
 
 
 def test_bad_input_never_reaches_a_server(controls, person, tmp_path):
     person.write_bytes(picture()[:50])
-    with pytest.raises(Failed, match="reference"):
-        list(visit(Workshop(RemoteBackend("http://127.0.0.1:9", LIMITS)), controls(), tmp_path))
+    with pytest.raises(AnimationFailed, match="reference"):
+        list(run_session(AnimationRunner(RemoteBackend("http://127.0.0.1:9", LIMITS)), controls(), tmp_path))

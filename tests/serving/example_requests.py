@@ -1,4 +1,4 @@
-"""Requests to a served model: a good one, and many that are not."""
+"""Requests to a served model: a valid one, and the parts of many invalid ones."""
 
 import base64
 import io
@@ -19,7 +19,7 @@ from hia.serving.limits import Limits
 
 Row = dict[str, Any]
 
-# Small, so that what exceeds them is small.
+# Small, so that requests beyond them are small, too.
 LIMITS = Limits(
     request_bytes=4 << 20,
     image_bytes=200_000,
@@ -76,7 +76,7 @@ def video(frames: int = 6, width: int = 64, height: int = 96, kind: str = "mp4",
 
 
 def video_of(frames: list[np.ndarray], kind: str = "mp4", codec: str = "libx264") -> bytes:
-    """RGB uint8 [H, W, 3] frames at 10 per second."""
+    """A video of RGB uint8 [H, W, 3] frames at 10 per second."""
     file = io.BytesIO()
     with av.open(file, "w", format=kind) as container:
         stream = container.add_stream(codec, rate=10)
@@ -179,5 +179,5 @@ def concat_script() -> bytes:
 
 
 def disguised(data: bytes) -> bytes:
-    """With the first bytes of an mp4."""
+    """Data behind the first bytes of an mp4."""
     return b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + data

@@ -1,4 +1,4 @@
-"""Rows and parameters that cannot be answered, each with a part of what the client is told."""
+"""Invalid rows and parameters, each with a part of the error message that the client receives."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"
 
 
 def rows() -> dict[str, tuple[Row, str]]:
-    """Malformed rows by what is wrong with them."""
+    """Invalid rows, by their fault."""
     return _columns() | _pictures() | _keypoint_files() | _keypoint_json() | _videos()
 
 
@@ -170,7 +170,7 @@ def _videos() -> dict[str, tuple[Row, str]]:
 
 
 def params() -> dict[str, tuple[Any, str]]:
-    """Malformed parameters by what is wrong with them."""
+    """Invalid parameters, by their fault."""
     number = {"nan": float("nan"), "infinity": float("inf"), "list": [1], "object": {"a": 1}, "text": "3", "true": True}
     wrong = {
         f"{name} {kind}": ({name: value}, f"{name} must be a")

@@ -1,4 +1,4 @@
-"""What any server of the animator must refuse, however it is served: bodies and parameters, posted as they are."""
+"""Checks for every HTTP server of the model: invalid bodies and parameters are refused."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,7 @@ BODIES: dict[str, tuple[bytes, str | None, int]] = {
     "CSV": (b"reference,driving_keypoints\na,b\n", "text/csv", 415),
     "Parquet": (b"PAR1", "application/vnd.apache.parquet", 415),
 }
-"""Bodies that are no requests: with their content type and the status they are answered with."""
+"""Bodies that are no requests, with their content type and the status of the response."""
 
 
 def check_body_is_refused(post: Post, case: str) -> None:

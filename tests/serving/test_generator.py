@@ -1,4 +1,4 @@
-"""From a checked request to the bytes of a video: reproducible, one at a time, stopped when nobody waits."""
+"""From a decoded request to the bytes of a video: reproducible, one at a time, stopped when cancelled."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ from hia.serving.driving_motion import at_rate
 from hia.serving.encoding import encode_video
 from hia.serving.errors import OutOfTime, RequestError
 from hia.serving.generator import PHASES, Generator, ProgressCallbacks
-from hia.serving.queue import RequestDeadline
+from hia.serving.queue import RequestContext
 from hia.serving.schema import parse_request
 from hia.video import probe, read_frames
 from hia.weights import MissingWeights
@@ -68,8 +68,8 @@ def seeing(model, tmp_path_factory):
     )
 
 
-def ask(generator, row=None, ticket=None, **params):
-    return generator.answer(parse_request(row or good_row(), params, LIMITS), ticket or RequestDeadline(60))
+def ask(generator, row=None, context=None, **params):
+    return generator.generate(parse_request(row or good_row(), params, LIMITS), context or RequestContext(60))
 
 
 def decoded(result, tmp_path):
@@ -82,7 +82,7 @@ def decoded(result, tmp_path):
 
 def test_the_video_is_that_of_the_library_call(generator, model):
     request = parse_request(good_row(), {"seed": 3}, LIMITS)
-    result = generator.answer(request, RequestDeadline(60))
+    result = generator.generate(request, RequestContext(60))
     driving = driving_signal(request.driving, 32, 48, default_sharpness(model), model.config.conditions)
     frames = list(animate(model, request.reference, driving, seed=3))
     assert result.data == encode_video(frames, 10.0, "mp4", "AI-generated video, made with hia; model tiny/1; seed 3")
@@ -140,7 +140,7 @@ def test_webp_and_gif_move_for_as_long(generator, kind):
 
 def test_frames_are_marked_before_they_are_encoded(model):
     class Inverting:
-        def written(self, frame):
+        def embed(self, frame):
             return 255 - frame
 
     plain, inverted = (
@@ -150,9 +150,9 @@ def test_frames_are_marked_before_they_are_encoded(model):
     assert np.abs(one + other - 255).mean() < 10
 
 
-def test_an_onlooker_sees_the_motion_and_each_step_as_marked_and_changes_nothing(model):
+def test_callbacks_see_the_motion_and_each_step_as_marked_and_changes_nothing(model):
     class Inverting:
-        def written(self, frame):
+        def embed(self, frame):
             return 255 - frame
 
     seen, previews, steps = [], {}, []
@@ -160,8 +160,8 @@ def test_an_onlooker_sees_the_motion_and_each_step_as_marked_and_changes_nothing
     for mark in (None, Inverting()):
         generator = Generator(model, LIMITS, "tiny/1", no_networks, mark)
         previews[mark] = []
-        result = generator.answer(request, RequestDeadline(60), ProgressCallbacks(seen.append, previews[mark].append))
-        assert result.data == generator.answer(request, RequestDeadline(60)).data
+        result = generator.generate(request, RequestContext(60), ProgressCallbacks(seen.append, previews[mark].append))
+        assert result.data == generator.generate(request, RequestContext(60)).data
         steps.append([(preview.step, preview.steps) for preview in previews[mark]])
     assert steps == [[(1, 3), (2, 3), (3, 3)]] * 2 and len(seen[0].keypoints) == 5
     for plain, inverted in zip(*previews.values(), strict=True):
@@ -179,7 +179,7 @@ def test_keypoints_are_found_in_a_driving_video(seeing):
         draw_person(np.full((160, 120, 3), 128, np.uint8), (40 + 3 * number, 30, 80 + 3 * number, 130))
         for number in range(6)
     ]
-    found = seeing._motion.keypoints(parse_request(with_video(video_of(frames)), {}, LIMITS), RequestDeadline(60))
+    found = seeing._motion.keypoints(parse_request(with_video(video_of(frames)), {}, LIMITS), RequestContext(60))
     assert (len(found), found.width, found.height, found.fps) == (6, 120, 160, 10)
     moved = np.diff(found.keypoints.mean(axis=1)[:, 0])
     np.testing.assert_allclose(moved, 3, atol=1)
@@ -190,7 +190,7 @@ def test_short_gaps_in_a_driving_motion_are_filled_as_in_preprocessing(generator
     arrays = motion(7)
     arrays["scores"][1:3, 91:112] = arrays["scores"][3:6, 112:] = 0  # 0.2 s and 0.3 s of 10 frames per second
     request = parse_request(with_keypoints(npz(arrays)), {}, LIMITS)
-    given = generator._motion.keypoints(request, RequestDeadline(60))
+    given = generator._motion.keypoints(request, RequestContext(60))
     expected, scores, _ = fill_short_gaps(request.driving.keypoints, request.driving.scores, 10.0)
     np.testing.assert_array_equal(given.keypoints, expected)
     np.testing.assert_array_equal(given.scores, scores)
@@ -199,7 +199,7 @@ def test_short_gaps_in_a_driving_motion_are_filled_as_in_preprocessing(generator
     empty = np.full((160, 120, 3), 128, np.uint8)
     frames = [draw_person(empty, (40 + 3 * number, 30, 80 + 3 * number, 130)) for number in range(6)]
     frames[2] = empty
-    found = seeing._motion.keypoints(parse_request(with_video(video_of(frames)), {}, LIMITS), RequestDeadline(60))
+    found = seeing._motion.keypoints(parse_request(with_video(video_of(frames)), {}, LIMITS), RequestContext(60))
     assert (found.scores >= 0.3).all()
     np.testing.assert_allclose(np.diff(found.keypoints.mean(axis=1)[:, 0]), 3, atol=1)
 
@@ -236,35 +236,35 @@ def test_align_uses_the_references_keypoints(generator):
     ],
 )
 def test_what_this_model_cannot_do_is_refused_before_anybody_waits(generator, params, message):
-    with generator.line.turn(RequestDeadline(60)), pytest.raises(RequestError, match=message):
+    with generator.queue.turn(RequestContext(60)), pytest.raises(RequestError, match=message):
         ask(generator, **params)
 
 
 def test_an_answer_that_would_come_too_late_is_not_made(generator):
     with pytest.raises(OutOfTime, match=r"no answer within 0\.01 s"):
-        ask(generator, ticket=RequestDeadline(0.01))
+        ask(generator, context=RequestContext(0.01))
     assert ask(generator, steps=1).num_frames == 5, "and the next one is answered"
 
 
 def test_a_request_whose_client_leaves_ends_at_the_next_step(generator):
-    ticket, steps = RequestDeadline(60), []
+    context, steps = RequestContext(60), []
 
     def check() -> None:
         steps.append(1)
         if len(steps) == 4:
-            ticket.leave()
-        RequestDeadline.check(ticket)
+            context.cancel()
+        RequestContext.check(context)
 
-    ticket.check = check
+    context.check = check
     with pytest.raises(OutOfTime, match="the client has gone"):
-        ask(generator, ticket=ticket, steps=20)
+        ask(generator, context=context, steps=20)
     assert len(steps) == 4
 
 
 def test_a_failure_gives_the_turn_on(generator, model):
     broken = replace(parse_request(good_row(), {}, LIMITS), reference=None)
     with pytest.raises(AttributeError):
-        generator.answer(broken, RequestDeadline(60))
+        generator.generate(broken, RequestContext(60))
     assert ask(generator, steps=1).num_frames == 5
 
 

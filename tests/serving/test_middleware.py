@@ -1,4 +1,4 @@
-"""The gate before an endpoint, in an application with a middleware like that of MLflow's server."""
+"""Admission control in front of an endpoint, in an application with a middleware like that of MLflow's server."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from hia.serving.errors import RequestError
 from hia.serving.middleware import AdmissionControl
-from hia.serving.queue import CURRENT_DEADLINE, RequestDeadline, RequestQueue
+from hia.serving.queue import CURRENT_REQUEST, RequestContext, RequestQueue
 from tests.serving.example_requests import LIMITS, good_row
 
 BODY = json.dumps({"dataframe_records": [good_row()]}).encode()
@@ -25,7 +25,7 @@ JSON = {"content-type": "application/json"}
 
 
 class Exchange:
-    """One request to an application: what it is sent, part by part, and what came back."""
+    """One request to an application: the body, sent part by part, and the response."""
 
     def __init__(self, application: Any, headers: dict[str, str] = JSON) -> None:
         self.to_send: asyncio.Queue = asyncio.Queue()
@@ -56,17 +56,17 @@ class Exchange:
         return self.answered[0]["status"], json.loads(content)
 
 
-def application(endpoint: Callable, line: RequestQueue | None = None, **limits: Any) -> Starlette:
+def application(endpoint: Callable, queue: RequestQueue | None = None, **limits: Any) -> Starlette:
     async def passing(request: Request, call_next: Callable) -> Response:
         return await call_next(request)
 
-    gate = AdmissionControl(line or RequestQueue(1), replace(LIMITS, **limits))
-    route = Route("/", gate.guarded(endpoint), methods=["POST"])
+    admission = AdmissionControl(queue or RequestQueue(1), replace(LIMITS, **limits))
+    route = Route("/", admission.guard(endpoint), methods=["POST"])
     return Starlette(routes=[route], middleware=[Middleware(BaseHTTPMiddleware, dispatch=passing)])
 
 
-def ticket() -> RequestDeadline:
-    found = CURRENT_DEADLINE.get()
+def context() -> RequestContext:
+    found = CURRENT_REQUEST.get()
     assert found is not None
     return found
 
@@ -75,15 +75,15 @@ async def count_bytes(request: Request) -> Response:
     return JSONResponse({"bytes": len(await request.body())})
 
 
-def until_left(noticed: list[RequestDeadline]) -> Callable:
-    """An endpoint that computes, in a thread, until the ticket says that it need not."""
+def until_left(noticed: list[RequestContext]) -> Callable:
+    """An endpoint that computes, in a thread, until its request is cancelled."""
 
     def compute() -> None:
         try:
             while True:
-                ticket().check()
+                context().check()
         except RequestError:
-            noticed.append(ticket())
+            noticed.append(context())
             raise
 
     async def endpoint(request: Request) -> Response:
@@ -93,7 +93,7 @@ def until_left(noticed: list[RequestDeadline]) -> Callable:
     return endpoint
 
 
-def test_the_endpoint_reads_the_body_that_the_gate_has_read():
+def test_the_endpoint_reads_the_body_that_was_checked():
     async def scenario() -> None:
         exchange = Exchange(application(count_bytes)).bring(BODY[:100], more=True).bring(BODY[100:])
         assert await exchange.answer() == (200, {"bytes": len(BODY)})
@@ -101,9 +101,23 @@ def test_the_endpoint_reads_the_body_that_the_gate_has_read():
     asyncio.run(scenario())
 
 
-def test_what_the_endpoint_left_on_the_ticket_is_the_answer():
+def test_the_endpoint_finds_the_parsed_body_in_the_context():
     async def endpoint(request: Request) -> Response:
-        ticket().error = RequestError("no such thing")
+        fields = context().fields
+        assert fields is not None
+        return JSONResponse({"columns": fields.columns, "steps": fields.params.steps})
+
+    async def scenario() -> None:
+        body = json.dumps({"dataframe_records": [good_row() | {"driving_video": None}], "params": {"steps": 2}})
+        exchange = Exchange(application(endpoint)).bring(body.encode())
+        assert await exchange.answer() == (200, {"columns": good_row(), "steps": 2})
+
+    asyncio.run(scenario())
+
+
+def test_the_error_that_the_endpoint_leaves_in_the_context_is_the_answer():
+    async def endpoint(request: Request) -> Response:
+        context().error = RequestError("no such thing")
         return JSONResponse({"message": "Failed to predict data '<table>'"}, 400)
 
     async def scenario() -> None:
@@ -115,20 +129,20 @@ def test_what_the_endpoint_left_on_the_ticket_is_the_answer():
 
 def test_work_ends_when_the_client_leaves():
     async def scenario() -> None:
-        line, noticed = RequestQueue(0), []
-        exchange = Exchange(application(until_left(noticed), line)).bring(BODY)
-        while not line.full:
+        queue, noticed = RequestQueue(0), []
+        exchange = Exchange(application(until_left(noticed), queue)).bring(BODY)
+        while not queue.full:
             await asyncio.sleep(0.01)
         exchange.leave()
         assert (await exchange.answer())[0] == 504 and len(noticed) == 1
-        assert not line.full
+        assert not queue.full
 
     asyncio.run(scenario())
 
 
 def test_when_the_time_is_up_the_client_is_told_and_the_work_ends():
     async def scenario() -> None:
-        noticed: list[RequestDeadline] = []
+        noticed: list[RequestContext] = []
         status, content = await Exchange(application(until_left(noticed), seconds=1)).bring(BODY).answer()
         assert status == 504 and "no answer within 1 s" in content["message"]
         while not noticed:
@@ -154,24 +168,24 @@ def test_a_step_that_takes_too_long_does_not_keep_the_client_waiting():
 
 def test_who_finds_the_line_full_is_sent_away_before_bringing_anything():
     async def scenario() -> None:
-        line = RequestQueue(1)
-        with line.admitted(), line.admitted():
-            exchange = Exchange(application(count_bytes, line))
+        queue = RequestQueue(1)
+        with queue.admitted(), queue.admitted():
+            exchange = Exchange(application(count_bytes, queue))
             status, content = await exchange.answer()
         assert (status, content["error_code"], exchange.read) == (429, "RESOURCE_EXHAUSTED", 0)
         assert (b"retry-after", b"5") in exchange.answered[0]["headers"]
-        assert (await Exchange(application(count_bytes, line)).bring(BODY).answer())[0] == 200
+        assert (await Exchange(application(count_bytes, queue)).bring(BODY).answer())[0] == 200
 
     asyncio.run(scenario())
 
 
 def test_a_body_that_does_not_arrive_gives_its_place_free():
     async def scenario() -> None:
-        line = RequestQueue(0)
+        queue = RequestQueue(0)
         status, content = (
-            await Exchange(application(count_bytes, line, upload_seconds=1)).bring(b"{", more=True).answer()
+            await Exchange(application(count_bytes, queue, upload_seconds=1)).bring(b"{", more=True).answer()
         )
-        assert (status, content["message"]) == (408, "the body did not arrive within 1 s") and not line.full
+        assert (status, content["message"]) == (408, "the body did not arrive within 1 s") and not queue.full
 
     asyncio.run(scenario())
 

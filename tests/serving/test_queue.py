@@ -1,4 +1,4 @@
-"""Who is let in, whose turn it is, and the one thread in which the model is loaded and used."""
+"""The queue of requests, and the one thread in which the model is loaded and used."""
 
 import threading
 import time
@@ -12,17 +12,17 @@ from hia.models.codec import build_codec
 from hia.serving import loading
 from hia.serving.errors import Busy, OutOfTime
 from hia.serving.loading import load_generator
-from hia.serving.queue import RequestDeadline, RequestQueue, SingleThreadExecutor
+from hia.serving.queue import RequestContext, RequestQueue, SingleThreadExecutor
 from hia.serving.schema import parse_request
 from tests.serving.example_requests import LIMITS, good_row
 
 
 def test_a_line_takes_one_and_those_who_may_wait():
-    line, leave, inside, busy = RequestQueue(waiting=4), threading.Event(), [], []
+    queue, leave, inside, busy = RequestQueue(waiting=4), threading.Event(), [], []
 
     def come(number: int) -> None:
         try:
-            with line.admitted():
+            with queue.admitted():
                 inside.append(number)
                 leave.wait(20)
         except Busy:
@@ -33,20 +33,20 @@ def test_a_line_takes_one_and_those_who_may_wait():
         thread.start()
     while len(inside) + len(busy) < 50:
         time.sleep(0.01)
-    assert (len(inside), len(busy), line.full) == (5, 45, True)
+    assert (len(inside), len(busy), queue.full) == (5, 45, True)
     leave.set()
     for thread in threads:
         thread.join()
-    assert not line.full
-    with line.admitted():
-        assert not line.full
+    assert not queue.full
+    with queue.admitted():
+        assert not queue.full
 
 
 def test_one_at_a_time_has_the_turn():
-    line, present, most = RequestQueue(waiting=8), [], []
+    queue, present, most = RequestQueue(waiting=8), [], []
 
     def take(number: int) -> None:
-        with line.turn(RequestDeadline(20)):
+        with queue.turn(RequestContext(20)):
             present.append(number)
             most.append(len(present))
             time.sleep(0.01)
@@ -58,11 +58,11 @@ def test_one_at_a_time_has_the_turn():
 
 
 def test_waiting_ends_when_time_is_up_or_the_client_leaves():
-    line, gone = RequestQueue(waiting=4), RequestDeadline(20)
-    gone.leave()
-    with line.turn(RequestDeadline(20)):
-        for ticket in (RequestDeadline(0.2), gone):
-            with pytest.raises(OutOfTime), line.turn(ticket):
+    queue, gone = RequestQueue(waiting=4), RequestContext(20)
+    gone.cancel()
+    with queue.turn(RequestContext(20)):
+        for context in (RequestContext(0.2), gone):
+            with pytest.raises(OutOfTime), queue.turn(context):
                 raise AssertionError("two at once")
 
 
@@ -97,5 +97,5 @@ def test_a_model_is_loaded_and_used_in_one_thread(tiny_config, tmp_path, monkeyp
     generator = load_generator(tmp_path / "model", LIMITS, watermark=False)
     request = parse_request(good_row(), {"steps": 1}, LIMITS)
     with ThreadPoolExecutor(2) as threads:
-        videos = list(threads.map(lambda _: generator.answer(request, RequestDeadline(60)).data, range(2)))
+        videos = list(threads.map(lambda _: generator.generate(request, RequestContext(60)).data, range(2)))
     assert videos[0] == videos[1] and len(seen) > 2 and len(set(seen)) == 1

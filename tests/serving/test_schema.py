@@ -1,4 +1,4 @@
-"""What a served model takes, and what it refuses with a word of explanation."""
+"""The requests that a served model accepts, and those that it refuses, with an explanation."""
 
 import json
 import random
@@ -10,7 +10,7 @@ from PIL import Image
 
 from hia.serving.errors import RequestError
 from hia.serving.limits import Limits
-from hia.serving.schema import Params, check_body, parse_params, parse_request
+from hia.serving.schema import Params, RequestFields, parse_body, parse_params, parse_request
 from hia.serving.video_upload import ClipInMemory
 from tests.serving import malformed
 from tests.serving.example_requests import (
@@ -86,7 +86,8 @@ def test_all_parameters_are_taken():
     ],
 )
 def test_every_layout_of_mlflow_may_hold_the_row(content):
-    check_body(json.dumps(content).encode(), LIMITS)
+    params = Params(**content.get("params") or {})
+    assert parse_body(json.dumps(content).encode(), LIMITS) == RequestFields(good_row(), params)
 
 
 # ----------------------------------------------------------------------------------------------------------- refused
@@ -146,7 +147,7 @@ def test_malformed_parameters_are_refused(case):
 )
 def test_a_body_that_is_no_request_is_refused(text, message):
     with pytest.raises(RequestError, match=message):
-        check_body(text, LIMITS)
+        parse_body(text, LIMITS)
 
 
 def test_no_bomb_is_unpacked():
@@ -169,7 +170,7 @@ def test_nothing_was_unpickled():
 
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_bytes_come_a_request_is_parsed_or_refused(seed):
-    """Good requests, damaged at random: bytes changed, cut out, doubled, in the body and in what it holds."""
+    """Valid requests, damaged at random: bytes changed, cut out, doubled, in the body and in the files in it."""
     source = random.Random(seed)
     files = [
         picture("PNG"),
@@ -185,7 +186,7 @@ def test_whatever_bytes_come_a_request_is_parsed_or_refused(seed):
         row += [with_keypoints(_fuzzed(files[3], source)), with_video(_fuzzed(source.choice(files[4:]), source))]
         row += [with_keypoints(_fuzzed(as_json(motion(2)).encode(), source).decode("utf-8", "replace"))]
         chosen = source.choice(row)
-        outcomes |= {_outcome(parse_request, chosen, {}), _outcome(check_body, _fuzzed(body(chosen), source))}
+        outcomes |= {_outcome(parse_request, chosen, {}), _outcome(parse_body, _fuzzed(body(chosen), source))}
     assert outcomes == {"taken", "refused"}
 
 

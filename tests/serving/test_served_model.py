@@ -29,8 +29,8 @@ from hia.models.build import build_animator
 from hia.models.codec import build_codec
 from hia.serving.generator import Generator
 from hia.serving.limits import PREFIX
-from hia.serving.queue import RequestDeadline
-from hia.serving.schema import parse_request
+from hia.serving.queue import CURRENT_REQUEST, RequestContext
+from hia.serving.schema import parse_fields, parse_request
 from hia.serving.watermark import Watermark
 from hia.video import probe
 from orchestration.stages.pyfunc import example_request, save_pyfunc
@@ -77,7 +77,7 @@ def saved(tiny_config, as_if_trained, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(saved, tmp_path_factory) -> Iterator[Server]:
-    """It finds our code with the model only: not in this repository."""
+    """A server that finds our code only in the model, not in this repository."""
     folder = tmp_path_factory.mktemp("server")
     (folder / "tmp").mkdir()
     limits = {f"{PREFIX}{field.name.upper()}": str(getattr(LIMITS, field.name)) for field in fields(LIMITS)}
@@ -92,7 +92,7 @@ def server(saved, tmp_path_factory) -> Iterator[Server]:
     process = psutil.Process(started.pid)
     try:
         _wait_for(f"http://127.0.0.1:{port}/ping", started, folder / "log")
-        shutil.rmtree(folder / "tmp")  # what MLflow made while it started
+        shutil.rmtree(folder / "tmp")  # made by MLflow during start-up
         (folder / "tmp").mkdir()
         yield Server(f"http://127.0.0.1:{port}", process, folder / "tmp", saved / "artifacts" / "model")
     finally:
@@ -131,7 +131,7 @@ def version_of(model: Path) -> str:
 def test_the_answer_is_what_the_model_makes_in_this_process(server):
     found = answer(server.ask(seed=5))
     generator = Generator(load_model(server.model), LIMITS, version_of(server.model), None, Watermark())
-    expected = generator.answer(parse_request(good_row(), {"seed": 5}, LIMITS), RequestDeadline(60))
+    expected = generator.generate(parse_request(good_row(), {"seed": 5}, LIMITS), RequestContext(60))
     assert base64.b64decode(found["video"]) == expected.data
     about = {name: found[name] for name in ("format", "num_frames", "width", "height", "fps", "seed")}
     assert about == {"format": "mp4", "num_frames": 5, "width": 32, "height": 48, "fps": 10.0, "seed": 5}
@@ -163,7 +163,7 @@ def test_the_client_repeats_the_servers_words_and_leaves_no_file(server, tmp_pat
 
 
 def test_no_malformed_request_does_any_harm(server):
-    """Each is answered with a 4xx and a word of explanation; then memory is back, and a good request is answered."""
+    """Each gets a 4xx response with an explanation; then memory is free again, and a valid request is answered."""
     before = base64.b64decode(answer(server.ask(seed=1))["video"])
     for row, _ in malformed.rows().values():
         server.ask(row)
@@ -249,6 +249,16 @@ def test_used_without_a_server_the_same_mistakes_are_mlflows_400(saved):
         assert refused.value.error_code == "INVALID_PARAMETER_VALUE"
     with pytest.raises(MlflowException, match="2 rows"):
         model.predict(pandas.DataFrame([example_request()] * 2))
+
+
+def test_a_request_that_the_middleware_has_parsed_is_not_parsed_again(saved):
+    model, fields = mlflow.pyfunc.load_model(str(saved)), parse_fields(good_row(), {"steps": 1}, LIMITS)
+    token = CURRENT_REQUEST.set(RequestContext(60, fields))
+    try:
+        (made,) = model.predict(pandas.DataFrame([example_request() | {"reference": "no base64!"}]))
+    finally:
+        CURRENT_REQUEST.reset(token)
+    assert (made["num_frames"], made["width"]) == (5, 32)
 
 
 def test_the_limits_are_recorded_with_the_model(saved):

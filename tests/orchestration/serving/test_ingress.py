@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hia.serving.errors import RequestError
+from hia.serving.schema import RequestFields, parse_body
 from orchestration.serving.ingress import Ingress
 from tests.serving.example_requests import LIMITS, good_row
 
@@ -17,14 +18,14 @@ BODY = json.dumps({"dataframe_records": [good_row()]}).encode()
 
 
 class Replicas:
-    """Stands for a handle of the animators: `answer` tells what is to be waited for."""
+    """A double of the handle of the replicas. answer: makes what `remote` is awaited for."""
 
     def __init__(self, answer: Any) -> None:
         self._answer, self.seconds, self.cancelled = answer, 0.0, False
         self.answer = self
 
-    def remote(self, body: bytes, seconds: float) -> "Replicas":
-        assert body == BODY
+    def remote(self, fields: RequestFields, seconds: float) -> "Replicas":
+        assert fields == parse_body(BODY, LIMITS)
         self.seconds = seconds
         return self
 
@@ -110,11 +111,11 @@ def test_when_no_replica_has_room_the_client_is_told_when_to_come_again():
 def test_all_places_taken_are_told_before_the_body_is_read():
     async def scenario() -> tuple[Response, Response]:
         replicas = Replicas(never)
-        door = Ingress(replicas, LIMITS, places=1)
-        waiting = asyncio.create_task(door(request()))
+        ingress = Ingress(replicas, LIMITS, places=1)
+        waiting = asyncio.create_task(ingress(request()))
         while not replicas.seconds:
             await asyncio.sleep(0.01)
-        answers = await door(request(body=b"never read")), await door(request("GET", "/ping"))
+        answers = await ingress(request(body=b"never read")), await ingress(request("GET", "/ping"))
         waiting.cancel()
         await asyncio.wait([waiting])
         return answers

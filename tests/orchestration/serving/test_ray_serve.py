@@ -30,8 +30,8 @@ from hia.models.build import build_animator
 from hia.models.codec import build_codec
 from hia.serving.errors import RequestError
 from hia.serving.generator import GeneratedVideo, Generator
-from hia.serving.queue import RequestDeadline
-from hia.serving.schema import check_body, parse_request
+from hia.serving.queue import RequestContext
+from hia.serving.schema import decode_request, parse_body, parse_request
 from hia.serving.watermark import Watermark
 from orchestration.serving.model_source import pinned, recorded_settings
 from orchestration.stages.pyfunc import save_pyfunc
@@ -44,7 +44,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 CONFIG = REPOSITORY / "infra" / "ray_serve" / "serve.yaml"
 STARTS_WITHIN = 120
-# As much as is allowed: it takes long enough for others to arrive meanwhile.
+# The most that is allowed: it takes long enough for other requests to arrive meanwhile.
 LARGE = {"seed": 1, "steps": LIMITS.steps, "width": 48, "height": 64}
 
 
@@ -67,7 +67,7 @@ def registry(tiny_config, as_if_trained, tmp_path_factory) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Server:
-    """The address of the application, and what serves it."""
+    """The address of the application, and the process of `serve run`."""
 
     url: str
     process: subprocess.Popen
@@ -82,7 +82,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def cluster(registry) -> Iterator[str]:
-    """Address of a Ray cluster. Its machines find this repository, and no registry unless they are told."""
+    """Address of a Ray cluster whose machines find this repository, but by themselves no registry."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(REPOSITORY)}.items():
             patch.setenv(name, value)
@@ -111,7 +111,7 @@ def server(cluster, registry, tmp_path_factory) -> Iterator[Server]:
 
 
 def _configuration(port: int) -> dict[str, Any]:
-    """One replica, which computes one request while one waits."""
+    """A configuration of one replica, which computes one request while one waits."""
     config = yaml.safe_load(CONFIG.read_text())
     (application,) = config["applications"]
     config["http_options"]["port"] = port
@@ -120,10 +120,10 @@ def _configuration(port: int) -> dict[str, Any]:
         "MLFLOW_TRACKING_URI": os.environ["MLFLOW_TRACKING_URI"],
         "OMP_NUM_THREADS": "1",
     }
-    animator = application["deployments"][1]
-    animator["ray_actor_options"]["num_gpus"] = 0
-    animator["autoscaling_config"]["max_replicas"] = 1
-    animator |= {"max_ongoing_requests": 1, "max_queued_requests": 1}
+    replica = application["deployments"][1]
+    replica["ray_actor_options"]["num_gpus"] = 0
+    replica["autoscaling_config"]["max_replicas"] = 1
+    replica |= {"max_ongoing_requests": 1, "max_queued_requests": 1}
     return config
 
 
@@ -134,7 +134,7 @@ def _free_port() -> int:
 
 
 def _interruptible() -> None:
-    """What is started in the background, as tests may be, ignores Ctrl-C, and so would all that it starts."""
+    """Make a child process handle Ctrl-C: a process started in the background ignores it, and so do its children."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -152,17 +152,17 @@ def _wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
 
 @pytest.fixture(scope="module")
 def expected(registry) -> Callable[..., GeneratedVideo]:
-    """What the model makes in this process: a function of a row and parameters."""
+    """A function that generates the video of a row and parameters in this process."""
     digest = hashlib.sha256((registry / "model" / "hia.json").read_bytes()).hexdigest()[:16]
     generator = Generator(load_model(registry / "model"), LIMITS, f"hia/1 sha256:{digest}", None, Watermark())
-    return lambda row=None, **params: generator.answer(
-        parse_request(row or good_row(), params, LIMITS), RequestDeadline(60)
+    return lambda row=None, **params: generator.generate(
+        parse_request(row or good_row(), params, LIMITS), RequestContext(60)
     )
 
 
 @pytest.fixture(scope="module")
 def large(expected) -> tuple[dict[str, Any], bytes, float]:
-    """A large request, the video that it asks for, and how long that takes, in s."""
+    """A large request, its video, and the time that this takes, s."""
     row, began = with_keypoints(npz(motion(frames=LIMITS.frames))), time.monotonic()
     made = expected(row, **LARGE).data
     return {"dataframe_records": [row], "params": LARGE}, made, time.monotonic() - began
@@ -197,8 +197,7 @@ def test_malformed_rows_are_refused_in_the_words_of_the_schema(server):
     kinds = {}
     for case, (row, message) in malformed.rows().items():
         with pytest.raises(RequestError) as refused:
-            check_body(json.dumps({"dataframe_records": [row]}).encode(), LIMITS)
-            parse_request(row, {}, LIMITS)
+            decode_request(parse_body(json.dumps({"dataframe_records": [row]}).encode(), LIMITS), LIMITS)
         response = server.ask(row)
         kinds[response.status_code] = response.json()["error_code"]
         assert response.status_code == refused.value.status, f"{case}: {response.text[:300]}"
@@ -262,15 +261,15 @@ def test_work_ends_when_the_client_leaves(server, expected, large):
 
 
 def test_ctrl_c_leaves_nothing_behind(server):
-    """The last of those that ask the server."""
-    assert len(list_named_actors(all_namespaces=True)) >= 4  # Serve's controller and proxy, the door, the animator
+    """This test must be the last one that uses the server, because it ends it."""
+    assert len(list_named_actors(all_namespaces=True)) >= 4  # Serve's controller and proxy, the ingress, the replica
     server.process.send_signal(signal.SIGINT)
     assert server.process.wait(60) == 0
     assert list_named_actors(all_namespaces=True) == []
     with pytest.raises(requests.ConnectionError):
         requests.get(f"{server.url}/ping", timeout=5)
     names = [process.name() for process in psutil.Process().children(recursive=True)]
-    assert not [name for name in names if "Serve" in name or "Animator" in name]
+    assert not [name for name in names if "Serve" in name or "Replica" in name]
 
 
 # ------------------------------------------------------------------------------------------------- without a server
@@ -279,7 +278,7 @@ def test_ctrl_c_leaves_nothing_behind(server):
 def test_the_configuration_is_one_that_serve_takes():
     config = ServeDeploySchema.model_validate(yaml.safe_load(CONFIG.read_text()))
     (application,) = config.applications
-    assert {deployment.name for deployment in application.deployments} == {"Door", "Animator"}
+    assert {deployment.name for deployment in application.deployments} == {"Ingress", "Replica"}
 
 
 def test_an_alias_is_the_version_that_it_means_now(registry):

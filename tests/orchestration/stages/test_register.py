@@ -161,7 +161,7 @@ def test_a_registered_model_animates_what_it_is_sent(ready, exported, registered
     model = load_model(exported[0].folder / "model")
     keypoints = load_keypoints(tmp_path / "driving_keypoints")
     driving = driving_signal(keypoints, model.config.width, model.config.height, default_sharpness(model))
-    marked = map(Watermark().written, animate(model, load_image(tmp_path / "reference"), driving, seed=3))
+    marked = map(Watermark().embed, animate(model, load_image(tmp_path / "reference"), driving, seed=3))
     write_video(tmp_path / "expected.mp4", marked, keypoints.fps)
     answered, expected = (np.stack(list(read_frames(tmp_path / f"{name}.mp4"))) for name in ("answer", "expected"))
     np.testing.assert_array_equal(answered, expected)
