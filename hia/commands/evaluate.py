@@ -161,12 +161,12 @@ def _told(results: "Results", output: Path) -> str:
     """The most important figures, and where all is."""
     from hia.evaluation.protocol.results import LABELS, RESULTS, TABLE
     from hia.evaluation.report import REPORT
-    from hia.evaluation.report.metric_info import shown
+    from hia.visualization.text import four_digits
 
     lines = [f"{len(results.videos)} videos" + (f", {len(results.set_aside)} set aside" if results.set_aside else "")]
     for method, summary in results.summaries.items():
         names = [name for name in summary.figures if name in TOLD or "[" in name]
         lines.append(
-            f"{LABELS[method]}: " + ", ".join(f"{name} {shown(summary.figures[name].value)}" for name in names)
+            f"{LABELS[method]}: " + ", ".join(f"{name} {four_digits(summary.figures[name].value)}" for name in names)
         )
     return "\n".join([*lines, f"report: {output / REPORT}   (figures: {RESULTS}, {TABLE})"])

@@ -1,4 +1,4 @@
-"""Whether the person stays the same: cosines of face embeddings."""
+"""Identity of the person: cosine similarity of face embeddings (CSIM)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hia.conditions.regions import face_box, face_is_usable, five_points
+from hia.config.metrics import figure_key, network_of
+from hia.evaluation.scores import Figure, Figures, MetricInput, MetricUnavailable, mean_figure
 from hia.evaluation.weights import AlteredWeights, Provenance
 from hia.images import Frame, to_tensor
 from hia.io.hashing import file_sha256
@@ -41,7 +43,21 @@ class Identity:
     @property
     def key(self) -> str:
         """`csim` with InsightFace's own ArcFace, which the literature means, else `cosine[network]`."""
-        return "csim" if self.provenance.known else f"cosine[{self.provenance.network}]"
+        return figure_key("csim", self.provenance.network, self.provenance.known)
+
+    def measure(self, video: MetricInput) -> Figures:
+        """The mean over frames with a usable face, and the share of such frames among those that count.
+
+        The reference's own face is that of the first frame, even if this frame does not count.
+        """
+        pair, first_frame = video.whole, video.settings.first_frame
+        if pair.keypoints is None:
+            raise MetricUnavailable("there are no keypoints")
+        cosines = self(pair.real, pair.generated, pair.keypoints, first_frame)
+        if len(cosines) == 0:
+            raise MetricUnavailable("no face is large enough and seen from the front")
+        counted = len(pair) - first_frame
+        return {self.key: mean_figure(cosines), "usable_faces": Figure(len(cosines) / counted, counted)}
 
     def __call__(
         self, reference: Frame, generated: Frame, keypoints: KeypointSequence, first_frame: int = 0
@@ -82,7 +98,7 @@ def usable_faces(keypoints: KeypointSequence) -> dict[int, Points]:
 
 
 def load_identity(name_or_path: str = "arcface", device: str = "cpu") -> Identity:
-    """With `arcface`, `mobilefacenet`, or the weights of a file, as `load_face_embedder` finds them.
+    """Load the metric with `arcface`, `mobilefacenet`, or a file's weights, as `load_face_embedder` finds them.
 
     Raises what that does, and AlteredWeights when InsightFace's files were found by name, but are not theirs.
     """
@@ -97,3 +113,8 @@ def load_identity(name_or_path: str = "arcface", device: str = "cpu") -> Identit
         )
     embedder = load_face_embedder(str(file)).to(device)
     return Identity(embedder, Provenance(embedder.name, {str(file): digest}, known))
+
+
+def load_csim(metric: str, weights: str | Path | None = None, device: str = "cpu", download: bool = False) -> Identity:
+    """The same as `load_identity`, called like the loaders of other networks; nothing is downloaded."""
+    return load_identity(network_of(metric) if weights is None else str(weights), device)

@@ -1,6 +1,8 @@
 """Measures of how videos change from frame to frame. Frames are RGB uint8 [N, H, W, 3], N at least 2."""
 
+from collections.abc import Callable, Mapping
 from itertools import pairwise
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -61,6 +63,26 @@ def warping_error(reference: Frame, generated: Frame) -> tuple[float, float]:
             totals[number] += _warped_error(video[index], video[index + 1], flow)[seen].sum()
         seen_pixels += int(seen.sum())
     return tuple((totals / max(seen_pixels, 1)).tolist())
+
+
+def _dtssd_figures(reference: Frame, generated: Frame) -> dict[str, float]:
+    return {"dtssd": dtssd(reference, generated)}
+
+
+def _flicker_figures(reference: Frame, generated: Frame) -> dict[str, float]:
+    made, true = flicker(generated), flicker(reference)
+    return {"flicker": made, "flicker_difference": made - true}
+
+
+def _warping_figures(reference: Frame, generated: Frame) -> dict[str, float]:
+    made, true = warping_error(reference, generated)
+    return {"warping_error": made, "warping_error_real": true}
+
+
+MEASURES: Mapping[str, Callable[[Frame, Frame], dict[str, float]]] = MappingProxyType(
+    {"dtssd": _dtssd_figures, "flicker": _flicker_figures, "warping_error": _warping_figures}
+)
+"""Figures of a true and a generated video, by the name of the metric."""
 
 
 def _change(before: Picture, after: Picture) -> Field:

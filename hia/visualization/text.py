@@ -63,6 +63,11 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "�" for letter in letters)
 
 
+def four_digits(value: float) -> str:
+    """A figure with four significant digits and a true minus sign."""
+    return f"{value:.4g}".replace("-", "−")
+
+
 def _elided(text: str, kept: int) -> str:
     start = (kept + 1) // 2
     return f"{text[:start]}…{text[len(text) - (kept - start) :]}"

@@ -30,10 +30,11 @@ class Lpips(FrozenModule):
 
     def __init__(self, trunk: Trunk) -> None:
         super().__init__()
+        self.trunk = trunk
         self.taps = TAPS[trunk]
         self.features = _alexnet() if trunk == "alex" else _vgg16()
         for number, channels in enumerate(self.taps.values()):
-            # The weight of every channel's squared difference: `lin0.model.1.weight`, for dropout comes before it.
+            # The weight of every channel's squared difference: `lin0.model.1.weight`, as dropout comes before it.
             weights = nn.Conv2d(channels, 1, 1, bias=False)
             self.add_module(f"lin{number}", nn.ModuleDict({"model": nn.Sequential(nn.Dropout(), weights)}))
         self.register_buffer("shift", torch.tensor(SHIFT)[:, None, None], persistent=False)

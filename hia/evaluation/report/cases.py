@@ -8,11 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from hia.config.metrics import figure_info, in_order
 from hia.evaluation.protocol.results import LABELS, Results, Video, figure_names
-from hia.evaluation.report.metric_info import in_order, meaning_of, shown
 from hia.images import Frame
 from hia.video import VideoWriter, probe, read_frames
 from hia.visualization.html import escape, name, section
+from hia.visualization.text import four_digits
 
 # So many of each.
 SHOWN = 3
@@ -28,7 +29,7 @@ def ranked(results: Results) -> tuple[str | None, list[Video]]:
     """The figure by which videos are ranked, the first with a direction, and those that have it, the worst first."""
     method = results.methods[0]
     for figure in in_order(set(figure_names(results))):
-        better = meaning_of(figure).better
+        better = figure_info(figure).better
         having = [video for video in results.videos if figure in video.scores[method].figures]
         if better and having:
             return figure, sorted(having, key=lambda one: better * one.scores[method].figures[figure].value)
@@ -41,7 +42,7 @@ def cases(results: Results, folder: Path) -> str:
     method = results.methods[0]
     few = len(videos) <= 2 * SHOWN
     chosen = [("", videos)] if few else [("Worst", videos[:SHOWN]), ("Best", videos[: -SHOWN - 1 : -1])]
-    order = f"by {meaning_of(figure).title}, {LABELS[method]}" if figure else "in order of their names"
+    order = f"by {figure_info(figure).title}, {LABELS[method]}" if figure else "in order of their names"
     parts, left = [f"<p>{'All videos, the worst first, ' if few else 'Chosen '}{escape(order)}.</p>"], MOST_BYTES
     for title, group in chosen:
         parts.append(f"<h3>{title}</h3>" if title else "")
@@ -57,7 +58,7 @@ def cases(results: Results, folder: Path) -> str:
 def _case(video: Video, method: str, folder: Path, left: int) -> tuple[str, int]:
     """HTML of one video, and how many bytes of video are in it."""
     figures = video.scores[method].flat()
-    told = " · ".join(f"{meaning_of(key).title} {shown(figures[key])}" for key in TOLD if key in figures)
+    told = " · ".join(f"{figure_info(key).title} {four_digits(figures[key])}" for key in TOLD if key in figures)
     content = small_video(folder / video.files.videos[method])
     links = _links(video)
     if len(content) > left:

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from hia.config.metrics import figure_info
 from hia.evaluation.protocol.results import LABELS, Results
 from hia.evaluation.report import sections
 from hia.evaluation.report.cases import cases
-from hia.evaluation.report.metric_info import meaning_of, shown
 from hia.io.files import Folder
 from hia.visualization.html import document, escape
+from hia.visualization.text import four_digits
 
 REPORT = "report.html"
 LINKS = {
@@ -44,7 +45,7 @@ def _overview(results: Results) -> str:
     method = results.methods[0]
     figures = results.summaries[method].figures
     cards = {"videos": f"{len(results.videos):,}"}
-    cards |= {meaning_of(key).title: shown(figures[key].value) for key in HEADLINES if key in figures}
+    cards |= {figure_info(key).title: four_digits(figures[key].value) for key in HEADLINES if key in figures}
     cards |= {"set aside": f"{len(results.set_aside):,}"} if results.set_aside else {}
     shown_cards = "".join(f"<div><dt>{escape(key)}</dt><dd>{escape(value)}</dd></div>" for key, value in cards.items())
     return f'<dl class="cards">{shown_cards}</dl>\n<p>{escape(LABELS[method].capitalize())}.</p>\n'

@@ -4,13 +4,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hia.config.metrics import figure_info, in_order
 from hia.evaluation.aggregate import Aggregate
 from hia.evaluation.protocol.results import EXPLAINED, LABELS, Results, figure_names
 from hia.evaluation.report.cases import labels, link, ranked
-from hia.evaluation.report.metric_info import in_order, meaning_of, shown
 from hia.inspection.curves import nice_step
 from hia.visualization.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from hia.visualization.html import Cell, Row, escape, name, section, table
+from hia.visualization.text import four_digits
 
 # Those of which every video's is plotted, if they were measured.
 PLOTTED = ("psnr", "ssim", "lpips_alex", "hands_psnr", "face_psnr", "dtssd")
@@ -48,7 +49,7 @@ def plots(results: Results) -> str:
             for method in results.methods
         }
         if any(value is not None for values in series.values() for value in values):
-            meaning = meaning_of(figure)
+            meaning = figure_info(figure)
             title = f"{meaning.title} {meaning.arrow}".strip()
             charts.append(dots(title, "videos, the worst first", [video.video for video in videos], series))
     shown_charts = f'<div class="charts">{"".join(charts)}</div>'
@@ -58,7 +59,7 @@ def plots(results: Results) -> str:
 def videos(results: Results) -> str:
     """The table of all videos and methods; all figures are in the CSV file."""
     listed = [figure for figure in LISTED if figure in figure_names(results)]
-    head = ["Video", "Method", "Frames", *(escape(meaning_of(figure).title) for figure in listed), "File"]
+    head = ["Video", "Method", "Frames", *(escape(figure_info(figure).title) for figure in listed), "File"]
     rows: list[Row] = []
     for video in results.videos:
         for method, scores in video.scores.items():
@@ -104,9 +105,9 @@ def settings(results: Results) -> str:
 
 
 def _figure_row(results: Results, figure: str) -> Row:
-    meaning = meaning_of(figure)
+    meaning = figure_info(figure)
     found = [summary.figures.get(figure) for summary in results.summaries.values()]
-    title = f'<span title="{escape(meaning.explained)}">{escape(meaning.title)}</span>'
+    title = f'<span title="{escape(meaning.description)}">{escape(meaning.title)}</span>'
     return [title, meaning.arrow, *(_figure_cell(one) for one in found)]
 
 
@@ -116,8 +117,8 @@ def _figure_cell(figure: Aggregate | None) -> Cell:
     mark = "†" if figure.rank_deficient else ""
     interval = ""
     if figure.low is not None and figure.high is not None:
-        interval = f'<span class="interval">[{shown(figure.low)}, {shown(figure.high)}]</span>'
-    return Cell(f"{shown(figure.value)}{mark}{interval}", figure.value)
+        interval = f'<span class="interval">[{four_digits(figure.low)}, {four_digits(figure.high)}]</span>'
+    return Cell(f"{four_digits(figure.value)}{mark}{interval}", figure.value)
 
 
 def _warning(results: Results) -> str:
@@ -131,7 +132,7 @@ def _warning(results: Results) -> str:
 
 
 def _optional(value: float | None) -> Cell:
-    return Cell("–", -1e9) if value is None else Cell(shown(value), value)
+    return Cell("–", -1e9) if value is None else Cell(four_digits(value), value)
 
 
 def _digests(files: dict[str, str]) -> str:

@@ -2,12 +2,11 @@
 
 from hia.evaluation.weights.digests import AlteredWeights
 from hia.evaluation.weights.loading import Provenance, UnknownWeights, official_state, state_of_file
-from hia.evaluation.weights.registry import OFFICIAL, Network
+from hia.evaluation.weights.registry import OFFICIAL
 
 __all__ = [
     "OFFICIAL",
     "AlteredWeights",
-    "Network",
     "Provenance",
     "UnknownWeights",
     "official_state",

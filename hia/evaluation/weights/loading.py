@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hia.evaluation.weights.digests import AlteredWeights, require_digest
 from hia.evaluation.weights.locate import find_files
-from hia.evaluation.weights.registry import OFFICIAL, Network, WeightFile
+from hia.evaluation.weights.registry import OFFICIAL, WeightFile
 from hia.io.hashing import file_sha256
 from hia.weights import load_state
 
@@ -122,7 +122,7 @@ class Provenance:
     variant: str = ""
 
 
-def official_state(network: Network, download: bool = False) -> tuple[dict[str, Tensor], Provenance]:
+def official_state(network: str, download: bool = False) -> tuple[dict[str, Tensor], Provenance]:
     """The published weights of a network, wherever they lie (see `find_files`), checked.
 
     Raises MissingWeights when they are nowhere, AlteredWeights for a file of that name with another content, ValueError
@@ -138,7 +138,7 @@ def official_state(network: Network, download: bool = False) -> tuple[dict[str, 
     return state, Provenance(network, digests, known=True)
 
 
-def state_of_file(network: Network, path: str | Path) -> tuple[dict[str, Tensor], Provenance]:
+def state_of_file(network: str, path: str | Path) -> tuple[dict[str, Tensor], Provenance]:
     """Weights of a given file, which may be the published ones under any name, or anybody's own (then not `known`).
 
     Raises MissingWeights when there is no such file, and ValueError when it cannot be read.

@@ -2,34 +2,20 @@
 
 import importlib.util
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from urllib.error import URLError
 
 import torch
 
+from hia.config.metrics import METRICS
 from hia.evaluation.weights.digests import require_digest
-from hia.evaluation.weights.registry import OFFICIAL, Network, Official, WeightFile
+from hia.evaluation.weights.registry import OFFICIAL, Official, WeightFile
 from hia.io.files import atomic_write
 from hia.models.face.embedder import KNOWN_WEIGHTS
 from hia.weights import MissingWeights, find_weights, weight_folders
 
 SUBFOLDER = "eval"
-IDENTITY, ARCFACE = "csim", "arcface"
-NETWORKS: Mapping[str, Network] = MappingProxyType(
-    {
-        "lpips_vgg_disco": "lpips_vgg",
-        "lpips_vgg": "lpips_vgg",
-        "lpips_alex": "lpips_alex",
-        "fid": "inception",
-        "fid_vid": "resnet3d",
-        "fvd": "i3d",
-        "fvd_videogpt": "i3d",
-        "fvd_tensorflow": "i3d",
-    }
-)
-"""The networks of metrics that have one, but for that of identity."""
 
 
 def user_cache() -> Path:
@@ -123,12 +109,13 @@ def weight_files(metric: str, weights: str | None = None) -> list[Path]:
 
     Raises MissingWeights when they are nowhere. Their content is not looked at.
     """
-    if metric == IDENTITY:
-        name = weights or ARCFACE
+    network = METRICS[metric].network
+    if network is None:
+        return []
+    if network in KNOWN_WEIGHTS:
+        name = weights or network
         names, hint = KNOWN_WEIGHTS.get(name, ((name,), "give the path of a weight file"))
         return [find_weights(*names, hint=hint)]
-    if metric not in NETWORKS:
-        return []
     if weights is not None:
         return [find_weights(weights, hint=f"give the path of the weights for {metric}")]
-    return [path for _, path in find_files(OFFICIAL[NETWORKS[metric]])]
+    return [path for _, path in find_files(OFFICIAL[network])]

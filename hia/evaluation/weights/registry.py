@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-Network = Literal["lpips_alex", "lpips_vgg", "inception", "i3d", "resnet3d"]
 Layout = Literal["torch", "flax_i3d", "flax_lpips"]
 
 
@@ -61,7 +60,7 @@ def _lpips(trunk: Literal["alex", "vgg"], converted: str, flax: str, torchvision
     return Official("LPIPS", ((whole,), (packed,), (layers, lines)), hint)
 
 
-OFFICIAL: Mapping[Network, Official] = MappingProxyType(
+OFFICIAL: Mapping[str, Official] = MappingProxyType(
     {
         "lpips_alex": _lpips(
             "alex",
