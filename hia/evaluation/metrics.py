@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from hia.config.metrics import METRICS, Group, network_of
+from hia.config.metrics import METRICS, Group, Metric, network_of
 from hia.evaluation.features import load_extractor
 from hia.evaluation.identity import load_csim
 from hia.evaluation.perceptual import load_perceptual
@@ -54,16 +54,17 @@ LOADERS: Mapping[Group, Callable[[str, str | Path | None, str, bool], NetworkMet
 )
 
 
-def _check_registry() -> None:
-    """Check that every metric of `hia.config.metrics` has its code and its weights."""
-    measured = {name for name, metric in METRICS.items() if metric.network is None}
+def check_registry(metrics: Mapping[str, Metric] = METRICS) -> None:
+    """Check that every metric has its code and its weights. Raises AssertionError."""
+    measured = {name for name, metric in metrics.items() if metric.network is None}
     assert measured == set(MEASURES), f"without code or without entry: {sorted(measured ^ set(MEASURES))}"
-    for name in WITH_NETWORK:
-        assert METRICS[name].group in LOADERS, f"{name}: no network is loaded for the group {METRICS[name].group}"
-        assert network_of(name) in {*OFFICIAL, *KNOWN_WEIGHTS}, f"{name}: no weights of {network_of(name)} are known"
+    for name, metric in metrics.items():
+        if metric.network is not None:
+            assert metric.group in LOADERS, f"{name}: no network is loaded for the group {metric.group}"
+            assert metric.network in {*OFFICIAL, *KNOWN_WEIGHTS}, f"{name}: no weights of {metric.network} are known"
 
 
-_check_registry()
+check_registry()
 
 
 @dataclass(frozen=True, eq=False)

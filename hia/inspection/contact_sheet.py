@@ -21,7 +21,7 @@ from hia.inspection.overlay import (
     hand_picture,
     stripes,
 )
-from hia.inspection.sections import padding_share, speed_of_hands
+from hia.inspection.summary import padding_share, speed_of_hands
 from hia.visualization.text import BACKGROUND, INK, MUTED, PANEL, RULE, Style, draw_text, shortened, text_width
 
 NUM_FRAMES = 8

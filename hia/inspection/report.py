@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,18 +15,20 @@ from hia.data.store.clip_store import ClipStore
 from hia.data.store.records import ClipInfo
 from hia.images import Frame
 from hia.inspection.contact_sheet import contact_sheet
-from hia.inspection.sections import (
+from hia.inspection.summary import (
     HandMeasures,
-    Sheet,
-    contact_sheets,
-    distributions,
+    correlation,
     hand_measures,
+    histograms,
     overview,
-    statistics,
+    padding_share,
+    rejections_by_reason,
+    sharpness_percentiles,
+    totals_by_split,
 )
-from hia.inspection.tables import clip_table, rejections, settings
 from hia.io.files import Folder
-from hia.visualization.html import document, escape, identifier, name
+from hia.visualization.charts import histogram_chart
+from hia.visualization.html import flat_settings, identifier, render
 
 PAGE, SHEETS = "index.html", "sheets"
 # So many clips, evenly over the store, are read for the histograms of hands.
@@ -33,6 +36,16 @@ MEASURED_CLIPS = 2000
 # In the page; the PNG files lose nothing.
 JPEG_QUALITY = 82
 LINKS = ("statistics", "distributions", "sheets", "clips", "rejected", "settings")
+
+
+class Sheet(NamedTuple):
+    """A clip's contact sheet: a JPEG in base64, its size in px, and the name of the PNG beside the page."""
+
+    info: ClipInfo
+    jpeg: str
+    width: int
+    height: int
+    file: str
 
 
 def choose_clips(clips: Sequence[ClipInfo], number: int, seed: int | None = None) -> tuple[ClipInfo, ...]:
@@ -74,6 +87,30 @@ def inspect_store(store: ClipStore, output: str | Path, shown: Sequence[ClipInfo
     return folder.path(PAGE)
 
 
+def render_page(store: ClipStore, hands: HandMeasures, sheets: Sequence[Sheet]) -> str:
+    """The whole page as HTML."""
+    return render(
+        "inspection/page.html",
+        title=f"Clip store {store.folder}",
+        links={link: link.capitalize() for link in LINKS},
+        store=store,
+        overview=overview(store),
+        splits=totals_by_split(store),
+        percentiles=sharpness_percentiles(store),
+        correlation=correlation(store),
+        hands_measured=store.statistics.get("hands"),
+        charts=[histogram_chart(histogram) for histogram in histograms(store, hands)],
+        num_measured=hands.num_clips,
+        sheets=sheets,
+        with_sheet={sheet.info.id for sheet in sheets},
+        sizes=", ".join(sorted({f"{info.width}×{info.height} px" for info in store.clips})),
+        padding_share=padding_share,
+        rejections=rejections_by_reason(store.rejected),
+        settings=flat_settings(store.settings),
+        ignored_files=store.statistics.get("ignored_files") or {},
+    )
+
+
 def _find_clip(store: ClipStore, start: str) -> ClipInfo:
     matching = [info for info in store.clips if info.id.startswith(start)]
     if exact := [info for info in matching if info.id == start]:
@@ -110,20 +147,3 @@ def _explained(folder: Folder) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(f"{folder}: the page cannot be written there ({error.strerror or error})") from None
-
-
-def render_page(store: ClipStore, hands: HandMeasures, sheets: Sequence[Sheet]) -> str:
-    """The whole page as HTML."""
-    content = (
-        *(overview(store), statistics(store), distributions(store, hands), contact_sheets(sheets, len(store.clips))),
-        *(clip_table(store, sheets), rejections(store.rejected), settings(store)),
-    )
-    return document(f"Clip store {store.folder}", _header(store), "".join(content))
-
-
-def _header(store: ClipStore) -> str:
-    links = "".join(f'<a href="#{link}">{link.capitalize()}</a>' for link in LINKS)
-    return (
-        f"<header><h1>Clip store</h1><p>{name(store.folder)}</p>"
-        f"<p><small>fingerprint <code>{escape(store.fingerprint)}</code></small></p><nav>{links}</nav></header>\n"
-    )

@@ -7,8 +7,7 @@ import pytest
 from hia.config import ConfigError
 from hia.config.evaluation import ALWAYS, CHEAP, MetricName, own_weights
 from hia.config.metrics import FIGURES, METRICS, Metric, figure_info, figure_key, in_order
-from hia.evaluation import metrics as measured
-from hia.evaluation.metrics import USUAL, WITH_NETWORK, load_metrics
+from hia.evaluation.metrics import USUAL, WITH_NETWORK, check_registry, load_metrics
 from hia.evaluation.video_metrics import MEASURES
 from hia.evaluation.weights import OFFICIAL
 from hia.evaluation.weights.locate import weight_files
@@ -25,14 +24,11 @@ def test_frames_are_always_measured_whatever_else_is(tiny_config):
     assert tiny_config().evaluation.names == CHEAP
 
 
-def test_an_entry_without_code_or_weights_is_refused(monkeypatch):
-    for network, group in ((None, "frames"), ("unknown", "distance"), ("i3d", "frames")):
-        entry = Metric(name="new", group=group, network=network, figures={})
-        monkeypatch.setattr(measured, "METRICS", {**METRICS, "new": entry})
-        monkeypatch.setattr(measured, "WITH_NETWORK", (*WITH_NETWORK, *(["new"] if network else [])))
-        monkeypatch.setattr(measured, "network_of", lambda name, network=network: network)
-        with pytest.raises(AssertionError, match="new"):
-            measured._check_registry()
+@pytest.mark.parametrize(("network", "group"), [(None, "frames"), ("unknown", "distance"), ("i3d", "frames")])
+def test_an_entry_without_code_or_weights_is_refused(network, group):
+    entry = Metric(name="new", group=group, network=network, figures={})
+    with pytest.raises(AssertionError, match="new"):
+        check_registry({**METRICS, "new": entry})
 
 
 def test_figures_are_in_order_and_those_of_other_weights_are_explained():

@@ -16,7 +16,7 @@ from hia.data.store.clip_store import ClipStore, open_store
 from hia.data.store.records import ClipInfo, Rejection
 from hia.inspection import choose_clips, find_clips, inspect_store
 from hia.inspection.report import render_page
-from hia.inspection.sections import HandMeasures, hand_measures
+from hia.inspection.summary import HandMeasures, hand_measures
 from tests.data.tiny_store import write_store
 
 HOSTILE = """<script>alert(1)</script>"' onload='x' & </td></table><img src=http://evil.example/x>\n\x1b.mp4"""
