@@ -32,44 +32,6 @@ KINETICS_MEAN = (114.7748, 107.7354, 99.4750)
 BATCH = 16
 
 
-def pad_square(frames: Frame, colour: int = BLACK) -> Frame:
-    """Pictures in the middle of squares: uint8 [N, H, W, 3] → [N, S, S, 3], S the longer side, `colour` around them.
-
-    Where an odd number of pixels is missing, the one more is below or at the right.
-    """
-    height, width = frames.shape[1:3]
-    side = max(height, width)
-    top, left = (side - height) // 2, (side - width) // 2
-    square = np.full((len(frames), side, side, 3), colour, np.uint8)
-    square[:, top : top + height, left : left + width] = frames
-    return square
-
-
-def scaled(frames: Frame, side: int) -> Tensor:
-    """uint8 [N, H, W, 3] → float32 [N, 3, side, side] on 0–255: Pillow's bicubic filter, anti-aliased, not clipped.
-
-    Like DisCo's, which scales every channel in floating point, so that values overshoot at edges.
-    """
-    resized = [[_scaled_channel(frame[..., channel], side) for channel in range(3)] for frame in frames]
-    return torch.from_numpy(np.array(resized, np.float32))
-
-
-def clip_starts(num_frames: int, length: int, stride: int) -> range:
-    """First frames of all whole clips; what is left at the end, less than a clip, belongs to none."""
-    return range(0, num_frames - length + 1, stride)
-
-
-def filled_up(frames: Frame, length: int) -> Frame:
-    """The video with its last frame repeated until its length is a multiple of `length` (DisCo's FID-VID)."""
-    missing = -len(frames) % length
-    return np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)])
-
-
-def _scaled_channel(channel: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
-    picture = Image.fromarray(channel.astype(np.float32))
-    return np.asarray(picture.resize((side, side), Image.Resampling.BICUBIC), np.float32)
-
-
 @dataclass(frozen=True, eq=False)
 class NetworkExtractor:
     """A network on a device. metric: its name in the literature, if its weights are the published ones."""
@@ -156,20 +118,6 @@ class SegmentExtractor(NetworkExtractor):
         return super()._rows(inputs).mean(axis=0, keepdims=True)
 
 
-def scaled_square(frames: Frame, cutting: ClipSampling, side: int) -> Tensor:
-    """uint8 [F, H, W, 3] → float32 [F, 3, side, side] on 0–255, a frame at a time."""
-    return torch.cat([scaled(pad_square(frame[None], cutting.colour), side) for frame in frames])
-
-
-def cut(pictures: Tensor, stride: int | None) -> Iterator[Tensor]:
-    """Clips [16, ...] of [F, ...], or all of it when the stride is None."""
-    if stride is None:
-        yield pictures
-        return
-    for start in clip_starts(len(pictures), CLIP_LENGTH, stride):
-        yield pictures[start : start + CLIP_LENGTH]
-
-
 class _Backbone(NamedTuple):
     extractor: type[NetworkExtractor]
     dimension: int
@@ -201,3 +149,55 @@ def load_extractor(
     module = backbone.build(variant)
     load_strict(module, state, " and ".join(provenance.files))
     return backbone.extractor(metric, module.to(device), backbone.dimension, replace(provenance, variant=variant))
+
+
+def scaled_square(frames: Frame, cutting: ClipSampling, side: int) -> Tensor:
+    """uint8 [F, H, W, 3] → float32 [F, 3, side, side] on 0–255, a frame at a time."""
+    return torch.cat([scaled(pad_square(frame[None], cutting.colour), side) for frame in frames])
+
+
+def cut(pictures: Tensor, stride: int | None) -> Iterator[Tensor]:
+    """Clips [16, ...] of [F, ...], or all of it when the stride is None."""
+    if stride is None:
+        yield pictures
+        return
+    for start in clip_starts(len(pictures), CLIP_LENGTH, stride):
+        yield pictures[start : start + CLIP_LENGTH]
+
+
+def pad_square(frames: Frame, colour: int = BLACK) -> Frame:
+    """Pictures in the middle of squares: uint8 [N, H, W, 3] → [N, S, S, 3], S the longer side, `colour` around them.
+
+    Where an odd number of pixels is missing, the one more is below or at the right.
+    """
+    height, width = frames.shape[1:3]
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    square = np.full((len(frames), side, side, 3), colour, np.uint8)
+    square[:, top : top + height, left : left + width] = frames
+    return square
+
+
+def scaled(frames: Frame, side: int) -> Tensor:
+    """uint8 [N, H, W, 3] → float32 [N, 3, side, side] on 0–255: Pillow's bicubic filter, anti-aliased, not clipped.
+
+    Like DisCo's, which scales every channel in floating point, so that values overshoot at edges.
+    """
+    resized = [[_scaled_channel(frame[..., channel], side) for channel in range(3)] for frame in frames]
+    return torch.from_numpy(np.array(resized, np.float32))
+
+
+def _scaled_channel(channel: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
+    picture = Image.fromarray(channel.astype(np.float32))
+    return np.asarray(picture.resize((side, side), Image.Resampling.BICUBIC), np.float32)
+
+
+def clip_starts(num_frames: int, length: int, stride: int) -> range:
+    """First frames of all whole clips; what is left at the end, less than a clip, belongs to none."""
+    return range(0, num_frames - length + 1, stride)
+
+
+def filled_up(frames: Frame, length: int) -> Frame:
+    """The video with its last frame repeated until its length is a multiple of `length` (DisCo's FID-VID)."""
+    missing = -len(frames) % length
+    return np.concatenate([frames, np.repeat(frames[-1:], missing, axis=0)])

@@ -76,13 +76,6 @@ def sharpness_pairs(
     return np.array(made, np.float64), np.array(true, np.float64)
 
 
-def _crops(reference: Frame, generated: Frame, boxes: Sequence[tuple[int, Box]]) -> Iterator[tuple[Frame, Frame]]:
-    """The same box of both videos, uint8 [1, h, w, 3] each."""
-    for index, box in boxes:
-        window = slice(index, index + 1), slice(box.top, box.bottom), slice(box.left, box.right)
-        yield reference[window], generated[window]
-
-
 def sharpness_agreement(generated: NDArray[np.floating], asked: NDArray[np.floating]) -> dict[str, float]:
     """How generated sharpness [K] follows that asked for [K], both raw (variances of the Laplacian).
 
@@ -99,3 +92,10 @@ def sharpness_agreement(generated: NDArray[np.floating], asked: NDArray[np.float
         figures["hand_sharpness_spearman"] = float(np.corrcoef(rankdata(made), rankdata(wanted))[0, 1])
         figures["hand_sharpness_pearson"] = float(np.corrcoef(made, wanted)[0, 1])
     return figures
+
+
+def _crops(reference: Frame, generated: Frame, boxes: Sequence[tuple[int, Box]]) -> Iterator[tuple[Frame, Frame]]:
+    """The same box of both videos, uint8 [1, h, w, 3] each."""
+    for index, box in boxes:
+        window = slice(index, index + 1), slice(box.top, box.bottom), slice(box.left, box.right)
+        yield reference[window], generated[window]

@@ -73,6 +73,34 @@ def read_pair(match: Match, keypoints: KeypointSequence | None = None) -> VideoP
     return VideoPair(match.name, generated, real, keypoints)
 
 
+def score_match(match: Match, metrics: Metrics, folder: str | Path) -> VideoFiles:
+    """Measure a generated video against the true one and write both beside each other, unless `folder` has all that.
+
+    Raises what `read_pair` and `Metrics.score` do.
+    """
+    place = Path(folder) / CLIPS / _folder_name(match.name)
+    sidecar = match.real.with_name(f"{match.name}.npz")
+    contents = [content_sha256(path) for path in (match.generated, match.real, sidecar) if path.exists()]
+    result_mark = json_digest(match.name, contents)
+    scores_mark = json_digest(result_mark, settings_digest(metrics))
+    if load_scores(place / SCORES, scores_mark) is None or not is_cached(place / RESULT, result_mark):
+        pair = read_pair(match)
+        scores = metrics.score(pair)
+        place.mkdir(parents=True, exist_ok=True)
+        remove_aside(place)
+        with cached_directory(place / RESULT, result_mark, {"video": match.name}) as new:
+            _write_pictures(new, pair, probe(match.real).fps)
+        save_scores(place / SCORES, scores, scores_mark)
+    relative = place.relative_to(folder).as_posix()
+    return VideoFiles(
+        name=match.name,
+        video=match.generated.name,
+        scores={FOLDERS: f"{relative}/{SCORES}"},
+        videos={FOLDERS: f"{relative}/{RESULT}/{VIDEO}"},
+        pictures={FOLDERS: f"{relative}/{RESULT}/{MOMENTS}"},
+    )
+
+
 def _videos(folder: Path) -> dict[str, Path]:
     """Videos by name; the folder itself, under no name, when it holds images."""
     if not folder.is_dir():
@@ -110,34 +138,6 @@ def _in_size(keypoints: KeypointSequence, width: int, height: int) -> KeypointSe
 def _some(names: list[str], limit: int = 5) -> str:
     ordered = sorted(names, key=natural_key)
     return ", ".join(ordered[:limit]) + (f" and {len(ordered) - limit} more" if ordered[limit:] else "")
-
-
-def score_match(match: Match, metrics: Metrics, folder: str | Path) -> VideoFiles:
-    """Measure a generated video against the true one and write both beside each other, unless `folder` has all that.
-
-    Raises what `read_pair` and `Metrics.score` do.
-    """
-    place = Path(folder) / CLIPS / _folder_name(match.name)
-    sidecar = match.real.with_name(f"{match.name}.npz")
-    contents = [content_sha256(path) for path in (match.generated, match.real, sidecar) if path.exists()]
-    result_mark = json_digest(match.name, contents)
-    scores_mark = json_digest(result_mark, settings_digest(metrics))
-    if load_scores(place / SCORES, scores_mark) is None or not is_cached(place / RESULT, result_mark):
-        pair = read_pair(match)
-        scores = metrics.score(pair)
-        place.mkdir(parents=True, exist_ok=True)
-        remove_aside(place)
-        with cached_directory(place / RESULT, result_mark, {"video": match.name}) as new:
-            _write_pictures(new, pair, probe(match.real).fps)
-        save_scores(place / SCORES, scores, scores_mark)
-    relative = place.relative_to(folder).as_posix()
-    return VideoFiles(
-        name=match.name,
-        video=match.generated.name,
-        scores={FOLDERS: f"{relative}/{SCORES}"},
-        videos={FOLDERS: f"{relative}/{RESULT}/{VIDEO}"},
-        pictures={FOLDERS: f"{relative}/{RESULT}/{MOMENTS}"},
-    )
 
 
 def _write_pictures(folder: Path, pair: VideoPair, fps: float) -> None:

@@ -18,9 +18,21 @@ from hia.weights import MissingWeights, find_weights, weight_folders
 SUBFOLDER = "eval"
 
 
-def user_cache() -> Path:
-    """The folder of weights that were downloaded, `~/.cache/hia/eval` (or in `$XDG_CACHE_HOME`)."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hia" / SUBFOLDER
+def weight_files(metric: str, weights: str | None = None) -> list[Path]:
+    """Files that loading a metric would read, the official ones or `weights`; none for a metric without a network.
+
+    Raises MissingWeights when they are nowhere. Their content is not looked at.
+    """
+    network = METRICS[metric].network
+    if network is None:
+        return []
+    if network in KNOWN_WEIGHTS:
+        name = weights or network
+        names, hint = KNOWN_WEIGHTS.get(name, ((name,), "give the path of a weight file"))
+        return [find_weights(*names, hint=hint)]
+    if weights is not None:
+        return [find_weights(weights, hint=f"give the path of the weights for {metric}")]
+    return [path for _, path in find_files(OFFICIAL[network])]
 
 
 def find_files(official: Official, download: bool = False) -> list[tuple[WeightFile, Path]]:
@@ -57,6 +69,11 @@ def fetch(file: WeightFile, folder: Path | None = None) -> Path:
     except (URLError, TimeoutError) as error:
         raise OSError(f"{file.url} cannot be downloaded: {error}. Put the file into {folder} yourself") from error
     return folder / file.name
+
+
+def user_cache() -> Path:
+    """The folder of weights that were downloaded, `~/.cache/hia/eval` (or in `$XDG_CACHE_HOME`)."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hia" / SUBFOLDER
 
 
 def _place_of(file: WeightFile) -> Path | None:
@@ -102,20 +119,3 @@ def _all_have_addresses(files: Sequence[WeightFile]) -> bool:
 def _shown(file: WeightFile) -> str:
     digest = f", {file.digest}" if file.digest else ""
     return f"{file.name} ({file.megabytes:g} MB{digest})"
-
-
-def weight_files(metric: str, weights: str | None = None) -> list[Path]:
-    """Files that loading a metric would read, the official ones or `weights`; none for a metric without a network.
-
-    Raises MissingWeights when they are nowhere. Their content is not looked at.
-    """
-    network = METRICS[metric].network
-    if network is None:
-        return []
-    if network in KNOWN_WEIGHTS:
-        name = weights or network
-        names, hint = KNOWN_WEIGHTS.get(name, ((name,), "give the path of a weight file"))
-        return [find_weights(*names, hint=hint)]
-    if weights is not None:
-        return [find_weights(weights, hint=f"give the path of the weights for {metric}")]
-    return [path for _, path in find_files(OFFICIAL[network])]
