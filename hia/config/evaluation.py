@@ -15,8 +15,9 @@ else:
     # pydantic names all of them when another one is given.
     MetricName = Literal[tuple(METRICS)]
 
+# Selected by default on a CPU.
 CHEAP: tuple[MetricName, ...] = tuple(metric.name for metric in METRICS.values() if metric.cheap)
-# Without these, nothing could be said of a model: they are measured whatever else is asked for.
+# Measured in addition to any others, so that every two evaluations can be compared.
 ALWAYS: tuple[MetricName, ...] = tuple(metric.name for metric in METRICS.values() if metric.always)
 
 

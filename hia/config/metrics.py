@@ -47,11 +47,11 @@ class FigureInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A metric that can be asked for by name, and the figures that it gives.
+    """A metric that can be selected by name, and the figures that it gives.
 
-    network: its name among the official weights (`hia.evaluation.weights.registry`); variant: which of several
-    published ways to use it. always: measured whatever else is asked for. cheap: within minutes on a CPU. usual: part
-    of what is measured on a GPU when nothing is asked for by name.
+    network: its name among the official weights (`hia.evaluation.weights.registry`); variant: one of several published
+    ways to use it. always: measured in addition to any selection. cheap: takes minutes at most on a CPU. usual: among
+    those measured on a GPU when none is selected by name.
     """
 
     name: str
@@ -229,7 +229,7 @@ METRICS: Mapping[str, Metric] = _by_name(
         ),
         _fvd("fvd", "disco", "FVD (DisCo)", "Fréchet distance of 16-frame clips, DisCo's I3D", cheap=True),
         _fvd("fvd_videogpt", "videogpt", "FVD (VideoGPT)", "the same with VideoGPT's I3D"),
-        # For comparisons with published numbers only: at 16 frames it is DisCo's.
+        # Only for comparisons with published numbers: at 16 frames it equals DisCo's.
         _fvd("fvd_tensorflow", "tensorflow", "FVD (TensorFlow)", "the same with the original I3D", usual=False),
     ]
 )

@@ -1,4 +1,4 @@
-"""From the scores of videos to the figures of a table: means over all frames, distances, and intervals."""
+"""Aggregation of the scores of videos: means over all frames, distances, and bootstrap intervals."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +22,9 @@ FID, KID = "fid", "kid"
 class Aggregate:
     """A figure over `videos` videos and `count` values of them (frames, boxes, rows of features).
 
-    low, high: its interval by drawing videos anew, None where there is none. spread: standard deviation of the videos'
-    own figures. dimension: of the features of a distance, which is biased upwards (`rank_deficient`) when either side
-    has no more rows.
+    low, high: its bootstrap interval over videos, None where there is none. spread: standard deviation of the videos'
+    own figures. dimension: length of the features of a distance, which is biased upwards (`rank_deficient`) when either
+    side has no more rows than that.
     """
 
     value: float
@@ -47,9 +47,9 @@ class Summary:
 
 @dataclass(frozen=True)
 class Resampling:
-    """How intervals are made. Distances have fewer draws of their own, for each is costly; 0 draws: no interval.
+    """Settings of bootstrap intervals. Distances have a number of draws of their own, as each is costly.
 
-    The interval of a distance lies too high: videos drawn twice leave fewer different ones.
+    0 draws: no interval. The interval of a distance lies too high: videos drawn twice leave fewer different ones.
     """
 
     draws: int = 1000
@@ -61,8 +61,8 @@ class Resampling:
 def summarise(scores: Sequence[VideoScores], resampling: Resampling = Resampling()) -> Summary:
     """Means over all frames of all videos (as in DisCo), Fréchet distances of all features, and their intervals.
 
-    A figure that some videos lack is that of the others, as its number of videos says; a distance then is left out.
-    The order of the videos changes nothing. Raises ValueError for no videos, and for two of one name.
+    A figure that some videos lack is computed over the others, as its number of videos shows; a distance is left out
+    then. The order of the videos has no effect. Raises ValueError for no videos, and for two of one name.
     """
     scores = sorted(scores, key=lambda one: one.name)
     names = [one.name for one in scores]
@@ -93,8 +93,8 @@ def _left_out(scores: Sequence[VideoScores]) -> dict[str, str]:
         for key, reason in one.left_out.items():
             reasons.setdefault(key, []).append(f"{one.name}: {reason}")
     return {
-        key: f"{len(told)} of {len(scores)} videos cannot have it ({'; '.join(told[:3])}{'; …' if told[3:] else ''})"
-        for key, told in reasons.items()
+        key: f"{len(texts)} of {len(scores)} videos cannot have it ({'; '.join(texts[:3])}{'; …' if texts[3:] else ''})"
+        for key, texts in reasons.items()
     }
 
 
@@ -132,7 +132,7 @@ def _distances(key: str, scores: Sequence[VideoScores], resampling: Resampling) 
 
     def of(numbers: Numbers) -> dict[str, float]:
         with warnings.catch_warnings():
-            # Said once, for all videos, is enough.
+            # One warning for all videos is enough.
             warnings.simplefilter("ignore", FewSamples)
             return {name: measure(*_joined(rows, numbers)) for name, measure in measures.items()}
 
@@ -151,8 +151,8 @@ def _with_intervals(
     if draws == 0 or not figures:
         return figures
     videos = next(iter(figures.values())).videos
-    found = bootstrap_all(statistics, videos, draws, resampling.seed, resampling.confidence)
-    intervals = {name: found.get(name, (None, None)) for name in figures}
+    drawn = bootstrap_all(statistics, videos, draws, resampling.seed, resampling.confidence)
+    intervals = {name: drawn.get(name, (None, None)) for name in figures}
     return {name: replace(figure, low=intervals[name][0], high=intervals[name][1]) for name, figure in figures.items()}
 
 
@@ -172,9 +172,9 @@ def bootstrap(
     seed: int = 0,
     confidence: float = CONFIDENCE,
 ) -> Interval:
-    """Percentile interval of a statistic of videos, which are given by their numbers, some of them repeatedly.
+    """Percentile interval of a statistic of videos; it is called with their numbers, some of them repeated.
 
-    None for fewer than 2 videos, where nothing can be said. Raises ValueError for resamples below 1 and a confidence
+    None for fewer than 2 videos, which have no interval. Raises ValueError for resamples below 1 and a confidence
     outside (0, 1).
     """
     return bootstrap_all(lambda numbers: {"": statistic(numbers)}, videos, resamples, seed, confidence).get("")
@@ -187,8 +187,9 @@ def bootstrap_all(
     seed: int = 0,
     confidence: float = CONFIDENCE,
 ) -> dict[str, tuple[float, float]]:
-    """Intervals by name of several statistics of the same draws; some may be absent from some draws, which then do not
-    count. Empty for fewer than 2 videos. Otherwise as `bootstrap`.
+    """Intervals by name of several statistics of the same draws; otherwise as `bootstrap`.
+
+    A statistic may be absent from some draws, which then do not count for it. Empty for fewer than 2 videos.
     """
     if resamples < 1 or not 0 < confidence < 1:
         raise ValueError(
@@ -201,7 +202,7 @@ def bootstrap_all(
         for name, value in statistics(numbers).items():
             values.setdefault(name, []).append(value)
     tail = 50 * (1 - confidence)
-    ends = {name: np.percentile(found, [tail, 100 - tail]).tolist() for name, found in values.items()}
+    ends = {name: np.percentile(drawn, [tail, 100 - tail]).tolist() for name, drawn in values.items()}
     return {name: (low, high) for name, (low, high) in ends.items()}
 
 

@@ -38,8 +38,8 @@ def evaluate_folders(
 ) -> Results:
     """Compare the videos of two folders by name; writes `results.json`, `videos.csv` and `report.html` into `output`.
 
-    A video that cannot be read or compared ends it: nothing is left out of a comparison. Raises ValueError and OSError,
-    naming it; what was measured before is kept.
+    A video that cannot be read or compared ends the comparison, so that none is left out silently. Raises ValueError
+    and OSError with its name; the scores of earlier videos are kept.
     """
     matches = match_videos(generated, real)
     bar = tqdm(matches, desc="evaluate", unit="video", disable=not progress, dynamic_ncols=True)
@@ -82,7 +82,7 @@ def evaluate_model(
 def reenactment_facts(
     wanted: ReenactmentSettings, config: Config, store_fingerprint: str, split: Split
 ) -> dict[str, Any]:
-    """What was compared, for the record."""
+    """A record of what was compared."""
     return {
         "kind": KINDS[split],
         "split": split,
@@ -101,7 +101,7 @@ def reenactment_facts(
 
 
 def model_digest(directory: str | Path) -> str:
-    """What stands for a model directory's content."""
+    """A digest of a model directory's content."""
     return content_sha256(Path(directory))
 
 

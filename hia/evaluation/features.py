@@ -1,4 +1,4 @@
-"""Features of videos for Fréchet distances: FID (DisCo's way: pytorch-fid), FID-VID and FVD (DisCo's code).
+"""Features of videos for Fréchet distances: FID (as pytorch-fid, which DisCo uses), FID-VID and FVD (DisCo's code).
 
 An extractor turns the frames of one video into rows of features: of single frames, or of clips of 16.
 """
@@ -132,7 +132,7 @@ BACKBONES: Mapping[str, _Backbone] = MappingProxyType(
         "i3d": _Backbone(ClipExtractor, NUM_CLASSES, InceptionI3d),
     }
 )
-"""Networks of distances by name: how they are fed, and how long their rows are."""
+"""Networks of distances by name, with their extractor and the length of their rows."""
 
 
 def load_extractor(
@@ -152,7 +152,7 @@ def load_extractor(
 
 
 def scaled_square(frames: Frame, cutting: ClipSampling, side: int) -> Tensor:
-    """uint8 [F, H, W, 3] → float32 [F, 3, side, side] on 0–255, a frame at a time."""
+    """Pad and scale frames: uint8 [F, H, W, 3] → float32 [F, 3, side, side] on 0–255, one at a time."""
     return torch.cat([scaled(pad_square(frame[None], cutting.colour), side) for frame in frames])
 
 
@@ -166,9 +166,9 @@ def cut(pictures: Tensor, stride: int | None) -> Iterator[Tensor]:
 
 
 def pad_square(frames: Frame, colour: int = BLACK) -> Frame:
-    """Pictures in the middle of squares: uint8 [N, H, W, 3] → [N, S, S, 3], S the longer side, `colour` around them.
+    """Pad pictures to squares, centred: uint8 [N, H, W, 3] → [N, S, S, 3], S the longer side, `colour` around them.
 
-    Where an odd number of pixels is missing, the one more is below or at the right.
+    Where an odd number of pixels is missing, the larger margin is below or at the right.
     """
     height, width = frames.shape[1:3]
     side = max(height, width)
@@ -179,9 +179,9 @@ def pad_square(frames: Frame, colour: int = BLACK) -> Frame:
 
 
 def scaled(frames: Frame, side: int) -> Tensor:
-    """uint8 [N, H, W, 3] → float32 [N, 3, side, side] on 0–255: Pillow's bicubic filter, anti-aliased, not clipped.
+    """Scale pictures: uint8 [N, H, W, 3] → float32 [N, 3, side, side] on 0–255, Pillow's anti-aliased bicubic filter.
 
-    Like DisCo's, which scales every channel in floating point, so that values overshoot at edges.
+    Not clipped: like DisCo's code, it scales every channel in floating point, so that values overshoot at edges.
     """
     resized = [[_scaled_channel(frame[..., channel], side) for channel in range(3)] for frame in frames]
     return torch.from_numpy(np.array(resized, np.float32))
@@ -193,7 +193,7 @@ def _scaled_channel(channel: NDArray[np.uint8], side: int) -> NDArray[np.float32
 
 
 def clip_starts(num_frames: int, length: int, stride: int) -> range:
-    """First frames of all whole clips; what is left at the end, less than a clip, belongs to none."""
+    """First frames of all whole clips; frames left at the end, fewer than a clip, belong to none."""
     return range(0, num_frames - length + 1, stride)
 
 

@@ -67,34 +67,36 @@ class Identity:
         Frames uint8 [N, H, W, 3]; keypoints of the true video, by which both are aligned. Generated frames before
         `first_frame` do not count. K is 0 when none is usable.
         """
-        found = usable_faces(keypoints)
-        places = {index: points for index, points in found.items() if index >= first_frame}
+        faces = usable_faces(keypoints)
+        places = {index: points for index, points in faces.items() if index >= first_frame}
         if not places:
             return np.zeros(0)
-        first = min(found)
-        wanted = self._embeddings(reference[[first]], [found[first]])
+        first = min(faces)
+        wanted = self._embeddings(reference[[first]], [faces[first]])
         made = self._embeddings(generated[list(places)], list(places.values()))
         return (made @ wanted.T)[:, 0].double().numpy()
 
     @torch.no_grad()
     def _embeddings(self, frames: Frame, points: list[Points]) -> Tensor:
         device = next(self.embedder.parameters()).device
-        found = []
+        embeddings = []
         for first in range(0, len(frames), BATCH):
             images = to_tensor(frames[first : first + BATCH]).to(device)
-            found.append(self.embedder(images, torch.from_numpy(np.stack(points[first : first + BATCH])).to(device)))
-        return torch.cat(found).cpu()
+            embeddings.append(
+                self.embedder(images, torch.from_numpy(np.stack(points[first : first + BATCH])).to(device))
+            )
+        return torch.cat(embeddings).cpu()
 
 
 def usable_faces(keypoints: KeypointSequence) -> dict[int, Points]:
     """Five points [5, 2] by frame, of the frames whose face is large enough and seen from the front enough."""
-    found = {}
+    usable = {}
     for index, (person, scores) in enumerate(zip(keypoints.keypoints, keypoints.scores, strict=True)):
         points = five_points(person, scores)
         box = face_box(person, scores, keypoints.width, keypoints.height)
         if points is not None and face_is_usable(points, box, keypoints.width):
-            found[index] = points
-    return found
+            usable[index] = points
+    return usable
 
 
 def load_identity(name_or_path: str = "arcface", device: str = "cpu") -> Identity:
@@ -116,5 +118,5 @@ def load_identity(name_or_path: str = "arcface", device: str = "cpu") -> Identit
 
 
 def load_csim(metric: str, weights: str | Path | None = None, device: str = "cpu", download: bool = False) -> Identity:
-    """The same as `load_identity`, called like the loaders of other networks; nothing is downloaded."""
+    """Load the metric like other networks' loaders do; these weights are never downloaded."""
     return load_identity(network_of(metric) if weights is None else str(weights), device)

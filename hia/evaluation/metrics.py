@@ -1,6 +1,6 @@
 """All metrics behind one function: `load_metrics(...)` once per process, `.score(pair)` per video, then `summarise`.
 
-The registry is `hia.config.metrics`. Metrics that are not asked for by name are measured where possible: a network
+The registry is `hia.config.metrics`. Metrics that are not selected by name are measured where possible: a network
 whose weights are missing is left out, with the reason.
 """
 
@@ -35,7 +35,7 @@ USUAL = tuple(name for name, metric in METRICS.items() if metric.usual)
 
 
 class NetworkMetric(Protocol):
-    """A metric with its network on a device; `key` is the only name under which its results may go."""
+    """A metric with its network on a device; `key` is the only name that its results may have."""
 
     @property
     def key(self) -> str: ...
@@ -69,7 +69,7 @@ check_registry()
 
 @dataclass(frozen=True, eq=False)
 class Metrics:
-    """Metrics ready to be measured. networks: by the name asked for; skipped: why others are not there."""
+    """Metrics ready to be measured. networks: by name of metric; skipped: reasons by name of those left out."""
 
     names: tuple[str, ...]
     networks: Mapping[str, NetworkMetric] = field(default_factory=dict)
@@ -103,11 +103,11 @@ class Metrics:
         return VideoScores(pair.name, len(counted), figures, features, left_out)
 
     def key(self, name: str) -> str:
-        """The name under which results of a metric go, which says so when its weights are not the official ones."""
+        """The name of a metric's results: another one than the metric's when its weights are not the official ones."""
         return self.networks[name].key if name in self.networks else name
 
     def provenance(self) -> dict[str, Any]:
-        """For the record, in plain values: how it was measured, with which weights, and what was skipped."""
+        """A record in plain values: settings, networks with their weights, and metrics that were skipped."""
         networks = {network.key: asdict(network.provenance) for network in self.networks.values()}
         return {"measuring": asdict(self.measuring), "networks": networks, "skipped": dict(self.skipped)}
 
@@ -127,11 +127,11 @@ def load_metrics(
 ) -> Metrics:
     """Metrics by name, or (None) the `usual` ones of which the weights can be found; networks go to `device`.
 
-    weights: files to use instead of the official ones, by metric, which are then measured, too (`csim` takes
+    weights: files to use instead of the official ones, by metric; these metrics are then measured also (`csim` takes
     `mobilefacenet`). Results with others than official weights are named after the network: `fd[i3d]`,
-    `distance[lpips_vgg]`, `cosine[mobilefacenet]`. download: fetch official weights that are nowhere.
+    `distance[lpips_vgg]`, `cosine[mobilefacenet]`. download: fetch official weights that are not found.
 
-    Raises ValueError for unknown names, MissingWeights for metrics asked for by name, UnknownWeights when the file for
+    Raises ValueError for unknown names, MissingWeights for metrics selected by name, UnknownWeights when the file for
     such a one has other weights, AlteredWeights for damaged official files.
     """
     _check_names(names or usual, tuple(METRICS))
@@ -161,7 +161,7 @@ def load_network(
 def _check_published(
     names: Sequence[str], networks: Mapping[str, NetworkMetric], weights: Mapping[str, str | Path]
 ) -> None:
-    """Raises UnknownWeights for a metric that was asked for by its published name, but has other weights."""
+    """Check that metrics selected by their published name have the published weights. Raises UnknownWeights."""
     for name in names:
         if name in networks and networks[name].key != name:
             raise UnknownWeights(

@@ -42,7 +42,7 @@ class ClipSampling:
 
 @dataclass(frozen=True)
 class MetricSettings:
-    """All that numbers depend on besides the videos; part of every result.
+    """Settings that scores depend on in addition to the videos; part of every result.
 
     first_frame: frames before it are left out of all metrics (1: the one that shows the reference itself).
     """
@@ -112,7 +112,7 @@ class VideoPair:
         return len(self.real)
 
     def from_frame(self, first: int) -> "VideoPair":
-        """Without the frames before `first`. Raises ValueError when none are left."""
+        """The pair without the frames before `first`. Raises ValueError when none are left."""
         if first == 0:
             return self
         if first >= len(self):
@@ -155,7 +155,7 @@ class MetricInput:
 class VideoScores:
     """All scores of one video.
 
-    figures: by metric; features: by the key of the distance that they are for; left_out: why a metric is absent.
+    figures: by name; features: by the key of their distance; left_out: reasons by name of metrics that are absent.
     """
 
     name: str

@@ -15,7 +15,7 @@ Measure = Callable[[VideoPair], Figures | Features]
 
 
 def psnr(pair: VideoPair) -> Figures:
-    """PSNR, and the share of frames that equal the truth, whose PSNR is none."""
+    """PSNR, and the share of frames that equal the truth, which have no PSNR of their own."""
     values = image.psnr(pair.real, pair.generated)
     return {"psnr": mean_figure(values), "identical_share": mean_figure(values == image.IDENTICAL_PSNR)}
 

@@ -40,7 +40,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Axes:
-    """From frame and value to pixels."""
+    """A mapping from frame and value to pixels."""
 
     left: int
     top: int

@@ -1,4 +1,4 @@
-"""From a clip store to a folder with a page about it and contact sheets of some of its clips."""
+"""The report about a clip store: a folder with a page and contact sheets of some of its clips."""
 
 import base64
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ from hia.visualization.charts import histogram_chart
 from hia.visualization.html import flat_settings, identifier, render
 
 PAGE, SHEETS = "index.html", "sheets"
-# So many clips, evenly over the store, are read for the histograms of hands.
+# Number of clips, evenly over the store, that are read for the histograms of hands.
 MEASURED_CLIPS = 2000
 # In the page; the PNG files lose nothing.
 JPEG_QUALITY = 82
@@ -63,7 +63,7 @@ def choose_clips(clips: Sequence[ClipInfo], number: int, seed: int | None = None
 
 
 def find_clips(store: ClipStore, ids: Sequence[str]) -> tuple[ClipInfo, ...]:
-    """Clips by their ids or beginnings of them. Raises ValueError for one that names no clip, or several."""
+    """Clips by their ids or beginnings of them. Raises ValueError for a beginning of no clip's id, or of several."""
     return tuple(dict.fromkeys(_find_clip(store, start) for start in ids))
 
 
@@ -142,7 +142,7 @@ def _encoded(picture: Frame, suffix: str, options: list[int]) -> bytes:
 
 @contextmanager
 def _explained(folder: Folder) -> Iterator[None]:
-    """Errors of writing, with the place that was asked for instead of a temporary name."""
+    """Name the requested folder in errors of writing, instead of a temporary file."""
     try:
         yield
     except OSError as error:

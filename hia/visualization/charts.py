@@ -41,7 +41,7 @@ class Chart(NamedTuple):
 
 @dataclass(frozen=True)
 class Histogram:
-    """Values and how they are shown.
+    """Values of a histogram and the look of its axis.
 
     values: float [n]. low, high: ends of the axis; values beyond are counted in the outermost bars. ticks: labels at
     places of the axis; chosen when there are none. marks: vertical lines by their labels. unit: below the axis. things:

@@ -1,4 +1,4 @@
-"""The settings of the evaluation, and what must agree with the metrics that there are."""
+"""The settings of the evaluation and the registry of metrics."""
 
 from typing import get_args
 

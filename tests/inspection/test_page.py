@@ -32,7 +32,7 @@ REJECTED = (
 
 
 class Page(HTMLParser):
-    """What a browser would find; fails on elements that are not closed in order."""
+    """A parsed page; fails on elements that are not closed in order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Page(HTMLParser):
 
 
 def altered(store: ClipStore, **changes) -> ClipStore:
-    """The store as if its manifest said something else."""
+    """The store with other values in its manifest."""
     rejected = changes.pop("rejected", ())
     changed = replace(store, **changes)
     changed.__dict__["rejected"] = rejected

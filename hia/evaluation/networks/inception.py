@@ -45,7 +45,7 @@ class FidInception(FrozenModule):
 
 
 class Unit(nn.Module):
-    """Convolution, BatchNorm, ReLU. Keeps the size, unless it has a stride or is told to pad otherwise."""
+    """Convolution, BatchNorm, ReLU. Keeps the size, unless it has a stride or another padding."""
 
     def __init__(self, before: int, after: int, kernel: Kernel, stride: int = 1, padding: Kernel | None = None) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from hia.weights import FrozenModule
 
 Trunk = Literal["alex", "vgg"]
 
-# What the trunks' inputs in [−1, 1] are moved and divided by, per channel: ImageNet's statistics on that scale.
+# Mean and scale of the trunks' inputs in [−1, 1], per channel: ImageNet's statistics on that scale.
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 # Added to the length of a feature vector, so that one of zeros can be divided by it.
 LEAST_LENGTH = 1e-10
@@ -23,7 +23,7 @@ VGG16_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 51
 
 
 class Lpips(FrozenModule):
-    """Distance of pictures as people see it; parameters are named as torchvision and the lpips package name them."""
+    """Perceptual distance of pictures; parameters are named as torchvision and the lpips package name them."""
 
     shift: Tensor
     scale: Tensor

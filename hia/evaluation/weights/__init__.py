@@ -1,4 +1,4 @@
-"""Official weights of published metrics: which files they are, where they lie, and that nobody has altered them."""
+"""Official weights of published metrics: registry of their files, search, checks of digests, and loading."""
 
 from hia.evaluation.weights.digests import AlteredWeights
 from hia.evaluation.weights.loading import Provenance, UnknownWeights, official_state, state_of_file

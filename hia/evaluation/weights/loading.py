@@ -1,4 +1,4 @@
-"""Reading weights together with what is known about them, on which the name of a metric depends."""
+"""Loading of weights with their provenance, on which the name of a metric depends."""
 
 import pickle
 from collections.abc import Iterator, Mapping
@@ -19,14 +19,14 @@ from hia.weights import load_state
 
 
 class UnknownWeights(ValueError):
-    """A published metric was asked for, but its network's weights are not the published ones."""
+    """A metric was selected by its published name, but its network's weights are not the published ones."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Whose numbers these are. files: SHA-256 of every file of weights by its path, none for a network made elsewhere.
+    """Origin of a network's weights. files: SHA-256 of every file by its path, none for a network made elsewhere.
 
-    known: the weights are the published ones. variant: of several published graphs, which.
+    known: the weights are the published ones. variant: one of several published ways to use the network.
     """
 
     network: str
@@ -36,10 +36,10 @@ class Provenance:
 
 
 def official_state(network: str, download: bool = False) -> tuple[dict[str, Tensor], Provenance]:
-    """The published weights of a network, wherever they lie (see `find_files`), checked.
+    """The published weights of a network, found by `find_files` and checked.
 
-    Raises MissingWeights when they are nowhere, AlteredWeights for a file of that name with another content, ValueError
-    for a damaged one, and OSError when a download fails.
+    Raises MissingWeights when they are not found, AlteredWeights for a file of that name with another content,
+    ValueError for a damaged one, and OSError when a download fails.
     """
     state: dict[str, Tensor] = {}
     digests = {}
@@ -52,7 +52,7 @@ def official_state(network: str, download: bool = False) -> tuple[dict[str, Tens
 
 
 def state_of_file(network: str, path: str | Path) -> tuple[dict[str, Tensor], Provenance]:
-    """Weights of a given file, which may be the published ones under any name, or anybody's own (then not `known`).
+    """Weights of a given file: the published ones under any name, or others (then not `known`).
 
     Raises MissingWeights when there is no such file, and ValueError when it cannot be read.
     """
@@ -64,7 +64,7 @@ def state_of_file(network: str, path: str | Path) -> tuple[dict[str, Tensor], Pr
             return _read(file, path), Provenance(network, {str(path): file_sha256(path)}, known=True)
     if state is None:
         raise ValueError(f"{path}: weights of one's own are read from .safetensors, .pt, .pth and .bin files")
-    # Not all files that may be official have a digest: such a one is, if it goes by its name.
+    # A published file without a known digest is recognised by its name.
     named = [file for file in published if file.digest is None and file.name == path.name]
     tensors = _trimmed(named[0], state) if named else state
     return tensors, Provenance(network, {str(path): file_sha256(path)}, known=bool(named))
@@ -87,7 +87,7 @@ def _has_digest(path: Path, digest: str) -> bool:
     return True
 
 
-# numpy's older and newer name of the function that makes an array, and the types of arrays: nothing that could do harm.
+# The only names that a pickle may refer to: numpy's array constructor (older and newer name) and types of arrays.
 ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"): ("numpy._core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"): ("numpy._core.multiarray", "_reconstruct"),
@@ -96,11 +96,11 @@ ALLOWED = {
 }
 
 
-# Which layers of torchvision's `features` the convolutions are, in order.
+# Indices of the convolutions among the layers of torchvision's `features`, in order.
 CONVOLUTIONS = {"AlexNet_0": (0, 3, 6, 8, 10), "VGG16_0": (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)}
 
 
-# Flax's names of parts, and ours.
+# Names of parts in Flax, and ours.
 I3D_PARTS = {
     "/Branch_0/Conv3d_0a_1x1": ".b0",
     "/Branch_1/Conv3d_0a_1x1": ".b1a",
