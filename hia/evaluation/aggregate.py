@@ -39,7 +39,7 @@ class Aggregate:
 
 @dataclass(frozen=True)
 class Summary:
-    """Figures by metric, and why others are absent."""
+    """Figures by name, and reasons for metrics that are absent."""
 
     figures: Mapping[str, Aggregate]
     left_out: Mapping[str, str]

@@ -26,7 +26,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class SkippedVideo:
-    """A video that could not be evaluated, and why."""
+    """A video that could not be evaluated, and the reason."""
 
     name: str
     video: str
@@ -50,7 +50,7 @@ def evaluate_folders(
         "real": str(real),
         "means": "over all frames of all videos",
     }
-    return _written(output, gather(output, files, (), metrics.provenance(), about), "Evaluation of videos")
+    return _write_all(output, gather(output, files, (), metrics.provenance(), about), "Evaluation of videos")
 
 
 def evaluate_model(
@@ -76,7 +76,7 @@ def evaluate_model(
     files, set_aside = _scored(score, bar)
     about = reenactment_facts(wanted, model.config, store.fingerprint, clips[0].split)
     results = gather(output, files, [asdict(one) for one in set_aside], metrics.provenance(), about)
-    return _written(output, results, "Evaluation of a model")
+    return _write_all(output, results, "Evaluation of a model")
 
 
 def reenactment_facts(
@@ -122,7 +122,7 @@ def _scored(
     return files, set_aside
 
 
-def _written(output: str | Path, results: Results, title: str) -> Results:
+def _write_all(output: str | Path, results: Results, title: str) -> Results:
     write_results(output, results)
     write_report(output, results, title)
     return results

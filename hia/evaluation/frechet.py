@@ -22,7 +22,7 @@ KERNEL_ROWS = 1024
 
 
 class FewSamples(UserWarning):
-    """There are no more rows than dimensions: the distance is biased upwards; only equal numbers can be compared."""
+    """No more rows than dimensions: the distance is biased upwards, so only equal numbers of rows can be compared."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +146,7 @@ def kernel_distance(features_a: Features, features_b: Features) -> float:
 
 
 def require_finite(features: Features, name: str) -> None:
-    """Raises ValueError, with `name`, unless these are features [N, d] of finite numbers, N at least 1."""
+    """Check that features are [N, d] of finite numbers, N at least 1. Raises ValueError, with `name`."""
     if features.ndim != 2 or features.size == 0:
         raise ValueError(f"{name} must be [N, d] with at least one row, not {list(features.shape)}")
     if len(bad := np.flatnonzero(~np.isfinite(features).all(axis=1))):

@@ -66,7 +66,7 @@ def _of_each_frame(measure: FrameMeasure, reference: Frame, generated: Frame) ->
 
 
 def require_comparable(reference: Frame, generated: Frame) -> None:
-    """Raises ValueError unless both are frames, uint8 [N, H, W, 3] with N at least 1, of one number and size."""
+    """Check that both are frames, uint8 [N, H, W, 3], N at least 1, of one number and size. Raises ValueError."""
     for name, frames in {"reference": reference, "generated": generated}.items():
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or frames.size == 0:
             raise ValueError(

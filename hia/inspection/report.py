@@ -33,7 +33,7 @@ from hia.visualization.html import flat_settings, identifier, render
 PAGE, SHEETS = "index.html", "sheets"
 # Number of clips, evenly over the store, that are read for the histograms of hands.
 MEASURED_CLIPS = 2000
-# In the page; the PNG files lose nothing.
+# Of the copies in the page; the PNG files are lossless.
 JPEG_QUALITY = 82
 LINKS = ("statistics", "distributions", "sheets", "clips", "rejected", "settings")
 
@@ -77,7 +77,7 @@ def inspect_store(store: ClipStore, output: str | Path, shown: Sequence[ClipInfo
     with _explained(folder):
         if folder.is_local:
             Path(folder.root).mkdir(parents=True, exist_ok=True)
-    # From a store elsewhere, every clip would have to be copied for the histograms.
+    # Histograms of a remote store would need a copy of every clip.
     measured = choose_clips(store.clips, MEASURED_CLIPS) if store.folder.is_local else shown
     bar = partial(tqdm, unit="clip", disable=not progress)
     hands = hand_measures(store.read(info) for info in bar(measured, desc="measuring"))

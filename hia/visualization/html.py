@@ -1,6 +1,6 @@
 """Self-contained HTML pages from jinja2 templates: nothing is fetched, and nothing but the page's own script runs.
 
-Every value that a template shows goes through `escape`: names of videos are anyone's.
+Every value that a template shows goes through `escape`, because names of videos are untrusted.
 """
 
 import base64
@@ -31,7 +31,7 @@ def escape(value: object) -> Markup:
     """The text of a value, safe inside elements and quoted attributes; markup that is safe already stays as it is."""
     if isinstance(value, Markup):
         return value
-    # Surrogates, which stand for bytes of file names that are not UTF-8, count as not printable and go as well.
+    # Surrogates, which stand for bytes of file names that are not UTF-8, are not printable and are replaced also.
     return Markup(html.escape(printable(str(value)), quote=True))
 
 
@@ -82,7 +82,7 @@ def _environment() -> Environment:
 
 
 def _policy(style: str, script: str) -> str:
-    """Nothing may be fetched, and no script or style but the page's own has any effect."""
+    """The Content-Security-Policy: nothing is fetched, and only the page's own script and style have any effect."""
     pictures = "img-src data:; media-src data:"
     return f"default-src 'none'; {pictures}; style-src {_digest(style)}; script-src {_digest(script)}"
 

@@ -28,7 +28,7 @@ MIXED = {
 
 
 class InceptionI3d(FrozenModule):
-    """Clips to logits; parameters are named as in piergiaj's port, in which the weights are passed on."""
+    """Clips to logits; parameters are named as in piergiaj's port, the form of the published weights."""
 
     def __init__(self, variant: str = "disco") -> None:
         super().__init__()

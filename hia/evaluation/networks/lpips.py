@@ -42,7 +42,7 @@ class Lpips(FrozenModule):
         self.freeze()
 
     def forward(self, one: Tensor, other: Tensor) -> Tensor:
-        """Distances [B] of pictures [B, 3, H, W], which are meant to be in [−1, 1]."""
+        """Distances [B] of pictures [B, 3, H, W], by its definition in [−1, 1]."""
         layers = zip(self._directions(one), self._directions(other), strict=True)
         total = one.new_zeros(len(one))
         for number, (direction, other_direction) in enumerate(layers):

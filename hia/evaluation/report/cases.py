@@ -1,4 +1,4 @@
-"""The worst and the best videos, to be looked at."""
+"""Worst and best cases of an evaluation, with small copies of their videos."""
 
 import base64
 import tempfile
@@ -15,9 +15,9 @@ from hia.images import Frame
 from hia.video import VideoWriter, probe, read_frames
 from hia.visualization.text import four_digits
 
-# Of the worst and of the best.
+# Number of worst and of best cases.
 NUM_CASES = 3
-# Of all videos together; what goes beyond is only linked.
+# Of all embedded videos together; others are only linked.
 MAX_BYTES = 24_000_000
 CAPTION = ("psnr", "ssim", "lpips_alex", "hands_psnr", "face_psnr")
 # Videos up to this are embedded as they are; others are made smaller first.
@@ -35,7 +35,7 @@ class Case(NamedTuple):
 
 
 class Cases(NamedTuple):
-    """Cases by the title of their group, and by what they are chosen."""
+    """Cases by the title of their group, and the order in which they are chosen, in words."""
 
     order: str
     groups: dict[str, list[Case]]

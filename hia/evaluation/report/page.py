@@ -22,14 +22,14 @@ LINKS = {
     "settings": "Settings",
 }
 HEADLINES = ("psnr", "ssim", "lpips_alex", "fid", "fid_vid", "fvd")
-# Those of which every video's is plotted, if they were measured.
+# Figures that are plotted for every video, if they were measured.
 PLOTTED = ("psnr", "ssim", "lpips_alex", "hands_psnr", "face_psnr", "dtssd")
 # Columns of the table of videos; all figures are in the CSV file.
 LISTED = ("psnr", "ssim", "l1", "lpips_alex", "hands_psnr", "face_psnr", "csim", "dtssd")
 
 
 class Method(NamedTuple):
-    """A method's name for people, and what it is."""
+    """A method's name for people, and its explanation."""
 
     label: str
     explanation: str
@@ -53,7 +53,7 @@ class VideoRow(NamedTuple):
 
 
 class Missing(NamedTuple):
-    """A metric, or a video when `metric` is empty, that is absent, and why."""
+    """A metric, or a video when `metric` is empty, that is absent, and the reason."""
 
     metric: str
     video: str
