@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from experiments.paper_tables.running import Measured
 from experiments.paper_tables.spec import SMOKE, Dataset
 from hia.config import Config
-from hia.evaluation.report.metric_info import MEANINGS
+from hia.config.metrics import FIGURES
 from orchestration.chain.execute import format_duration
 from orchestration.pipeline import table
 from orchestration.tracking.journal import TRAIN_PREFIX
@@ -58,7 +58,7 @@ class MeasuredTable:
             lines.append("Measured on clips that the model was TRAINED ON: the data have no held-out ones.")
         missing = [name for name, _ in self.columns if not any(name in _plain(one.metrics) for one in self.measured)]
         if missing:
-            named = ", ".join(MEANINGS[name].title for name in missing)
+            named = ", ".join(FIGURES[name].title for name in missing)
             lines.append(f"Not measured: {named}; their networks' weights were not found (see `hia evaluate --help`).")
         lines += [f"{one.row.name}: failed: {one.reason}" for one in self.measured if one.reason]
         return lines
@@ -96,7 +96,7 @@ class MeasuredTable:
         return text.getvalue().encode()
 
     def _header(self) -> list[str]:
-        return [f"{MEANINGS[name].title}{MEANINGS[name].arrow}" for name, _ in self.columns]
+        return [f"{FIGURES[name].title}{FIGURES[name].arrow}" for name, _ in self.columns]
 
     def _cells(self, best: str) -> list[list[str]]:
         """Figures of each row; the best of a column as `best` says."""
@@ -106,7 +106,7 @@ class MeasuredTable:
     def _column(self, name: str, form: str, best: str) -> list[str]:
         values = [_plain(one.metrics).get(name) for one in self.measured]
         known = {value for value in values if value is not None}
-        first = None if len(known) < 2 else (max if MEANINGS[name].better > 0 else min)(known)
+        first = None if len(known) < 2 else (max if FIGURES[name].better > 0 else min)(known)
         texts = [MISSING if value is None else format(value, form) for value in values]
         return [
             best.format(text) if first is not None and value == first else text

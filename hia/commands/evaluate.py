@@ -1,6 +1,6 @@
-"""Measure animations against the truth: a model on a clip store, or anybody's videos against true ones.
+"""Measure animations against the truth: a model on a clip store, or a folder of videos against true ones.
 
-A run that was stopped goes on with the next video. Writes results.json, videos.csv and report.html.
+A run that was stopped continues with the next video. Writes results.json, videos.csv and report.html.
 """
 
 import argparse
@@ -18,61 +18,62 @@ if TYPE_CHECKING:
 
 OF_MODELS = ("split", "clips", "frames", "sharpness", "seed", "steps", "guidance_scale")
 OF_FOLDERS = ("fake", "real")
-TOLD = ("psnr", "ssim", "l1", "lpips_alex", "lpips_vgg", "csim", "fid", "fid_vid", "fvd")
+PRINTED = ("psnr", "ssim", "l1", "lpips_alex", "lpips_vgg", "csim", "fid", "fid_vid", "fvd")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's options."""
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for all that is made")
-
-    folders = parser.add_argument_group("anybody's videos: two folders of videos, or of folders of images, by name")
+    """Declare the command's options."""
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder for all results")
+    folders = parser.add_argument_group("folders: two folders of videos, or of folders of images, matched by name")
     folders.add_argument("--fake", type=Path, metavar="DIR", help="generated videos")
     folders.add_argument("--real", type=Path, metavar="DIR", help="true videos, with their keypoint files if there are")
+    _add_model_arguments(parser.add_argument_group("a model: animates first frames of clips by the clips' own motion"))
+    _add_metric_arguments(parser.add_argument_group("metrics"))
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
-    model = parser.add_argument_group("a model: animates the first frames of clips by the clips' own motion")
-    model.add_argument("--model", type=Path, metavar="DIR", help="model directory")
-    model.add_argument("--store", metavar="STORE", help="folder or URL of a clip store")
-    model.add_argument("--split", choices=("test", "train"), help="which clips (default: test)")
-    model.add_argument("--clips", type=int, metavar="N", help="so many clips at most, of many videos (default: all)")
-    model.add_argument("--frames", type=int, metavar="N", help="of each clip, from its first one (default: all)")
-    model.add_argument(
+
+def _add_model_arguments(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument("--model", type=Path, metavar="DIR", help="model directory")
+    group.add_argument("--store", metavar="STORE", help="folder or URL of a clip store")
+    group.add_argument("--split", choices=("test", "train"), help="which clips (default: test)")
+    group.add_argument("--clips", type=int, metavar="N", help="so many clips at most, of many videos (default: all)")
+    group.add_argument("--frames", type=int, metavar="N", help="of each clip, from its first one (default: all)")
+    group.add_argument(
         "--sharpness",
         choices=("truth", "default", "both"),
-        help="whence the hands' sharpness: truth, as in the paper, or the model's default (default: both, apart)",
+        help="of the hands: the truth, as in the paper, or the model's default (default: both, apart)",
     )
-    model.add_argument("--seed", type=int, help="of the noise (default 0)")
-    model.add_argument("--steps", type=int, help="denoising steps (default: the model's)")
-    model.add_argument("--guidance-scale", type=float, metavar="OMEGA", help="1 is no guidance (default: the model's)")
+    group.add_argument("--seed", type=int, help="of the noise (default 0)")
+    group.add_argument("--steps", type=int, help="denoising steps (default: the model's)")
+    group.add_argument("--guidance-scale", type=float, metavar="OMEGA", help="1 is no guidance (default: the model's)")
 
-    measured = parser.add_argument_group("metrics")
-    measured.add_argument(
-        "--metrics", nargs="+", metavar="NAME", help="by name (default: those whose weights are found)"
-    )
-    measured.add_argument(
+
+def _add_metric_arguments(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument("--metrics", nargs="+", metavar="NAME", help="by name (default: those whose weights are found)")
+    group.add_argument(
         "--weights",
         action="append",
         default=[],
         metavar="METRIC=FILE",
         help="other weights than the official ones; the result then has another name; may be repeated",
     )
-    measured.add_argument("--download", action="store_true", help="download official weights that are nowhere")
-    measured.add_argument(
+    group.add_argument("--download", action="store_true", help="download official weights that are not found")
+    group.add_argument(
         "--first-frame", type=int, metavar="N", help="frames before it do not count (default: 1 of models)"
     )
-    measured.add_argument("--stride", default="16", metavar="N", help="between clips of video distances, or whole")
-    measured.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: a GPU if there is one)")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    group.add_argument("--stride", default="16", metavar="N", help="between clips of video distances, or whole")
+    group.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: a GPU if there is one)")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Check all input, then measure. Raises ValueError or OSError with a message for the user."""
     of_model = _check_options(arguments)
     results = _of_model(arguments) if of_model else _of_folders(arguments)
-    print(_told(results, arguments.output))
+    print(_result_text(results, arguments.output))
 
 
 def _check_options(arguments: argparse.Namespace) -> bool:
-    """Whether a model is evaluated. Raises ValueError for options that do not go together."""
+    """True if a model is evaluated, False for folders. Raises ValueError for options that do not go together."""
     given = {key for key, value in vars(arguments).items() if value is not None}
     of_model = bool({"model", "store"} & given)
     if of_model and not {"model", "store"} <= given:
@@ -157,16 +158,16 @@ def _stride(text: str) -> int | None:
     return int(text)
 
 
-def _told(results: "Results", output: Path) -> str:
-    """The most important figures, and where all is."""
+def _result_text(results: "Results", output: Path) -> str:
+    """The most important figures and the files of the results, as text."""
     from hia.evaluation.protocol.results import LABELS, RESULTS, TABLE
     from hia.evaluation.report import REPORT
-    from hia.evaluation.report.metric_info import shown
+    from hia.visualization.text import four_digits
 
     lines = [f"{len(results.videos)} videos" + (f", {len(results.set_aside)} set aside" if results.set_aside else "")]
     for method, summary in results.summaries.items():
-        names = [name for name in summary.figures if name in TOLD or "[" in name]
+        names = [name for name in summary.figures if name in PRINTED or "[" in name]
         lines.append(
-            f"{LABELS[method]}: " + ", ".join(f"{name} {shown(summary.figures[name].value)}" for name in names)
+            f"{LABELS[method]}: " + ", ".join(f"{name} {four_digits(summary.figures[name].value)}" for name in names)
         )
     return "\n".join([*lines, f"report: {output / REPORT}   (figures: {RESULTS}, {TABLE})"])

@@ -7,7 +7,7 @@ DEFAULT_CLIPS = 24
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the verb's options."""
+    """Declare the command's options."""
     parser.add_argument("store", metavar="STORE", help="folder or URL of a clip store")
     parser.add_argument("--output", metavar="DIR", help="where to write (default: the folder inspection in the store)")
     chosen = parser.add_argument_group("contact sheets")

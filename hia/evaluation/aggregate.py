@@ -1,4 +1,4 @@
-"""From the scores of videos to the figures of a table: means over all frames, distances, and intervals."""
+"""Aggregation of the scores of videos: means over all frames, distances, and bootstrap intervals."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -18,58 +18,13 @@ Interval = tuple[float, float] | None
 FID, KID = "fid", "kid"
 
 
-def bootstrap(
-    statistic: Callable[[Numbers], float],
-    videos: int,
-    resamples: int = 1000,
-    seed: int = 0,
-    confidence: float = CONFIDENCE,
-) -> Interval:
-    """Percentile interval of a statistic of videos, which are given by their numbers, some of them repeatedly.
-
-    None for fewer than 2 videos, where nothing can be said. Raises ValueError for resamples below 1 and a confidence
-    outside (0, 1).
-    """
-    return bootstrap_all(lambda numbers: {"": statistic(numbers)}, videos, resamples, seed, confidence).get("")
-
-
-def bootstrap_all(
-    statistics: Callable[[Numbers], Mapping[str, float]],
-    videos: int,
-    resamples: int = 1000,
-    seed: int = 0,
-    confidence: float = CONFIDENCE,
-) -> dict[str, tuple[float, float]]:
-    """Intervals by name of several statistics of the same draws; some may be absent from some draws, which then do not
-    count. Empty for fewer than 2 videos. Otherwise as `bootstrap`.
-    """
-    if resamples < 1 or not 0 < confidence < 1:
-        raise ValueError(
-            f"an interval needs at least 1 resample and a confidence in (0, 1), not {resamples} and {confidence}"
-        )
-    if videos < 2:
-        return {}
-    values: dict[str, list[float]] = {}
-    for numbers in np.random.default_rng(seed).integers(0, videos, (resamples, videos)):
-        for name, value in statistics(numbers).items():
-            values.setdefault(name, []).append(value)
-    tail = 50 * (1 - confidence)
-    ends = {name: np.percentile(found, [tail, 100 - tail]).tolist() for name, found in values.items()}
-    return {name: (low, high) for name, (low, high) in ends.items()}
-
-
-def weighted_mean(values: NDArray[np.floating], weights: NDArray[np.floating]) -> float:
-    """Σ w·v / Σ w, e.g. of videos' means over their frames: the mean over all frames."""
-    return float(np.average(values, weights=weights))
-
-
 @dataclass(frozen=True)
 class Aggregate:
     """A figure over `videos` videos and `count` values of them (frames, boxes, rows of features).
 
-    low, high: its interval by drawing videos anew, None where there is none. spread: standard deviation of the videos'
-    own figures. dimension: of the features of a distance, which is biased upwards (`rank_deficient`) when either side
-    has no more rows.
+    low, high: its bootstrap interval over videos, None where there is none. spread: standard deviation of the videos'
+    own figures. dimension: length of the features of a distance, which is biased upwards (`rank_deficient`) when either
+    side has no more rows than that.
     """
 
     value: float
@@ -84,7 +39,7 @@ class Aggregate:
 
 @dataclass(frozen=True)
 class Summary:
-    """Figures by metric, and why others are absent."""
+    """Figures by name, and reasons for metrics that are absent."""
 
     figures: Mapping[str, Aggregate]
     left_out: Mapping[str, str]
@@ -92,9 +47,9 @@ class Summary:
 
 @dataclass(frozen=True)
 class Resampling:
-    """How intervals are made. Distances have fewer draws of their own, for each is costly; 0 draws: no interval.
+    """Settings of bootstrap intervals. Distances have a number of draws of their own, as each is costly.
 
-    The interval of a distance lies too high: videos drawn twice leave fewer different ones.
+    0 draws: no interval. The interval of a distance lies too high: videos drawn twice leave fewer different ones.
     """
 
     draws: int = 1000
@@ -106,8 +61,8 @@ class Resampling:
 def summarise(scores: Sequence[VideoScores], resampling: Resampling = Resampling()) -> Summary:
     """Means over all frames of all videos (as in DisCo), Fréchet distances of all features, and their intervals.
 
-    A figure that some videos lack is that of the others, as its number of videos says; a distance then is left out.
-    The order of the videos changes nothing. Raises ValueError for no videos, and for two of one name.
+    A figure that some videos lack is computed over the others, as its number of videos shows; a distance is left out
+    then. The order of the videos has no effect. Raises ValueError for no videos, and for two of one name.
     """
     scores = sorted(scores, key=lambda one: one.name)
     names = [one.name for one in scores]
@@ -138,8 +93,8 @@ def _left_out(scores: Sequence[VideoScores]) -> dict[str, str]:
         for key, reason in one.left_out.items():
             reasons.setdefault(key, []).append(f"{one.name}: {reason}")
     return {
-        key: f"{len(told)} of {len(scores)} videos cannot have it ({'; '.join(told[:3])}{'; …' if told[3:] else ''})"
-        for key, told in reasons.items()
+        key: f"{len(texts)} of {len(scores)} videos cannot have it ({'; '.join(texts[:3])}{'; …' if texts[3:] else ''})"
+        for key, texts in reasons.items()
     }
 
 
@@ -177,7 +132,7 @@ def _distances(key: str, scores: Sequence[VideoScores], resampling: Resampling) 
 
     def of(numbers: Numbers) -> dict[str, float]:
         with warnings.catch_warnings():
-            # Said once, for all videos, is enough.
+            # One warning for all videos is enough.
             warnings.simplefilter("ignore", FewSamples)
             return {name: measure(*_joined(rows, numbers)) for name, measure in measures.items()}
 
@@ -196,8 +151,8 @@ def _with_intervals(
     if draws == 0 or not figures:
         return figures
     videos = next(iter(figures.values())).videos
-    found = bootstrap_all(statistics, videos, draws, resampling.seed, resampling.confidence)
-    intervals = {name: found.get(name, (None, None)) for name in figures}
+    drawn = bootstrap_all(statistics, videos, draws, resampling.seed, resampling.confidence)
+    intervals = {name: drawn.get(name, (None, None)) for name in figures}
     return {name: replace(figure, low=intervals[name][0], high=intervals[name][1]) for name, figure in figures.items()}
 
 
@@ -208,3 +163,49 @@ def _joined(parts: Sequence[Features], numbers: Numbers) -> Features:
 
 def _agreement_names(scores: VideoScores) -> list[str]:
     return [name for name in scores.figures if name.startswith(f"{SHARPNESS}_")]
+
+
+def bootstrap(
+    statistic: Callable[[Numbers], float],
+    videos: int,
+    resamples: int = 1000,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+) -> Interval:
+    """Percentile interval of a statistic of videos; it is called with their numbers, some of them repeated.
+
+    None for fewer than 2 videos, which have no interval. Raises ValueError for resamples below 1 and a confidence
+    outside (0, 1).
+    """
+    return bootstrap_all(lambda numbers: {"": statistic(numbers)}, videos, resamples, seed, confidence).get("")
+
+
+def bootstrap_all(
+    statistics: Callable[[Numbers], Mapping[str, float]],
+    videos: int,
+    resamples: int = 1000,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+) -> dict[str, tuple[float, float]]:
+    """Intervals by name of several statistics of the same draws; otherwise as `bootstrap`.
+
+    A statistic may be absent from some draws, which then do not count for it. Empty for fewer than 2 videos.
+    """
+    if resamples < 1 or not 0 < confidence < 1:
+        raise ValueError(
+            f"an interval needs at least 1 resample and a confidence in (0, 1), not {resamples} and {confidence}"
+        )
+    if videos < 2:
+        return {}
+    values: dict[str, list[float]] = {}
+    for numbers in np.random.default_rng(seed).integers(0, videos, (resamples, videos)):
+        for name, value in statistics(numbers).items():
+            values.setdefault(name, []).append(value)
+    tail = 50 * (1 - confidence)
+    ends = {name: np.percentile(drawn, [tail, 100 - tail]).tolist() for name, drawn in values.items()}
+    return {name: (low, high) for name, (low, high) in ends.items()}
+
+
+def weighted_mean(values: NDArray[np.floating], weights: NDArray[np.floating]) -> float:
+    """Σ w·v / Σ w, e.g. of videos' means over their frames: the mean over all frames."""
+    return float(np.average(values, weights=weights))

@@ -26,7 +26,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class SkippedVideo:
-    """A video that could not be evaluated, and why."""
+    """A video that could not be evaluated, and the reason."""
 
     name: str
     video: str
@@ -38,8 +38,8 @@ def evaluate_folders(
 ) -> Results:
     """Compare the videos of two folders by name; writes `results.json`, `videos.csv` and `report.html` into `output`.
 
-    A video that cannot be read or compared ends it: nothing is left out of a comparison. Raises ValueError and OSError,
-    naming it; what was measured before is kept.
+    A video that cannot be read or compared ends the comparison, so that none is left out silently. Raises ValueError
+    and OSError with its name; the scores of earlier videos are kept.
     """
     matches = match_videos(generated, real)
     bar = tqdm(matches, desc="evaluate", unit="video", disable=not progress, dynamic_ncols=True)
@@ -50,7 +50,7 @@ def evaluate_folders(
         "real": str(real),
         "means": "over all frames of all videos",
     }
-    return _written(output, gather(output, files, (), metrics.provenance(), about), "Evaluation of videos")
+    return _write_all(output, gather(output, files, (), metrics.provenance(), about), "Evaluation of videos")
 
 
 def evaluate_model(
@@ -76,13 +76,13 @@ def evaluate_model(
     files, set_aside = _scored(score, bar)
     about = reenactment_facts(wanted, model.config, store.fingerprint, clips[0].split)
     results = gather(output, files, [asdict(one) for one in set_aside], metrics.provenance(), about)
-    return _written(output, results, "Evaluation of a model")
+    return _write_all(output, results, "Evaluation of a model")
 
 
 def reenactment_facts(
     wanted: ReenactmentSettings, config: Config, store_fingerprint: str, split: Split
 ) -> dict[str, Any]:
-    """What was compared, for the record."""
+    """A record of what was compared."""
     return {
         "kind": KINDS[split],
         "split": split,
@@ -101,7 +101,7 @@ def reenactment_facts(
 
 
 def model_digest(directory: str | Path) -> str:
-    """What stands for a model directory's content."""
+    """A digest of a model directory's content."""
     return content_sha256(Path(directory))
 
 
@@ -122,7 +122,7 @@ def _scored(
     return files, set_aside
 
 
-def _written(output: str | Path, results: Results, title: str) -> Results:
+def _write_all(output: str | Path, results: Results, title: str) -> Results:
     write_results(output, results)
     write_report(output, results, title)
     return results

@@ -15,26 +15,26 @@ from numpy.typing import NDArray
 
 Features = NDArray[np.floating]
 
-# A distance may come out below zero by rounding; by more than this share of the variances, something is wrong.
+# Rounding may make a distance negative; by more than this share of the variances it would be an error.
 ROUNDING = 1e-6
 SYMMETRY = 1e-8
 KERNEL_ROWS = 1024
 
 
 class FewSamples(UserWarning):
-    """There are no more rows than dimensions: the distance is biased upwards; only equal numbers can be compared."""
+    """No more rows than dimensions: the distance is biased upwards, so only equal numbers of rows can be compared."""
 
 
 @dataclass(frozen=True, eq=False)
 class Gaussian:
-    """mean float64 [d]; root float64 [r, d], with rootᵀ·root the covariance."""
+    """A normal distribution. mean float64 [d]; root float64 [r, d], with rootᵀ·root the covariance."""
 
     mean: NDArray[np.float64]
     root: NDArray[np.float64]
 
     @classmethod
     def of_covariance(cls, mean: Features, covariance: Features) -> "Gaussian":
-        """From published statistics: mean [d], covariance [d, d].
+        """The distribution of published statistics: mean [d], covariance [d, d].
 
         Raises ValueError unless the covariance is symmetric and has no negative eigenvalues, up to rounding.
         """
@@ -63,7 +63,7 @@ class Gaussian:
 
 @dataclass(frozen=True, eq=False)
 class FeatureStatistics:
-    """What a Fréchet distance needs to know of `count` features; of parts, it merges to that of all of them.
+    """Sufficient statistics of `count` features for a Fréchet distance; those of parts can be merged.
 
     mean float64 [d]; root float64 [r, d], r at most d: rootᵀ·root is the scatter, the covariance times count − 1.
     """
@@ -74,14 +74,14 @@ class FeatureStatistics:
 
     @classmethod
     def of(cls, features: Features, name: str = "features") -> "FeatureStatistics":
-        """Of features [N, d], N at least 1. Raises ValueError, with `name`, for other shapes and values not finite."""
+        """Statistics of features [N, d], N at least 1. Raises ValueError, with `name`, unless they are finite."""
         require_finite(features, name)
         values = features.astype(np.float64)
         mean = values.mean(axis=0)
         return cls(len(values), mean, _triangle(values - mean))
 
     def merge(self, other: "FeatureStatistics") -> "FeatureStatistics":
-        """Of both together. Raises ValueError for unequal dimensions."""
+        """Statistics of both together. Raises ValueError for unequal dimensions."""
         return merged([self, other])
 
     def gaussian(self) -> Gaussian:
@@ -146,7 +146,7 @@ def kernel_distance(features_a: Features, features_b: Features) -> float:
 
 
 def require_finite(features: Features, name: str) -> None:
-    """Raises ValueError, with `name`, unless these are features [N, d] of finite numbers, N at least 1."""
+    """Check that features are [N, d] of finite numbers, N at least 1. Raises ValueError, with `name`."""
     if features.ndim != 2 or features.size == 0:
         raise ValueError(f"{name} must be [N, d] with at least one row, not {list(features.shape)}")
     if len(bad := np.flatnonzero(~np.isfinite(features).all(axis=1))):
@@ -161,12 +161,12 @@ def _mean_within(features: Features) -> float:
 
 
 def _kernel_sum(one: Features, other: Features) -> float:
-    """The kernel's sum over all pairs; in blocks, for there are as many values as pairs."""
+    """The kernel's sum over all pairs; in blocks, because there are as many values as pairs."""
     other = other.astype(np.float64)
     blocks = (one[first : first + KERNEL_ROWS].astype(np.float64) for first in range(0, len(one), KERNEL_ROWS))
     return float(sum(((block @ other.T / one.shape[1] + 1) ** 3).sum() for block in blocks))
 
 
 def _triangle(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """As many rows as columns, or fewer, with the same product rowsᵀ·rows."""
+    """A matrix with as many rows as columns, or fewer, and the same product rowsᵀ·rows."""
     return np.asarray(np.linalg.qr(rows, mode="r")) if len(rows) > rows.shape[1] else rows

@@ -1,4 +1,4 @@
-"""Whether the person stays the same: cosines of face embeddings."""
+"""Identity of the person: cosine similarity of face embeddings (CSIM)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hia.conditions.regions import face_box, face_is_usable, five_points
+from hia.config.metrics import figure_key, network_of
+from hia.evaluation.scores import Figure, Figures, MetricInput, MetricUnavailable, mean_figure
 from hia.evaluation.weights import AlteredWeights, Provenance
 from hia.images import Frame, to_tensor
 from hia.io.hashing import file_sha256
@@ -41,7 +43,21 @@ class Identity:
     @property
     def key(self) -> str:
         """`csim` with InsightFace's own ArcFace, which the literature means, else `cosine[network]`."""
-        return "csim" if self.provenance.known else f"cosine[{self.provenance.network}]"
+        return figure_key("csim", self.provenance.network, self.provenance.known)
+
+    def measure(self, video: MetricInput) -> Figures:
+        """The mean over frames with a usable face, and the share of such frames among those that count.
+
+        The reference's own face is that of the first frame, even if this frame does not count.
+        """
+        pair, first_frame = video.whole, video.settings.first_frame
+        if pair.keypoints is None:
+            raise MetricUnavailable("there are no keypoints")
+        cosines = self(pair.real, pair.generated, pair.keypoints, first_frame)
+        if len(cosines) == 0:
+            raise MetricUnavailable("no face is large enough and seen from the front")
+        counted = len(pair) - first_frame
+        return {self.key: mean_figure(cosines), "usable_faces": Figure(len(cosines) / counted, counted)}
 
     def __call__(
         self, reference: Frame, generated: Frame, keypoints: KeypointSequence, first_frame: int = 0
@@ -51,38 +67,40 @@ class Identity:
         Frames uint8 [N, H, W, 3]; keypoints of the true video, by which both are aligned. Generated frames before
         `first_frame` do not count. K is 0 when none is usable.
         """
-        found = usable_faces(keypoints)
-        places = {index: points for index, points in found.items() if index >= first_frame}
+        faces = usable_faces(keypoints)
+        places = {index: points for index, points in faces.items() if index >= first_frame}
         if not places:
             return np.zeros(0)
-        first = min(found)
-        wanted = self._embeddings(reference[[first]], [found[first]])
+        first = min(faces)
+        wanted = self._embeddings(reference[[first]], [faces[first]])
         made = self._embeddings(generated[list(places)], list(places.values()))
         return (made @ wanted.T)[:, 0].double().numpy()
 
     @torch.no_grad()
     def _embeddings(self, frames: Frame, points: list[Points]) -> Tensor:
         device = next(self.embedder.parameters()).device
-        found = []
+        embeddings = []
         for first in range(0, len(frames), BATCH):
             images = to_tensor(frames[first : first + BATCH]).to(device)
-            found.append(self.embedder(images, torch.from_numpy(np.stack(points[first : first + BATCH])).to(device)))
-        return torch.cat(found).cpu()
+            embeddings.append(
+                self.embedder(images, torch.from_numpy(np.stack(points[first : first + BATCH])).to(device))
+            )
+        return torch.cat(embeddings).cpu()
 
 
 def usable_faces(keypoints: KeypointSequence) -> dict[int, Points]:
     """Five points [5, 2] by frame, of the frames whose face is large enough and seen from the front enough."""
-    found = {}
+    usable = {}
     for index, (person, scores) in enumerate(zip(keypoints.keypoints, keypoints.scores, strict=True)):
         points = five_points(person, scores)
         box = face_box(person, scores, keypoints.width, keypoints.height)
         if points is not None and face_is_usable(points, box, keypoints.width):
-            found[index] = points
-    return found
+            usable[index] = points
+    return usable
 
 
 def load_identity(name_or_path: str = "arcface", device: str = "cpu") -> Identity:
-    """With `arcface`, `mobilefacenet`, or the weights of a file, as `load_face_embedder` finds them.
+    """Load the metric with `arcface`, `mobilefacenet`, or a file's weights, as `load_face_embedder` finds them.
 
     Raises what that does, and AlteredWeights when InsightFace's files were found by name, but are not theirs.
     """
@@ -97,3 +115,8 @@ def load_identity(name_or_path: str = "arcface", device: str = "cpu") -> Identit
         )
     embedder = load_face_embedder(str(file)).to(device)
     return Identity(embedder, Provenance(embedder.name, {str(file): digest}, known))
+
+
+def load_csim(metric: str, weights: str | Path | None = None, device: str = "cpu", download: bool = False) -> Identity:
+    """Load the metric like other networks' loaders do; these weights are never downloaded."""
+    return load_identity(network_of(metric) if weights is None else str(weights), device)

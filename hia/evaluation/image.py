@@ -1,4 +1,4 @@
-"""Measures of single frames against the truth, as the DisCo code defines them, with its overflow mended.
+"""Measures of single frames against the truth, as the DisCo code defines them, without its integer overflow.
 
 All take uint8 [N, H, W, 3] twice, RGB, and give one float64 per frame, [N]. They raise ValueError for other layouts,
 unequal shapes and no frames at all.
@@ -33,7 +33,7 @@ def l1(reference: Frame, generated: Frame) -> NDArray[np.float64]:
 def l1_disco(reference: Frame, generated: Frame) -> NDArray[np.float64]:
     """The L1 of DisCo's tables: the mean absolute error divided by the number of pixels once more.
 
-    So the same error counts for less in a larger frame: only frames of one size can be compared.
+    The same error counts less in a larger frame, so only frames of one size can be compared.
     """
     errors = l1(reference, generated)
     return errors / (reference.shape[1] * reference.shape[2])
@@ -48,7 +48,7 @@ def ssim(reference: Frame, generated: Frame) -> NDArray[np.float64]:
     """Structural similarity of the frames in 8-bit grey: uniform 7×7 window, sample covariance, K1 0.01, K2 0.03.
 
     The mean over all windows that lie within the frame. This is scikit-image's default, which DisCo uses; neither the
-    Gaussian variant nor that on colours. Raises ValueError for frames smaller than the window, too.
+    Gaussian variant nor that on colours. Raises ValueError also for frames smaller than the window.
     """
     return _of_each_frame(_ssim, reference, generated)
 
@@ -60,13 +60,13 @@ MEASURES: Mapping[str, Callable[[Frame, Frame], NDArray[np.float64]]] = MappingP
 
 
 def _of_each_frame(measure: FrameMeasure, reference: Frame, generated: Frame) -> NDArray[np.float64]:
-    """One frame at a time: in float64, a clip would take eight times its memory."""
+    """Measure one frame at a time: in float64, a clip would take eight times its memory."""
     require_comparable(reference, generated)
     return np.array([measure(*frames) for frames in zip(reference, generated, strict=True)], np.float64)
 
 
 def require_comparable(reference: Frame, generated: Frame) -> None:
-    """Raises ValueError unless both are frames, uint8 [N, H, W, 3] with N at least 1, of one number and size."""
+    """Check that both are frames, uint8 [N, H, W, 3], N at least 1, of one number and size. Raises ValueError."""
     for name, frames in {"reference": reference, "generated": generated}.items():
         if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or frames.size == 0:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Measures within the face and the hands, which regional supervision is for (paper sec. 3.1)."""
+"""Measures within the face and the hands, the subjects of regional supervision (paper sec. 3.1)."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ LEAST_PAIRS = 3
 
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """Boxes of every frame of a video; None where there is none.
+    """Boxes of the face and the hands in every frame of a video; None where there is none.
 
     face: one per frame; hands: the left and the right one per frame. Raises ValueError when they are not equally many.
     """
@@ -45,7 +45,7 @@ class Regions:
         )
 
     def boxes(self, region: str) -> list[tuple[int, Box]]:
-        """Frame and box of all that are there, of `face` or `hands`; both hands of a frame follow each other."""
+        """Frame and box of every `face` or of all `hands`; both hands of a frame follow each other."""
         of_frames: Sequence[Sequence[Box | None]] = self.hands if region == "hands" else [(box,) for box in self.face]
         return [(index, box) for index, boxes in enumerate(of_frames) for box in boxes if box is not None]
 
@@ -76,26 +76,26 @@ def sharpness_pairs(
     return np.array(made, np.float64), np.array(true, np.float64)
 
 
-def _crops(reference: Frame, generated: Frame, boxes: Sequence[tuple[int, Box]]) -> Iterator[tuple[Frame, Frame]]:
-    """The same box of both videos, uint8 [1, h, w, 3] each."""
-    for index, box in boxes:
-        window = slice(index, index + 1), slice(box.top, box.bottom), slice(box.left, box.right)
-        yield reference[window], generated[window]
-
-
 def sharpness_agreement(generated: NDArray[np.floating], asked: NDArray[np.floating]) -> dict[str, float]:
-    """How generated sharpness [K] follows that asked for [K], both raw (variances of the Laplacian).
+    """Agreement of generated sharpness [K] with the requested one [K], both raw (variances of the Laplacian).
 
     `hand_sharpness_log_ratio`: the median of log (1 + s) − log (1 + asked), 0 when equal, below when blurred too much.
-    `hand_sharpness_spearman` and `hand_sharpness_pearson` (of log (1 + s)), absent where nothing can be said: fewer
-    than 3 pairs, or no variation. Empty without pairs.
+    `hand_sharpness_spearman` and `hand_sharpness_pearson` (of log (1 + s)), absent for fewer than
+    3 pairs, or without variation. Empty without pairs.
     """
     if len(generated) == 0:
         return {}
     made, wanted = np.log1p(np.asarray(generated, np.float64)), np.log1p(np.asarray(asked, np.float64))
     figures = {"hand_sharpness_log_ratio": float(np.median(made - wanted))}
     if len(made) >= LEAST_PAIRS and np.ptp(made) > 0 and np.ptp(wanted) > 0:
-        # As Spearman's is defined; many times faster than `spearmanr`, which works out a p-value, too.
+        # Spearman's definition; many times faster than `spearmanr`, which also computes a p-value.
         figures["hand_sharpness_spearman"] = float(np.corrcoef(rankdata(made), rankdata(wanted))[0, 1])
         figures["hand_sharpness_pearson"] = float(np.corrcoef(made, wanted)[0, 1])
     return figures
+
+
+def _crops(reference: Frame, generated: Frame, boxes: Sequence[tuple[int, Box]]) -> Iterator[tuple[Frame, Frame]]:
+    """The same box of both videos, uint8 [1, h, w, 3] each."""
+    for index, box in boxes:
+        window = slice(index, index + 1), slice(box.top, box.bottom), slice(box.left, box.right)
+        yield reference[window], generated[window]

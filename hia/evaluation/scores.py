@@ -1,8 +1,8 @@
-"""A generated video beside the true one, and what measuring them gives: plain values that travel between workers."""
+"""Input and output of metrics: a generated video beside the true one, settings, and scores."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,50 @@ from hia.evaluation.regions import Regions
 from hia.images import Frame
 from hia.pose.keypoints import KeypointSequence
 
+CLIP_LENGTH = 16
+BLACK = 0
+
 Rows = NDArray[np.floating]
+
+
+class MetricUnavailable(Exception):
+    """A metric that a video cannot have; the message says why."""
+
+
+@dataclass(frozen=True)
+class ClipSampling:
+    """Cutting of videos into clips and squares; part of every result, because other cuttings give other numbers.
+
+    stride: frames from one 16-frame clip's start to the next one's (DisCo's folders: 1), or None: every video is one
+    clip (DisCo's mp4 files), whatever its length. colour: grey level around pictures that are not square.
+    """
+
+    stride: int | None = CLIP_LENGTH
+    colour: int = BLACK
+
+    def __post_init__(self) -> None:
+        if self.stride is not None and self.stride < 1:
+            raise ValueError(f"the clip stride must be at least 1 or None, not {self.stride}")
+        if not 0 <= self.colour <= 255:
+            raise ValueError(f"the padding's colour must be a grey level from 0 to 255, not {self.colour}")
+
+
+@dataclass(frozen=True)
+class MetricSettings:
+    """Settings that scores depend on in addition to the videos; part of every result.
+
+    first_frame: frames before it are left out of all metrics (1: the one that shows the reference itself).
+    """
+
+    cutting: ClipSampling = field(default_factory=ClipSampling)
+    first_frame: int = 0
+
+    def __post_init__(self) -> None:
+        if self.first_frame < 0:
+            raise ValueError(f"the first frame must be 0 or more, not {self.first_frame}")
+
+
+DEFAULT_SETTINGS = MetricSettings()
 
 
 @dataclass(frozen=True)
@@ -23,8 +66,16 @@ class Figure:
     count: int
 
 
+Figures = dict[str, Figure]
+
+
+def mean_figure(values: NDArray[Any]) -> Figure:
+    """The mean of values [N] and their number."""
+    return Figure(float(values.mean()), len(values))
+
+
 class Features(NamedTuple):
-    """What is compared only over all videos together: rows float [N, d] of the generated and [M, d] of the true one."""
+    """Rows to be compared over all videos together: float [N, d] of the generated and [M, d] of the true one."""
 
     generated: Rows
     real: Rows
@@ -61,7 +112,7 @@ class VideoPair:
         return len(self.real)
 
     def from_frame(self, first: int) -> "VideoPair":
-        """Without the frames before `first`. Raises ValueError when none are left."""
+        """The pair without the frames before `first`. Raises ValueError when none are left."""
         if first == 0:
             return self
         if first >= len(self):
@@ -87,10 +138,24 @@ class VideoPair:
 
 
 @dataclass(frozen=True, eq=False)
-class VideoScores:
-    """All that was measured of one video.
+class MetricInput:
+    """A video pair as metrics take it.
 
-    figures: by metric; features: by the key of the distance that they are for; left_out: why a metric is absent.
+    whole: all frames; counted: without those before the settings' first frame. true_features: rows of the true video by
+    the name of a distance, as far as they are known.
+    """
+
+    whole: VideoPair
+    counted: VideoPair
+    settings: MetricSettings = DEFAULT_SETTINGS
+    true_features: Mapping[str, Rows] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class VideoScores:
+    """All scores of one video.
+
+    figures: by name; features: by the key of their distance; left_out: reasons by name of metrics that are absent.
     """
 
     name: str
@@ -100,5 +165,5 @@ class VideoScores:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def flat(self) -> dict[str, float]:
-        """The figures alone, for a table's row."""
+        """The values of the figures by name, as a table's row."""
         return {name: figure.value for name, figure in self.figures.items()}

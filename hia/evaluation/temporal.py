@@ -1,6 +1,8 @@
-"""Measures of how videos change from frame to frame. Frames are RGB uint8 [N, H, W, 3], N at least 2."""
+"""Measures of the change from frame to frame. Frames are RGB uint8 [N, H, W, 3], N at least 2."""
 
+from collections.abc import Callable, Mapping
 from itertools import pairwise
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -12,9 +14,9 @@ from hia.images import Frame
 Picture = NDArray[np.uint8]
 Field = NDArray[np.float32]
 
-# A pixel whose flow there and back does not lead home was covered or uncovered (Sundaram et al., 2010, as Lai et al.).
+# A pixel whose flow does not lead back to it is covered or uncovered (Sundaram et al., 2010, as Lai et al.).
 OCCLUDED_SHARE, OCCLUDED_LEAST = 0.01, 0.5
-# The flow is searched for on a pyramid, whose levels must hold its patches.
+# The flow is searched on a pyramid, whose levels must be as large as its patches.
 LEAST_SIDE = 24
 
 
@@ -32,9 +34,10 @@ def dtssd(reference: Frame, generated: Frame) -> float:
 
 
 def flicker(frames: Frame) -> float:
-    """VBench's temporal flickering: 1 − mean absolute change / 255, 1 for a still. Motion lowers it too.
+    """VBench's temporal flickering: 1 − mean absolute change / 255, 1 for a still picture.
 
-    So it is only to be compared with that of the true video. Raises ValueError for fewer than 2 frames.
+    Motion lowers it also, so it is only to be compared with that of the true video. Raises ValueError for fewer
+    than 2 frames.
     """
     _require_two(frames)
     return float(1 - np.mean([np.abs(_change(*pair)).mean() for pair in pairwise(frames)]) / WHITE)
@@ -63,18 +66,38 @@ def warping_error(reference: Frame, generated: Frame) -> tuple[float, float]:
     return tuple((totals / max(seen_pixels, 1)).tolist())
 
 
+def _dtssd_figures(reference: Frame, generated: Frame) -> dict[str, float]:
+    return {"dtssd": dtssd(reference, generated)}
+
+
+def _flicker_figures(reference: Frame, generated: Frame) -> dict[str, float]:
+    made, true = flicker(generated), flicker(reference)
+    return {"flicker": made, "flicker_difference": made - true}
+
+
+def _warping_figures(reference: Frame, generated: Frame) -> dict[str, float]:
+    made, true = warping_error(reference, generated)
+    return {"warping_error": made, "warping_error_real": true}
+
+
+MEASURES: Mapping[str, Callable[[Frame, Frame], dict[str, float]]] = MappingProxyType(
+    {"dtssd": _dtssd_figures, "flicker": _flicker_figures, "warping_error": _warping_figures}
+)
+"""Figures of a true and a generated video, by the name of the metric."""
+
+
 def _change(before: Picture, after: Picture) -> Field:
     return after.astype(np.float32) - before
 
 
 def _warped_error(before: Picture, after: Picture, flow: Field) -> Field:
-    """Squared distance of colours [H, W] of a frame and the next one, moved back."""
+    """Squared distance of colours [H, W] between a frame and the next one moved back."""
     moved = _sampled(after.astype(np.float32) / WHITE, flow)
     return np.square(moved - before.astype(np.float32) / WHITE).sum(axis=2)
 
 
 def _flow(before: Picture, after: Picture) -> tuple[Field, NDArray[np.bool_]]:
-    """Where each pixel goes, [H, W, 2] px, and which pixels [H, W] are seen in the other frame, too."""
+    """Optical flow [H, W, 2] px, and a mask [H, W] of the pixels that are seen in both frames."""
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     one, other = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (before, after))
     forth = np.asarray(search.calc(one, other, None), np.float32)  # type: ignore[call-overload]
@@ -86,7 +109,7 @@ def _flow(before: Picture, after: Picture) -> tuple[Field, NDArray[np.bool_]]:
 
 
 def _sampled(values: Field, flow: Field) -> Field:
-    """values [H, W, C] at each pixel's place after the flow, bilinear."""
+    """Values [H, W, C] at each pixel's place after the flow, interpolated bilinearly."""
     columns, rows = _places(flow)
     return np.asarray(cv2.remap(values, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
 

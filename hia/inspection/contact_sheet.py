@@ -1,4 +1,4 @@
-"""A clip on one picture: frames with what was measured, hands enlarged, and both hands' blur over time."""
+"""Contact sheet of a clip: annotated frames, enlarged hands, and both hands' blur over time."""
 
 import itertools
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from hia.inspection.overlay import (
     hand_picture,
     stripes,
 )
-from hia.inspection.sections import padding_share, speed_of_hands
+from hia.inspection.summary import padding_share, speed_of_hands
 from hia.visualization.text import BACKGROUND, INK, MUTED, PANEL, RULE, Style, draw_text, shortened, text_width
 
 NUM_FRAMES = 8
@@ -91,7 +91,7 @@ def _tile(clip: Clip, index: int) -> Frame:
 
 
 def _hands(clip: Clip, index: int, width: int) -> Frame:
-    """Both hands side by side, the right one on the left as in a person who faces the camera, with their blur."""
+    """Both hands side by side with their blur; the right one on the left, as in a person who faces the camera."""
     side = min((width - GAP // 2) // 2, LARGEST_HAND)
     strip = np.full((side + GAP, width, 3), BACKGROUND, np.uint8)
     for hand, left in ((1, 0), (0, side + GAP // 2)):

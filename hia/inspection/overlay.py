@@ -1,4 +1,4 @@
-"""One frame of a clip with all that was measured in it drawn on top, and its hands enlarged."""
+"""Annotated frames of a clip: everything that was measured drawn on top, and hands enlarged."""
 
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ DASH_PERIOD = 10
 
 
 class Tile(NamedTuple):
-    """A picture of a frame and how large it is against it."""
+    """A picture of a frame and its scale relative to the frame."""
 
     picture: Frame
     scale: float
@@ -56,7 +56,7 @@ def annotated_frame(clip: Clip, index: int, height: int) -> Frame:
 
 
 def hand_picture(clip: Clip, index: int, hand: int, side: int) -> Frame | None:
-    """What lies in a hand's box, undistorted in a square of `side` px, bare; None when the hand has no box."""
+    """The content of a hand's box without annotations, undistorted in a square of `side` px; None without a box."""
     left, top, right, bottom = clip.hand_boxes[index, hand].tolist()
     if left < 0:
         return None
@@ -95,7 +95,7 @@ def draw_point(picture: Frame, x: float, y: float) -> None:
 
 
 def stripes(width: int, height: int) -> Frame:
-    """How padding is shown, RGB uint8 [height, width, 3]."""
+    """The striped pattern that marks padding, RGB uint8 [height, width, 3]."""
     rows, columns = np.indices((height, width))
     return np.array(STRIPES, np.uint8)[(rows + columns) // (STRIPE_PERIOD // 2) % 2]
 
@@ -125,7 +125,7 @@ def _overlay_skeleton(
 ) -> None:
     height, width = picture.shape[:2]
     skeleton = render_skeleton(points, scores, width, height, feet=True).transpose(1, 2, 0)
-    # Its colours are bright, the limbs' are dimmed: the brightest channel says how much of a pixel is covered.
+    # Its colours are bright, those of limbs dimmed: the brightest channel gives the covered share of a pixel.
     covered = np.clip(skeleton.max(axis=2) / LIMB_BRIGHTNESS, 0, 1)
     opacity = np.full((height, width), SKELETON_OPACITY, np.float32)
     rings = [(*points[index].tolist(), _ring_radius(index)) for index in np.flatnonzero(filled).tolist()]
@@ -154,5 +154,5 @@ def _draw_five_points(picture: Frame, points: NDArray[np.float32]) -> None:
 
 
 def _fixed(x: float, y: float) -> tuple[int, int]:
-    """Coordinates for OpenCV with SHIFT; points far outside are brought nearer, where they are not seen either."""
+    """Coordinates for OpenCV with SHIFT; points far outside are clamped to places that are not visible either."""
     return round(min(max(x, -1e4), 3e4) * 2**SHIFT), round(min(max(y, -1e4), 3e4) * 2**SHIFT)

@@ -1,10 +1,11 @@
-"""From a clip store to a folder with a page about it and contact sheets of some of its clips."""
+"""The report about a clip store: a folder with a page and contact sheets of some of its clips."""
 
 import base64
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,25 +15,37 @@ from hia.data.store.clip_store import ClipStore
 from hia.data.store.records import ClipInfo
 from hia.images import Frame
 from hia.inspection.contact_sheet import contact_sheet
-from hia.inspection.sections import (
+from hia.inspection.summary import (
     HandMeasures,
-    Sheet,
-    contact_sheets,
-    distributions,
+    correlation,
     hand_measures,
+    histograms,
     overview,
-    statistics,
+    padding_share,
+    rejections_by_reason,
+    sharpness_percentiles,
+    totals_by_split,
 )
-from hia.inspection.tables import clip_table, rejections, settings
 from hia.io.files import Folder
-from hia.visualization.html import document, escape, identifier, name
+from hia.visualization.charts import histogram_chart
+from hia.visualization.html import flat_settings, identifier, render
 
 PAGE, SHEETS = "index.html", "sheets"
-# So many clips, evenly over the store, are read for the histograms of hands.
+# Number of clips, evenly over the store, that are read for the histograms of hands.
 MEASURED_CLIPS = 2000
-# In the page; the PNG files lose nothing.
+# Of the copies in the page; the PNG files are lossless.
 JPEG_QUALITY = 82
 LINKS = ("statistics", "distributions", "sheets", "clips", "rejected", "settings")
+
+
+class Sheet(NamedTuple):
+    """A clip's contact sheet: a JPEG in base64, its size in px, and the name of the PNG beside the page."""
+
+    info: ClipInfo
+    jpeg: str
+    width: int
+    height: int
+    file: str
 
 
 def choose_clips(clips: Sequence[ClipInfo], number: int, seed: int | None = None) -> tuple[ClipInfo, ...]:
@@ -50,7 +63,7 @@ def choose_clips(clips: Sequence[ClipInfo], number: int, seed: int | None = None
 
 
 def find_clips(store: ClipStore, ids: Sequence[str]) -> tuple[ClipInfo, ...]:
-    """Clips by their ids or beginnings of them. Raises ValueError for one that names no clip, or several."""
+    """Clips by their ids or beginnings of them. Raises ValueError for a beginning of no clip's id, or of several."""
     return tuple(dict.fromkeys(_find_clip(store, start) for start in ids))
 
 
@@ -64,7 +77,7 @@ def inspect_store(store: ClipStore, output: str | Path, shown: Sequence[ClipInfo
     with _explained(folder):
         if folder.is_local:
             Path(folder.root).mkdir(parents=True, exist_ok=True)
-    # From a store elsewhere, every clip would have to be copied for the histograms.
+    # Histograms of a remote store would need a copy of every clip.
     measured = choose_clips(store.clips, MEASURED_CLIPS) if store.folder.is_local else shown
     bar = partial(tqdm, unit="clip", disable=not progress)
     hands = hand_measures(store.read(info) for info in bar(measured, desc="measuring"))
@@ -72,6 +85,30 @@ def inspect_store(store: ClipStore, output: str | Path, shown: Sequence[ClipInfo
     with _explained(folder):
         folder.write(PAGE, render_page(store, hands, sheets).encode())
     return folder.path(PAGE)
+
+
+def render_page(store: ClipStore, hands: HandMeasures, sheets: Sequence[Sheet]) -> str:
+    """The whole page as HTML."""
+    return render(
+        "inspection/page.html",
+        title=f"Clip store {store.folder}",
+        links={link: link.capitalize() for link in LINKS},
+        store=store,
+        overview=overview(store),
+        splits=totals_by_split(store),
+        percentiles=sharpness_percentiles(store),
+        correlation=correlation(store),
+        hands_measured=store.statistics.get("hands"),
+        charts=[histogram_chart(histogram) for histogram in histograms(store, hands)],
+        num_measured=hands.num_clips,
+        sheets=sheets,
+        with_sheet={sheet.info.id for sheet in sheets},
+        sizes=", ".join(sorted({f"{info.width}×{info.height} px" for info in store.clips})),
+        padding_share=padding_share,
+        rejections=rejections_by_reason(store.rejected),
+        settings=flat_settings(store.settings),
+        ignored_files=store.statistics.get("ignored_files") or {},
+    )
 
 
 def _find_clip(store: ClipStore, start: str) -> ClipInfo:
@@ -105,25 +142,8 @@ def _encoded(picture: Frame, suffix: str, options: list[int]) -> bytes:
 
 @contextmanager
 def _explained(folder: Folder) -> Iterator[None]:
-    """Errors of writing, with the place that was asked for instead of a temporary name."""
+    """Name the requested folder in errors of writing, instead of a temporary file."""
     try:
         yield
     except OSError as error:
         raise OSError(f"{folder}: the page cannot be written there ({error.strerror or error})") from None
-
-
-def render_page(store: ClipStore, hands: HandMeasures, sheets: Sequence[Sheet]) -> str:
-    """The whole page as HTML."""
-    content = (
-        *(overview(store), statistics(store), distributions(store, hands), contact_sheets(sheets, len(store.clips))),
-        *(clip_table(store, sheets), rejections(store.rejected), settings(store)),
-    )
-    return document(f"Clip store {store.folder}", _header(store), "".join(content))
-
-
-def _header(store: ClipStore) -> str:
-    links = "".join(f'<a href="#{link}">{link.capitalize()}</a>' for link in LINKS)
-    return (
-        f"<header><h1>Clip store</h1><p>{name(store.folder)}</p>"
-        f"<p><small>fingerprint <code>{escape(store.fingerprint)}</code></small></p><nav>{links}</nav></header>\n"
-    )

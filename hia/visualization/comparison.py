@@ -1,4 +1,4 @@
-"""Animations beside what they were made from: rows of labelled pictures for videos, and sheets of such rows."""
+"""Animations beside their inputs: rows of labelled pictures for videos, and sheets of such rows."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,9 +25,9 @@ TITLE = Style(size=15, weight=600, colour=INK)
 
 @dataclass(frozen=True)
 class Comparison:
-    """An animation and what belongs to it, frame by frame; all pictures RGB uint8 [H, W, 3] of one size.
+    """An animation beside its inputs and the truth, frame by frame; all pictures RGB uint8 [H, W, 3] of one size.
 
-    reference: the picture that was animated. truth: None where nobody knows it.
+    reference: the picture that was animated. truth: None where it is not known.
     """
 
     reference: Frame
@@ -36,7 +36,7 @@ class Comparison:
     truth: Frame | None = None
 
     def panels(self, index: int) -> dict[str, Frame]:
-        """Pictures of a frame by what they show."""
+        """Pictures of a frame by their label."""
         panels = {
             "skeleton": skeleton_picture(self.driving.control_image(index)),
             "result": self.generated[index],

@@ -1,4 +1,4 @@
-"""Pictures for people: what drove a frame, beside or over the result. All frames RGB uint8 [H, W, 3]."""
+"""Pictures of the driving signal, beside or over the result. All frames RGB uint8 [H, W, 3]."""
 
 import cv2
 import numpy as np
@@ -27,7 +27,7 @@ def blur_picture(control: NDArray[np.float32]) -> Frame:
 def with_insets(frame: Frame, control: NDArray[np.float32], blur: bool = True) -> Frame:
     """The frame with its skeleton at the top left and its blur condition at the top right (paper Fig. 1).
 
-    blur: whether the control image has one.
+    blur: True if the control image has a blur condition.
     """
     height, width = frame.shape[:2]
     inset_width, inset_height = max(1, round(width * INSET_SHARE)), max(1, round(height * INSET_SHARE))

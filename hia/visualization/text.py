@@ -21,7 +21,7 @@ OUTLINE = tuple((x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if (x, y) != (0, 
 
 
 class Style(NamedTuple):
-    """How text looks: height of the line in px, weight (400 normal, 700 bold), RGB, and whether it has a dark edge."""
+    """Appearance of text: height of the line in px, weight (400 normal, 700 bold), RGB, and a dark edge or none."""
 
     size: int = 13
     weight: int = 400
@@ -57,10 +57,14 @@ def shortened(text: str, width: int, style: Style) -> str:
 
 
 def printable(text: str) -> str:
-    """The text in one line: spaces of any width become plain ones, and line breaks and control characters, which names
-    of files may hold, "�"."""
+    """The text in one line, with plain spaces; line breaks and control characters of file names become "�"."""
     letters = (" " if unicodedata.category(letter) == "Zs" else letter for letter in text)
     return "".join(letter if letter.isprintable() else "�" for letter in letters)
+
+
+def four_digits(value: float) -> str:
+    """A figure with four significant digits and a true minus sign."""
+    return f"{value:.4g}".replace("-", "−")
 
 
 def _elided(text: str, kept: int) -> str:

@@ -1,4 +1,4 @@
-"""`hia evaluate`: what people type, what they get, and what goes on after it was stopped."""
+"""`hia evaluate`: its options, its results, and its continuation after an interruption."""
 
 import csv
 import json
@@ -43,7 +43,7 @@ def ready(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def of_model(ready) -> Path:
-    """What an evaluation of the model writes."""
+    """The output folder of an evaluation of the model."""
     assert main(command(ready, "out")) == 0
     return ready / "out"
 
@@ -132,7 +132,7 @@ def test_other_metrics_measure_again_but_animate_nothing_again(ready, of_model):
 
 
 class Addresses(HTMLParser):
-    """What the page would fetch, and its links."""
+    """The addresses that a page would fetch, and its links."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -9,12 +9,19 @@ import pytest
 
 from hia.commands import inspect
 from hia.data.store.clip_store import StoreError
+from tests.data.tiny_store import sample_clips, write_store
 
 
 def run(*arguments: object) -> None:
     parser = argparse.ArgumentParser()
     inspect.add_arguments(parser)
     inspect.run(parser.parse_args([str(argument) for argument in arguments]))
+
+
+@pytest.fixture(scope="module")
+def plain_store(sample_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of four short clips."""
+    return write_store(tmp_path_factory.mktemp("stores") / "plain", sample_clips(sample_data))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A fill for networks that anybody can repeat: graphs can be compared with published ones without their weights.
+"""A reproducible fill for networks: graphs can be compared with published ones without their weights.
 
 The numbers in the tests were made by loading this fill into the published modules: pytorch-fid 0.3.0's InceptionV3 on
 torchvision 0.28's blocks, DisCo's resnet3d.py and inception3d.py, cd-fvd's pytorch_i3d.py, and lpips 0.1.4's LPIPS.

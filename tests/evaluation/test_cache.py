@@ -1,4 +1,4 @@
-"""What is kept of a video: given back as it was, under its mark only, and never half of it."""
+"""The cache of a video's results: loaded as saved, with its mark only, and never incomplete."""
 
 from dataclasses import replace
 

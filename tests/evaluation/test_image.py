@@ -1,4 +1,4 @@
-"""The measures of frames: DisCo's definitions, against scikit-image, closed forms and numbers worked out elsewhere."""
+"""The measures of frames: DisCo's definitions, against scikit-image, closed forms and numbers computed elsewhere."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""All metrics of a pair of videos: what is measured, under which name, and what is refused."""
+"""All metrics of a pair of videos: their values, their names, and refusals."""
 
 import json
 import pickle
@@ -225,7 +225,7 @@ def test_frames_too_small_for_a_network_are_refused_by_the_videos_name(weights):
 
 
 def own_weights(folder: Path) -> dict[str, Path]:
-    """Weights that nobody has published, under the names of official files."""
+    """Unpublished weights under the names of official files."""
     networks = {"fvd": ("i3d_kinetics400", InceptionI3d()), "lpips_alex": ("lpips_alexnet", Lpips("alex"))}
     files = {}
     for metric, (name, network) in networks.items():

@@ -1,4 +1,4 @@
-"""Clips and stores to look at."""
+"""Clips and stores for inspection."""
 
 from collections.abc import Callable
 from dataclasses import replace

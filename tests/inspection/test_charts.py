@@ -6,9 +6,10 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from hia.inspection.curves import LEFT_MARGIN, RIGHT_MARGIN, Curves, draw_curves, nice_step
+from hia.inspection.curves import LEFT_MARGIN, RIGHT_MARGIN, Curves, draw_curves
 from hia.inspection.overlay import HAND_COLOURS
-from hia.visualization.charts import Histogram, histogram_svg, share_bar
+from hia.visualization.charts import Histogram, dots_chart, histogram_chart
+from hia.visualization.html import _environment
 from hia.visualization.text import Style, printable, shortened, text_width
 
 WIDTH, HEIGHT = 600, 130
@@ -67,17 +68,34 @@ def test_without_any_hand_the_chart_says_so():
     assert curves(nothing[:1]).shape == (HEIGHT, WIDTH, 3)
 
 
-def test_steps_are_one_two_or_five():
-    assert [nice_step(extent, 4) for extent in (4, 7, 19, 0.04)] == [1, 2, 5, 0.01]
-
-
-def histogram(values, **options):
-    svg = histogram_svg(Histogram("T", np.array(values, float), 0, 10, "unit", "things", **options))
+def histogram(values, low=0, high=10, **options):
+    svg = histogram_chart(Histogram("T", np.array(values, float), low, high, "unit", "things", **options)).svg
     return svg, ElementTree.fromstring(svg)
 
 
+def shapes(root, css):
+    return [shape for shape in root if shape.get("class") == css]
+
+
+def texts(root):
+    return [text.text for text in root.iter("text")]
+
+
+def corners(shape):
+    """Points of a path, [N, 2] px."""
+    return np.array(re.findall(r"-?[\d.]+", shape.get("d")), float).reshape(-1, 2)
+
+
 def counts_of(root):
-    return [int(bar.find("title").text.split()[0]) for bar in root.iter("rect")]
+    return [int(bar.find("title").text.split()[0]) for bar in shapes(root, "column")]
+
+
+@pytest.mark.parametrize("extent", [4, 7, 19, 0.04, 3e5])
+def test_steps_are_one_two_or_five(extent):
+    _, root = histogram([], high=extent)
+    ticks = [float(text) for text in texts(root) if re.fullmatch(r"[\d.e+-]+", text)]
+    (step,) = {float(f"{value:.6g}") for value in np.diff(ticks)}
+    assert 3 <= len(ticks) <= 7 and f"{step:e}"[0] in "125" and ticks[0] == 0
 
 
 def test_every_value_is_counted_also_beyond_the_axis():
@@ -88,30 +106,58 @@ def test_every_value_is_counted_also_beyond_the_axis():
 
 def test_bars_are_as_high_as_their_counts():
     _, root = histogram([1] * 4 + [5] * 2 + [9])
-    heights = sorted((float(bar.get("height")) for bar in root.iter("rect")), reverse=True)[:3]
+    heights = sorted((np.ptp(corners(bar)[:, 1]) for bar in shapes(root, "column")), reverse=True)[:3]
     np.testing.assert_allclose(np.array(heights) / heights[0], [1, 0.5, 0.25], atol=0.01)
 
 
 def test_marks_stand_at_their_place_on_the_axis():
     _, root = histogram([1, 9], marks={"p5": 0.0, "p50": 5.0, "p95": 10.0})
-    places = [float(line.get("x1")) for line in root.iter("line") if line.get("class") == "mark"]
+    places = [corners(line)[0, 0] for line in shapes(root, "mark")]
     assert len(places) == 3 and places[1] == pytest.approx((places[0] + places[2]) / 2, abs=0.1)
-    assert {"p5", "p50", "p95"} <= {text.text for text in root.iter("text")}
+    assert {"p5", "p50", "p95"} <= set(texts(root))
 
 
 def test_a_histogram_of_nothing_says_so():
     svg, root = histogram([])
-    assert "nothing to count" in svg and not list(root.iter("rect"))
+    assert "nothing to count" in svg and not shapes(root, "column")
 
 
-def test_what_stands_on_a_chart_is_escaped():
-    svg = histogram_svg(Histogram('<b>"', np.ones(3), 0, 2, "<u>", "<t>", marks={"<m>": 1.0}))
+def test_dots_are_as_high_as_their_values_and_named_after_their_video():
+    values = {"ours": [1.0, 3.0, 2.0], "theirs": [None, 2.0, None]}
+    chart = dots_chart("PSNR", "videos", ["a", "b", "c"], values)
+    root = ElementTree.fromstring(chart.svg)
+    low, high, middle = (float(dot.get("cy")) for dot in shapes(root, "series-0"))
+    assert low > high and middle == pytest.approx((low + high) / 2, abs=0.1)
+    (other,) = shapes(root, "series-1")
+    assert float(other.get("cy")) == middle and other.find("title").text == "b · theirs: 2"
+    assert chart.note == "3 videos"
+
+
+def test_dots_of_equal_values_lie_beside_each_other_within_the_chart():
+    root = ElementTree.fromstring(dots_chart("T", "videos", ["a"], {"one": [5.0], "other": [5.0]}).svg)
+    (one,), (other,) = (shapes(root, f"series-{number}") for number in (0, 1))
+    assert one.get("cy") == other.get("cy") and 1 < float(other.get("cx")) - float(one.get("cx")) < 10
+
+
+def test_charts_take_all_colours_from_the_page_and_are_the_same_again():
+    svg, root = histogram([1, 5, 9], marks={"p": 2.0})
+    attributes = {key for element in root.iter() for key in element.attrib}
+    assert not attributes & {"style", "fill", "stroke", "id", "clip-path"}
+    assert {element.tag for element in root} == {"path", "text"} and svg == histogram([1, 5, 9], marks={"p": 2.0})[0]
+
+
+def test_what_stands_on_a_chart_is_escaped_and_never_a_formula():
+    svg = histogram_chart(Histogram('<b>"', np.ones(3), 0, 2, "<u> $x$", "<t>", marks={"<m>": 1.0})).svg
     assert not re.search("<[butm]>", svg)
-    ElementTree.fromstring(svg)
+    assert "<u> $x$" in texts(ElementTree.fromstring(svg))
+    hostile = dots_chart("<b>", "<u>", ["<m>\x1b"], {"<t>": [1.0]}).svg
+    assert not re.search("<[butm]>", hostile)
+    assert ElementTree.fromstring(hostile).find(".//title").text == "<m>� · <t>: 1"
 
 
 def test_a_bar_is_as_long_as_its_share():
-    bars = [float(bar.get("width")) for bar in ElementTree.fromstring(share_bar(0.25)).iter("rect")]
+    macros = _environment().get_template("visualization/macros.html").module
+    bars = [float(bar.get("width")) for bar in ElementTree.fromstring(macros.share_bar(0.25)).iter("rect")]
     assert bars == [100, 25]
 
 

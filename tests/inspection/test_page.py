@@ -16,7 +16,7 @@ from hia.data.store.clip_store import ClipStore, open_store
 from hia.data.store.records import ClipInfo, Rejection
 from hia.inspection import choose_clips, find_clips, inspect_store
 from hia.inspection.report import render_page
-from hia.inspection.sections import HandMeasures, hand_measures
+from hia.inspection.summary import HandMeasures, hand_measures
 from tests.data.tiny_store import write_store
 
 HOSTILE = """<script>alert(1)</script>"' onload='x' & </td></table><img src=http://evil.example/x>\n\x1b.mp4"""
@@ -32,7 +32,7 @@ REJECTED = (
 
 
 class Page(HTMLParser):
-    """What a browser would find; fails on elements that are not closed in order."""
+    """A parsed page; fails on elements that are not closed in order."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Page(HTMLParser):
 
 
 def altered(store: ClipStore, **changes) -> ClipStore:
-    """The store as if its manifest said something else."""
+    """The store with other values in its manifest."""
     rejected = changes.pop("rejected", ())
     changed = replace(store, **changes)
     changed.__dict__["rejected"] = rejected

@@ -1,7 +1,6 @@
 """I3D (Carreira and Zisserman, "Quo Vadis, Action Recognition?", 2017): RGB, Kinetics-400, as FVD uses it."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -9,11 +8,9 @@ from torch.nn import functional
 
 from hia.weights import FrozenModule
 
-Variant = Literal["disco", "videogpt", "tensorflow"]
-"""Whose graph: all have the same weights, and published numbers of FVD come from each of them."""
-
-# Per variant: BatchNorm's epsilon, and how many of the last steps in time are averaged before the logits.
-VARIANTS: dict[Variant, tuple[float, int]] = {"disco": (1e-3, 1), "videogpt": (1e-5, 2), "tensorflow": (1e-3, 2)}
+# Per published graph: BatchNorm's epsilon, and how many of the last steps in time are averaged before the logits. All
+# have the same weights, and published numbers of FVD come from each of them.
+VARIANTS: dict[str, tuple[float, int]] = {"disco": (1e-3, 1), "videogpt": (1e-5, 2), "tensorflow": (1e-3, 2)}
 NUM_CLASSES = 400
 
 # Channels of the branches: 1×1; 1×1 then 3×3; 1×1 then 3×3; pooled then 1×1.
@@ -31,9 +28,9 @@ MIXED = {
 
 
 class InceptionI3d(FrozenModule):
-    """Clips to logits; parameters are named as in piergiaj's port, in which the weights are passed on."""
+    """Clips to logits; parameters are named as in piergiaj's port, the form of the published weights."""
 
-    def __init__(self, variant: Variant = "disco") -> None:
+    def __init__(self, variant: str = "disco") -> None:
         super().__init__()
         epsilon, self.last_steps = VARIANTS[variant]
         self.Conv3d_1a_7x7 = Unit(3, 64, 7, epsilon, stride=2)

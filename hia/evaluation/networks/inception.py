@@ -45,7 +45,7 @@ class FidInception(FrozenModule):
 
 
 class Unit(nn.Module):
-    """Convolution, BatchNorm, ReLU. Keeps the size, unless it has a stride or is told to pad otherwise."""
+    """Convolution, BatchNorm, ReLU. Keeps the size, unless it has a stride or another padding."""
 
     def __init__(self, before: int, after: int, kernel: Kernel, stride: int = 1, padding: Kernel | None = None) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class BlockA(nn.Module):
 
 
 class BlockB(nn.Module):
-    """Halves the size."""
+    """A block that halves the size."""
 
     def __init__(self, before: int) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class BlockC(nn.Module):
 
 
 class BlockD(nn.Module):
-    """Halves the size."""
+    """A block that halves the size."""
 
     def __init__(self, before: int) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class BlockD(nn.Module):
 
 
 class BlockE(nn.Module):
-    """`pooling`: the last block's is the maximum, probably by mistake, but so are the published numbers."""
+    """A block of the last kind. pooling: the last block's is the maximum, by mistake perhaps, but as published."""
 
     def __init__(self, before: int, pooling: Literal["mean", "maximum"]) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from hia.weights import FrozenModule
 
 Trunk = Literal["alex", "vgg"]
 
-# What the trunks' inputs in [−1, 1] are moved and divided by, per channel: ImageNet's statistics on that scale.
+# Mean and scale of the trunks' inputs in [−1, 1], per channel: ImageNet's statistics on that scale.
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 # Added to the length of a feature vector, so that one of zeros can be divided by it.
 LEAST_LENGTH = 1e-10
@@ -23,17 +23,18 @@ VGG16_BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 51
 
 
 class Lpips(FrozenModule):
-    """Distance of pictures as people see it; parameters are named as torchvision and the lpips package name them."""
+    """Perceptual distance of pictures; parameters are named as torchvision and the lpips package name them."""
 
     shift: Tensor
     scale: Tensor
 
     def __init__(self, trunk: Trunk) -> None:
         super().__init__()
+        self.trunk = trunk
         self.taps = TAPS[trunk]
         self.features = _alexnet() if trunk == "alex" else _vgg16()
         for number, channels in enumerate(self.taps.values()):
-            # The weight of every channel's squared difference: `lin0.model.1.weight`, for dropout comes before it.
+            # The weight of every channel's squared difference: `lin0.model.1.weight`, as dropout comes before it.
             weights = nn.Conv2d(channels, 1, 1, bias=False)
             self.add_module(f"lin{number}", nn.ModuleDict({"model": nn.Sequential(nn.Dropout(), weights)}))
         self.register_buffer("shift", torch.tensor(SHIFT)[:, None, None], persistent=False)
@@ -41,7 +42,7 @@ class Lpips(FrozenModule):
         self.freeze()
 
     def forward(self, one: Tensor, other: Tensor) -> Tensor:
-        """Distances [B] of pictures [B, 3, H, W], which are meant to be in [−1, 1]."""
+        """Distances [B] of pictures [B, 3, H, W], by its definition in [−1, 1]."""
         layers = zip(self._directions(one), self._directions(other), strict=True)
         total = one.new_zeros(len(one))
         for number, (direction, other_direction) in enumerate(layers):

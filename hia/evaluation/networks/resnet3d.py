@@ -23,7 +23,7 @@ class ResNet3d(FrozenModule):
             before = width * EXPANSION
             others = [Bottleneck(before, width) for _ in range(1, blocks)]
             self.add_module(f"layer{number}", nn.Sequential(first, *others))
-        # The classes are not used, but tell the published network from those trained on other data.
+        # The classes are not used, but distinguish the published network from those trained on other data.
         self.fc = nn.Linear(before, NUM_CLASSES)
         self.freeze()
 

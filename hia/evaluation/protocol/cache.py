@@ -1,6 +1,6 @@
-"""What an evaluation keeps of every video, so that one that was stopped goes on where it was: each with its mark.
+"""Cached scores and results of single videos, from which an interrupted evaluation continues.
 
-A mark is a digest of all that a result depends on: what has another one is made anew.
+Each has a mark, a digest of everything that it depends on; a result with another mark is computed again.
 """
 
 import json
@@ -19,14 +19,14 @@ from hia.evaluation.scores import Features, Figure, VideoScores
 from hia.io.files import Folder, atomic_directory, remove_aside
 from hia.io.hashing import json_digest
 
-# To be raised whenever the same videos would get other numbers, or the same clips other videos.
+# To be raised whenever the same videos would get other scores, or the same clips other videos.
 SCORES_VERSION = GENERATED_VERSION = 1
 MARK = "mark.json"
 NOTE = "hia-scores"
 
 
 def settings_digest(metrics: Metrics) -> str:
-    """What stands for all that decides what metrics say of given videos."""
+    """A digest of everything that the scores of given videos depend on."""
     networks = {
         name: [network.key, network.provenance.variant, sorted(network.provenance.files.values())]
         for name, network in metrics.networks.items()
@@ -53,7 +53,7 @@ def save_scores(path: Path, scores: VideoScores, mark: str) -> None:
 
 
 def load_scores(path: Path, mark: str | None = None) -> VideoScores | None:
-    """Scores as they were saved; None when there are none with this mark (None: any), or the file is damaged."""
+    """Load saved scores; None when there are none with this mark (None: any), or the file is damaged."""
     try:
         with safe_open(path, framework="numpy") as file:
             note = json.loads(file.metadata()[NOTE])
@@ -70,7 +70,7 @@ def load_scores(path: Path, mark: str | None = None) -> VideoScores | None:
 
 
 def is_cached(folder: Path, mark: str) -> bool:
-    """Whether a folder was made whole by `cached_directory` under this mark."""
+    """True if a folder was completed by `cached_directory` with this mark."""
     try:
         return bool(json.loads((folder / MARK).read_text(encoding="utf-8"))["mark"] == mark)
     except (OSError, ValueError, KeyError, TypeError):
@@ -79,7 +79,7 @@ def is_cached(folder: Path, mark: str) -> bool:
 
 @contextmanager
 def cached_directory(folder: Path, mark: str, about: Mapping[str, Any]) -> Iterator[Path]:
-    """A folder to fill aside, which then takes the place of `folder`, or vanishes after an error."""
+    """A temporary folder to fill, which then replaces `folder`, or is removed after an error."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_aside(folder.parent)
     with atomic_directory(folder) as aside:

@@ -1,6 +1,6 @@
-"""The clips of a store, animated by a model from their first frames and measured; what is done is kept.
+"""Reenactment of a store's clips by a model, with scores; finished clips are kept.
 
-Of every clip and method, FOLDER/clips/CLIP/METHOD/ holds `scores.safetensors` and, for the model's own animations,
+For every clip and method, FOLDER/clips/CLIP/METHOD/ holds `scores.safetensors` and, for the model's own animations,
 `result` with the frames as PNG files, lossless, and a video beside the truth.
 """
 
@@ -35,8 +35,7 @@ from hia.visualization.comparison import Comparison, moments_row
 from hia.visualization.html import identifier
 
 OURS: Mapping[Sharpness, str] = MappingProxyType({"truth": "truth_sharpness", "default": "default_sharpness"})
-"""The methods that are the model's own, by whence the hands' sharpness comes."""
-
+"""Names of the model's own methods by the source of the hands' sharpness."""
 
 BASELINE, CAP = "repeat_reference", "codec_cap"
 CLIPS, RESULT, SCORES = "clips", "result", "scores.safetensors"
@@ -45,10 +44,10 @@ FRAMES, VIDEO, MOMENTS = "frames", "side_by_side.mp4", "moments.png"
 
 @dataclass(frozen=True)
 class ReenactmentSettings:
-    """What is made of every clip.
+    """Settings of the animation of every clip.
 
-    model: fingerprint of the model's content. protocols: whence the hands' sharpness comes. frames: of a clip, at most;
-    None for all. sampling: None for the model's own.
+    model: fingerprint of the model's content. protocols: sources of the hands' sharpness, one animation each. frames:
+    at most so many of a clip; None for all. sampling: None for the model's own.
     """
 
     model: str
@@ -60,9 +59,10 @@ class ReenactmentSettings:
 
 @dataclass(frozen=True)
 class VideoFiles:
-    """What was kept of one video: plain values that travel between workers.
+    """Files of one video's scores and results: plain values that travel between workers.
 
-    video: its name for people. scores, videos, pictures: files by method, relative to the evaluation's folder.
+    name: unique; video: the name that people see. scores, videos, pictures: files by method, relative to the
+    evaluation's folder.
     """
 
     name: str
@@ -75,12 +75,12 @@ class VideoFiles:
 def score_clip(
     model: AnimationModel, clip: Clip, wanted: ReenactmentSettings, metrics: Metrics, folder: str | Path
 ) -> VideoFiles:
-    """Animate a clip by each protocol and measure that, the repeated reference, and the codec's cap.
+    """Animate a clip by each protocol; score the animations, the repeated reference, and the codec's reconstruction.
 
-    What `folder` has of it, with the same model and settings, is not made again. Raises ValueError, naming the clip,
-    when it cannot be evaluated.
+    Results that `folder` holds already, of the same model and settings, are not computed again. Raises ValueError, with
+    the clip's name, when it cannot be evaluated.
     """
-    work = _Work(model, clip, wanted, metrics, Path(folder))
+    work = _ClipEvaluation(model, clip, wanted, metrics, Path(folder))
     work.check_length()
     made: dict[str, Callable[[], Frame]] = {OURS[one]: partial(work.generated, one) for one in wanted.protocols}
     made |= {BASELINE: work.repeated, CAP: work.reconstructed}
@@ -92,7 +92,7 @@ def score_clip(
 
 
 @dataclass(frozen=True)
-class _Work:
+class _ClipEvaluation:
     model: AnimationModel
     clip: Clip
     wanted: ReenactmentSettings
@@ -118,7 +118,7 @@ class _Work:
         return json_digest(GENERATED_VERSION, asdict(self.clip.info), *about)
 
     def check_length(self) -> None:
-        """Raises ValueError for a clip of which no frame would count, before anything is animated."""
+        """Check, before anything is animated, that some frame counts. Raises ValueError."""
         info, first = self.clip.info, self.metrics.measuring.first_frame
         if min(self.wanted.frames or len(self.clip), len(self.clip)) <= first:
             only = (
@@ -159,15 +159,15 @@ class _Work:
         return frames
 
     def repeated(self) -> Frame:
-        """The reference for every frame: what an animation must be better than."""
+        """The reference repeated for every frame: the baseline that an animation must surpass."""
         return np.broadcast_to(self.truth[:1], self.truth.shape)
 
     def reconstructed(self) -> Frame:
-        """The truth through the codec and back: what no animation in its latents can be better than."""
+        """The truth through the codec and back: an upper bound for any animation in its latents."""
         return reconstruct(self.model, self.truth)
 
     def files(self, methods: list[str]) -> VideoFiles:
-        """Where all this is."""
+        """The files of all methods."""
         ours = [method for method in methods if method not in (BASELINE, CAP)]
         return VideoFiles(
             name=self.clip.info.id,

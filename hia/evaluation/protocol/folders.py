@@ -1,4 +1,4 @@
-"""Two folders of videos, generated and true, matched by name: nothing is left over on either side."""
+"""Comparison of two folders of videos, generated and true, matched by name without a remainder on either side."""
 
 import hashlib
 from collections.abc import Iterator
@@ -49,11 +49,11 @@ def match_videos(generated: str | Path, real: str | Path) -> list[Match]:
         made: [name or "one video of images" for name in true_videos.keys() - videos.keys()],
         true: [name or "one video of images" for name in videos.keys() - true_videos.keys()],
     }
-    told = [f"{folder} lacks {_some(names)}" for folder, names in lacking.items() if names]
-    if told:
+    problems = [f"{folder} lacks {_some(names)}" for folder, names in lacking.items() if names]
+    if problems:
         raise ValueError(
-            f"{'; '.join(told)}. Both must hold the same videos, by name without suffix; they hold {len(videos)} and "
-            f"{len(true_videos)}"
+            f"{'; '.join(problems)}. Both must hold the same videos, by name without suffix; they hold {len(videos)} "
+            f"and {len(true_videos)}"
         )
     return [Match(name, videos[name], true_videos[name]) for name in sorted(videos, key=natural_key)]
 
@@ -72,47 +72,8 @@ def read_pair(match: Match, keypoints: KeypointSequence | None = None) -> VideoP
     return VideoPair(match.name, generated, real, keypoints)
 
 
-def _videos(folder: Path) -> dict[str, Path]:
-    """Videos by name; the folder itself, under no name, when it holds images."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no such folder: {folder}")
-    entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".")]
-    videos = [entry for entry in entries if entry.is_dir() or entry.suffix.lower() in SUFFIXES]
-    images = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in IMAGE_SUFFIXES]
-    if images and videos:
-        raise ValueError(
-            f"{folder} holds images ({images[0].name}, …) and videos ({videos[0].name}, …): is it one video or many?"
-        )
-    if images:
-        return {"": folder}
-    if not videos:
-        raise ValueError(f"{folder} holds no videos: neither {', '.join(sorted(SUFFIXES))} files nor folders of images")
-    names = {entry: entry.name if entry.is_dir() else entry.stem for entry in videos}
-    found = {name: entry for entry, name in names.items()}
-    for entry, name in names.items():
-        if found[name] != entry:
-            raise ValueError(f"{folder}: {entry.name} and {found[name].name} are two videos of one name")
-    return found
-
-
-def _frames(path: Path) -> Frame:
-    return np.stack(list(read_frames(path)))
-
-
-def _in_size(keypoints: KeypointSequence, width: int, height: int) -> KeypointSequence:
-    """Keypoints of a video that was scaled as a whole; of other aspect ratios they stay, and are refused."""
-    if keypoints.width * height != keypoints.height * width:
-        return keypoints
-    return keypoints.resized(width, height)
-
-
-def _some(names: list[str], limit: int = 5) -> str:
-    ordered = sorted(names, key=natural_key)
-    return ", ".join(ordered[:limit]) + (f" and {len(ordered) - limit} more" if ordered[limit:] else "")
-
-
 def score_match(match: Match, metrics: Metrics, folder: str | Path) -> VideoFiles:
-    """Measure a generated video against the true one and write both beside each other, unless `folder` has all that.
+    """Score a generated video against the true one and write both side by side, unless `folder` holds the result.
 
     Raises what `read_pair` and `Metrics.score` do.
     """
@@ -139,6 +100,45 @@ def score_match(match: Match, metrics: Metrics, folder: str | Path) -> VideoFile
     )
 
 
+def _videos(folder: Path) -> dict[str, Path]:
+    """Videos by name; the folder itself, under no name, when it holds images."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no such folder: {folder}")
+    entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".")]
+    videos = [entry for entry in entries if entry.is_dir() or entry.suffix.lower() in SUFFIXES]
+    images = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in IMAGE_SUFFIXES]
+    if images and videos:
+        raise ValueError(
+            f"{folder} holds images ({images[0].name}, …) and videos ({videos[0].name}, …): is it one video or many?"
+        )
+    if images:
+        return {"": folder}
+    if not videos:
+        raise ValueError(f"{folder} holds no videos: neither {', '.join(sorted(SUFFIXES))} files nor folders of images")
+    names = {entry: entry.name if entry.is_dir() else entry.stem for entry in videos}
+    by_name = {name: entry for entry, name in names.items()}
+    for entry, name in names.items():
+        if by_name[name] != entry:
+            raise ValueError(f"{folder}: {entry.name} and {by_name[name].name} are two videos of one name")
+    return by_name
+
+
+def _frames(path: Path) -> Frame:
+    return np.stack(list(read_frames(path)))
+
+
+def _in_size(keypoints: KeypointSequence, width: int, height: int) -> KeypointSequence:
+    """Keypoints in pixels of the scaled video; those of another aspect ratio stay as they are and are refused later."""
+    if keypoints.width * height != keypoints.height * width:
+        return keypoints
+    return keypoints.resized(width, height)
+
+
+def _some(names: list[str], limit: int = 5) -> str:
+    ordered = sorted(names, key=natural_key)
+    return ", ".join(ordered[:limit]) + (f" and {len(ordered) - limit} more" if ordered[limit:] else "")
+
+
 def _write_pictures(folder: Path, pair: VideoPair, fps: float) -> None:
     write_video(folder / VIDEO, _rows(pair), fps)
     moments = [_row(pair, index) for index in shown_moments(len(pair))]
@@ -154,6 +154,6 @@ def _row(pair: VideoPair, index: int) -> Frame:
 
 
 def _folder_name(name: str) -> str:
-    """A folder's name for any video's: two different ones never share it."""
+    """The name of a video's folder, different for any two videos."""
     mark = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
     return f"{identifier(name)[:LONGEST_NAME]}-{mark}"

@@ -20,8 +20,8 @@ from hia.images import Frame, to_frames, to_tensor
 from hia.models.animation_model import AnimationModel
 
 Sharpness = Literal["truth", "default"]
-"""Whence the hands' sharpness: measured in the clip itself, as in the paper's evaluation, or the model's own default,
-which is all that there is for a motion without pictures."""
+"""Source of the hands' sharpness: measured in the clip itself, as in the paper's evaluation, or the model's default,
+the only one for a motion without pictures."""
 
 
 def reenact(
@@ -35,8 +35,8 @@ def reenact(
     """The first `frames` frames of a clip (default: all) and their animation from the first of them.
 
     Returns truth and generated, uint8 [N, H, W, 3] each, in the model's size; the generated frame 0 shows the pose of
-    the reference itself. Besides these, memory does not grow with the number of frames but for latents and control
-    images (see `animate`). Raises what `clip_driving_signal` and `animate` do.
+    the reference itself. Apart from these, latents and control images (see `animate`), memory does not grow with the
+    number of frames. Raises what `clip_driving_signal` and `animate` do.
     """
     driving = clip_driving_signal(model, clip, frames, sharpness)
     truth = true_frames(model, clip, frames)
@@ -49,7 +49,7 @@ def reenact(
 def clip_driving_signal(
     model: AnimationModel, clip: Clip, frames: int | None = None, sharpness: Sharpness = "truth"
 ) -> DrivingSignal:
-    """What drives a clip's reenactment: keypoints, movement and sharpness as the store has them and training cuts them.
+    """The driving signal of a clip's reenactment: keypoints, movement, sharpness, cut from the store as in training.
 
     Raises ValueError when the clip has another aspect ratio than the model, or the model lacks the percentiles with
     which sharpness is measured.
@@ -82,7 +82,7 @@ def interleave_by_video(clips: Sequence[ClipInfo]) -> list[ClipInfo]:
     for clip in clips:
         by_video.setdefault(clip.video, []).append(clip)
     rounds = itertools.zip_longest(*by_video.values())
-    return [clip for one_of_each in rounds for clip in one_of_each if clip is not None]
+    return [clip for clips_of_round in rounds for clip in clips_of_round if clip is not None]
 
 
 def _draw(clip: Clip, frames: int | None) -> Draw:

@@ -1,4 +1,4 @@
-"""All figures of an evaluation, gathered from the files of its videos, and written for programs and spreadsheets."""
+"""Results of an evaluation: gathered from the files of its videos, written as JSON and CSV."""
 
 import csv
 import io
@@ -33,7 +33,7 @@ LABELS: Mapping[str, str] = MappingProxyType(
         CAP: "codec alone",
     }
 )
-"""What methods are called where people read."""
+"""Names of methods for people."""
 
 EXPLAINED: Mapping[str, str] = MappingProxyType(
     {
@@ -48,7 +48,7 @@ EXPLAINED: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Video:
-    """One video's figures, without features. name: unique; video: for people; files relative to the folder."""
+    """One video's figures, without features. name: unique; video: the name that people see; files: in the folder."""
 
     name: str
     video: str
@@ -58,9 +58,9 @@ class Video:
 
 @dataclass(frozen=True)
 class Results:
-    """An evaluation. summaries: by method. set_aside: `name`, `video` and `reason` of what could not be evaluated.
+    """An evaluation. summaries: by method. set_aside: `name`, `video` and `reason` of clips without result.
 
-    measured: as `Metrics.provenance` gives it. about: what was compared, in plain values, for the record.
+    measured: as `Metrics.provenance` gives it. about: a record of what was compared, in plain values.
     """
 
     summaries: Mapping[str, Summary]
@@ -72,7 +72,7 @@ class Results:
 
     @property
     def methods(self) -> list[str]:
-        """By name, the model's own first."""
+        """Names of the methods, the model's own first."""
         return list(self.summaries)
 
 
@@ -84,7 +84,7 @@ def gather(
     about: Mapping[str, Any],
     resampling: Resampling = USUAL,
 ) -> Results:
-    """Read the scores of all videos and summarise them, one method after the other: features need much memory.
+    """Read the scores of all videos and summarise them, one method after the other, because features need much memory.
 
     Raises ValueError for no videos, and OSError for a file of scores that cannot be read.
     """
@@ -95,7 +95,7 @@ def gather(
     for method in files[0].scores:
         scores = [_scores(Path(folder) / one.scores[method]) for one in files]
         with warnings.catch_warnings():
-            # Said of every distance in all that is written: `rank_deficient`.
+            # Every file marks such distances by `rank_deficient`.
             warnings.simplefilter("ignore", FewSamples)
             summaries[method] = summarise(scores, resampling)
         for one, score in zip(files, scores, strict=True):
@@ -105,7 +105,7 @@ def gather(
 
 
 def as_plain(results: Results) -> dict[str, Any]:
-    """The results as JSON has them."""
+    """The results as plain values for JSON."""
     return {
         "format": FORMAT_VERSION,
         "about": dict(results.about),
@@ -126,7 +126,7 @@ def as_plain(results: Results) -> dict[str, Any]:
 
 
 def plain_figure(figure: Aggregate) -> dict[str, Any]:
-    """A figure as JSON has it, without what does not apply to it; numbers that are none are null."""
+    """A figure as plain values for JSON, without fields that do not apply to it; NaN and infinity become null."""
     values = {key: value for key, value in asdict(figure).items() if value is not None}
     if figure.dimension is None:
         del values["rank_deficient"]

@@ -1,13 +1,12 @@
-"""Official weights of published metrics: which files they are, where they lie, and that nobody has altered them."""
+"""Official weights of published metrics: registry of their files, search, checks of digests, and loading."""
 
 from hia.evaluation.weights.digests import AlteredWeights
 from hia.evaluation.weights.loading import Provenance, UnknownWeights, official_state, state_of_file
-from hia.evaluation.weights.registry import OFFICIAL, Network
+from hia.evaluation.weights.registry import OFFICIAL
 
 __all__ = [
     "OFFICIAL",
     "AlteredWeights",
-    "Network",
     "Provenance",
     "UnknownWeights",
     "official_state",

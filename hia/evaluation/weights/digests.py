@@ -14,7 +14,7 @@ class AlteredWeights(ValueError):
 
 
 def require_digest(file: Path, expected: str) -> None:
-    """Raises AlteredWeights unless the file has this digest: `sha256 4c06…`, or its beginning, or `git blob a867…`."""
+    """Check a file's digest: `sha256 4c06…`, or its beginning, or `git blob a867…`. Raises AlteredWeights."""
     kind, _, wanted = expected.rpartition(" ")
     found = file_sha256(file) if kind == SHA256 else _git_blob_of(file)
     if not found.startswith(wanted):
@@ -26,7 +26,7 @@ def require_digest(file: Path, expected: str) -> None:
 
 
 def _git_blob_of(file: Path) -> str:
-    """What `git hash-object FILE` prints."""
+    """The digest that `git hash-object FILE` prints."""
     digest = hashlib.sha1(b"blob %d\0" % file.stat().st_size, usedforsecurity=False)
     with open(file, "rb") as stream:
         while chunk := stream.read(CHUNK):

@@ -1,4 +1,4 @@
-"""Reading weights together with what is known about them, on which the name of a metric depends."""
+"""Loading of weights with their provenance, on which the name of a metric depends."""
 
 import pickle
 from collections.abc import Iterator, Mapping
@@ -13,20 +13,94 @@ from torch import Tensor
 
 from hia.evaluation.weights.digests import AlteredWeights, require_digest
 from hia.evaluation.weights.locate import find_files
-from hia.evaluation.weights.registry import OFFICIAL, Network, WeightFile
+from hia.evaluation.weights.registry import OFFICIAL, WeightFile
 from hia.io.hashing import file_sha256
 from hia.weights import load_state
 
-# numpy's older and newer name of the function that makes an array, and the types of arrays: nothing that could do harm.
+
+class UnknownWeights(ValueError):
+    """A metric was selected by its published name, but its network's weights are not the published ones."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Origin of a network's weights. files: SHA-256 of every file by its path, none for a network made elsewhere.
+
+    known: the weights are the published ones. variant: one of several published ways to use the network.
+    """
+
+    network: str
+    files: Mapping[str, str]
+    known: bool
+    variant: str = ""
+
+
+def official_state(network: str, download: bool = False) -> tuple[dict[str, Tensor], Provenance]:
+    """The published weights of a network, found by `find_files` and checked.
+
+    Raises MissingWeights when they are not found, AlteredWeights for a file of that name with another content,
+    ValueError for a damaged one, and OSError when a download fails.
+    """
+    state: dict[str, Tensor] = {}
+    digests = {}
+    for file, path in find_files(OFFICIAL[network], download):
+        if file.digest is not None:
+            require_digest(path, file.digest)
+        state |= _read(file, path)
+        digests[str(path)] = file_sha256(path)
+    return state, Provenance(network, digests, known=True)
+
+
+def state_of_file(network: str, path: str | Path) -> tuple[dict[str, Tensor], Provenance]:
+    """Weights of a given file: the published ones under any name, or others (then not `known`).
+
+    Raises MissingWeights when there is no such file, and ValueError when it cannot be read.
+    """
+    path = Path(path)
+    state = load_state(path) if not path.is_file() or path.suffix != ".ckpt" else None
+    published = [file for files in OFFICIAL[network].alternatives if len(files) == 1 for file in files]
+    for file in published:
+        if file.digest is not None and _has_digest(path, file.digest):
+            return _read(file, path), Provenance(network, {str(path): file_sha256(path)}, known=True)
+    if state is None:
+        raise ValueError(f"{path}: weights of one's own are read from .safetensors, .pt, .pth and .bin files")
+    # A published file without a known digest is recognised by its name.
+    named = [file for file in published if file.digest is None and file.name == path.name]
+    tensors = _trimmed(named[0], state) if named else state
+    return tensors, Provenance(network, {str(path): file_sha256(path)}, known=bool(named))
+
+
+def _read(file: WeightFile, path: Path) -> dict[str, Tensor]:
+    return _trimmed(file, READERS[file.layout](path))
+
+
+def _trimmed(file: WeightFile, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    named = {key.removeprefix(file.prefix): value for key, value in state.items()}
+    return {key: value for key, value in named.items() if not key.startswith(file.unused)} if file.unused else named
+
+
+def _has_digest(path: Path, digest: str) -> bool:
+    try:
+        require_digest(path, digest)
+    except AlteredWeights:
+        return False
+    return True
+
+
+# The only names that a pickle may refer to: numpy's array constructor (older and newer name) and types of arrays.
 ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"): ("numpy._core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"): ("numpy._core.multiarray", "_reconstruct"),
     ("numpy", "ndarray"): ("numpy", "ndarray"),
     ("numpy", "dtype"): ("numpy", "dtype"),
 }
-# Which layers of torchvision's `features` the convolutions are, in order.
+
+
+# Indices of the convolutions among the layers of torchvision's `features`, in order.
 CONVOLUTIONS = {"AlexNet_0": (0, 3, 6, 8, 10), "VGG16_0": (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)}
-# Flax's names of parts, and ours.
+
+
+# Names of parts in Flax, and ours.
 I3D_PARTS = {
     "/Branch_0/Conv3d_0a_1x1": ".b0",
     "/Branch_1/Conv3d_0a_1x1": ".b1a",
@@ -36,6 +110,8 @@ I3D_PARTS = {
     "/Branch_3/Conv3d_0b_1x1": ".b3b",
     "Logits/Conv3d_0c_1x1": "logits",
 }
+
+
 I3D_ARRAYS = {
     "Conv_0/kernel": "conv3d.weight",
     "Conv_0/bias": "conv3d.bias",
@@ -79,6 +155,9 @@ def read_flax_lpips(file: Path) -> dict[str, Tensor]:
     return state
 
 
+READERS = {"torch": load_state, "flax_i3d": read_flax_i3d, "flax_lpips": read_flax_lpips}
+
+
 def _tensor(array: NDArray, kind: str) -> Tensor:
     """Kernels [..., in, out] become [out, in, ...], as torch has them; the others lose their axes of length one."""
     moved = np.moveaxis(array, (-1, -2), (0, 1)) if kind == "kernel" else array.ravel()
@@ -100,75 +179,3 @@ def _leaves(tree: Mapping[str, Any], path: str) -> Iterator[tuple[str, NDArray]]
             yield from _leaves(value, f"{path}{name}/")
         else:
             yield path + name, np.asarray(value)
-
-
-READERS = {"torch": load_state, "flax_i3d": read_flax_i3d, "flax_lpips": read_flax_lpips}
-
-
-class UnknownWeights(ValueError):
-    """A published metric was asked for, but its network's weights are not the published ones."""
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Whose numbers these are. files: SHA-256 of every file of weights by its path, none for a network made elsewhere.
-
-    known: the weights are the published ones. variant: of several published graphs, which.
-    """
-
-    network: str
-    files: Mapping[str, str]
-    known: bool
-    variant: str = ""
-
-
-def official_state(network: Network, download: bool = False) -> tuple[dict[str, Tensor], Provenance]:
-    """The published weights of a network, wherever they lie (see `find_files`), checked.
-
-    Raises MissingWeights when they are nowhere, AlteredWeights for a file of that name with another content, ValueError
-    for a damaged one, and OSError when a download fails.
-    """
-    state: dict[str, Tensor] = {}
-    digests = {}
-    for file, path in find_files(OFFICIAL[network], download):
-        if file.digest is not None:
-            require_digest(path, file.digest)
-        state |= _read(file, path)
-        digests[str(path)] = file_sha256(path)
-    return state, Provenance(network, digests, known=True)
-
-
-def state_of_file(network: Network, path: str | Path) -> tuple[dict[str, Tensor], Provenance]:
-    """Weights of a given file, which may be the published ones under any name, or anybody's own (then not `known`).
-
-    Raises MissingWeights when there is no such file, and ValueError when it cannot be read.
-    """
-    path = Path(path)
-    state = load_state(path) if not path.is_file() or path.suffix != ".ckpt" else None
-    published = [file for files in OFFICIAL[network].alternatives if len(files) == 1 for file in files]
-    for file in published:
-        if file.digest is not None and _has_digest(path, file.digest):
-            return _read(file, path), Provenance(network, {str(path): file_sha256(path)}, known=True)
-    if state is None:
-        raise ValueError(f"{path}: weights of one's own are read from .safetensors, .pt, .pth and .bin files")
-    # Not all files that may be official have a digest: such a one is, if it goes by its name.
-    named = [file for file in published if file.digest is None and file.name == path.name]
-    tensors = _trimmed(named[0], state) if named else state
-    return tensors, Provenance(network, {str(path): file_sha256(path)}, known=bool(named))
-
-
-def _read(file: WeightFile, path: Path) -> dict[str, Tensor]:
-    return _trimmed(file, READERS[file.layout](path))
-
-
-def _trimmed(file: WeightFile, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    named = {key.removeprefix(file.prefix): value for key, value in state.items()}
-    return {key: value for key, value in named.items() if not key.startswith(file.unused)} if file.unused else named
-
-
-def _has_digest(path: Path, digest: str) -> bool:
-    try:
-        require_digest(path, digest)
-    except AlteredWeights:
-        return False
-    return True

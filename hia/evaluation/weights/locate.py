@@ -1,48 +1,46 @@
-"""Where weights of metrics are looked for, and downloading them when that was asked for."""
+"""Search for weight files of metrics, and their download on request."""
 
 import importlib.util
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from urllib.error import URLError
 
 import torch
 
+from hia.config.metrics import METRICS
 from hia.evaluation.weights.digests import require_digest
-from hia.evaluation.weights.registry import OFFICIAL, Network, Official, WeightFile
+from hia.evaluation.weights.registry import OFFICIAL, Official, WeightFile
 from hia.io.files import atomic_write
 from hia.models.face.embedder import KNOWN_WEIGHTS
 from hia.weights import MissingWeights, find_weights, weight_folders
 
 SUBFOLDER = "eval"
-IDENTITY, ARCFACE = "csim", "arcface"
-NETWORKS: Mapping[str, Network] = MappingProxyType(
-    {
-        "lpips_vgg_disco": "lpips_vgg",
-        "lpips_vgg": "lpips_vgg",
-        "lpips_alex": "lpips_alex",
-        "fid": "inception",
-        "fid_vid": "resnet3d",
-        "fvd": "i3d",
-        "fvd_videogpt": "i3d",
-        "fvd_tensorflow": "i3d",
-    }
-)
-"""The networks of metrics that have one, but for that of identity."""
 
 
-def user_cache() -> Path:
-    """The folder of weights that were downloaded, `~/.cache/hia/eval` (or in `$XDG_CACHE_HOME`)."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hia" / SUBFOLDER
+def weight_files(metric: str, weights: str | None = None) -> list[Path]:
+    """Files that loading a metric reads, the official ones or `weights`; none for a metric without a network.
+
+    Raises MissingWeights when they are not found. Their content is not checked.
+    """
+    network = METRICS[metric].network
+    if network is None:
+        return []
+    if network in KNOWN_WEIGHTS:
+        name = weights or network
+        names, hint = KNOWN_WEIGHTS.get(name, ((name,), "give the path of a weight file"))
+        return [find_weights(*names, hint=hint)]
+    if weights is not None:
+        return [find_weights(weights, hint=f"give the path of the weights for {metric}")]
+    return [path for _, path in find_files(OFFICIAL[network])]
 
 
 def find_files(official: Official, download: bool = False) -> list[tuple[WeightFile, Path]]:
-    """The files of the first alternative all of which are there; their content is not looked at.
+    """The files of the first complete alternative; their content is not checked.
 
-    Looked for in `eval` of the folders of `$HIA_WEIGHTS` and these themselves, in the user's cache, in torch hub's and
-    in installed packages. download: fetch into the user's cache what is nowhere. Raises MissingWeights, which says
-    what was looked for, where, and how to get it; and OSError when a download fails.
+    Searched in `eval` of the folders of `$HIA_WEIGHTS` and these themselves, in the user's cache, in torch hub's and in
+    installed packages. download: fetch missing files into the user's cache. Raises MissingWeights, with the files, the
+    places searched and how to get them, and OSError when a download fails.
     """
     for alternative in official.alternatives:
         found = [(file, path) for file in alternative if (path := _place_of(file)) is not None]
@@ -52,13 +50,13 @@ def find_files(official: Official, download: bool = False) -> list[tuple[WeightF
         for alternative in official.alternatives:
             if all(_place_of(file) is not None or file.url for file in alternative):
                 return [(file, _place_of(file) or fetch(file)) for file in alternative]
-    raise MissingWeights(_told(official, download))
+    raise MissingWeights(_missing_message(official, download))
 
 
 def fetch(file: WeightFile, folder: Path | None = None) -> Path:
-    """Download a file into the user's cache (or `folder`), whole and checked or not at all.
+    """Download a file into the user's cache (or `folder`), complete and checked or not at all.
 
-    Raises OSError when it cannot be had, and AlteredWeights when it is not the official file.
+    Raises OSError when it cannot be downloaded, and AlteredWeights when it is not the official file.
     """
     assert file.url is not None
     folder = folder or user_cache()
@@ -73,6 +71,11 @@ def fetch(file: WeightFile, folder: Path | None = None) -> Path:
     return folder / file.name
 
 
+def user_cache() -> Path:
+    """The folder of downloaded weights, `~/.cache/hia/eval` (or in `$XDG_CACHE_HOME`)."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hia" / SUBFOLDER
+
+
 def _place_of(file: WeightFile) -> Path | None:
     return next((path for path in _candidates(file) if path.is_file()), None)
 
@@ -81,7 +84,7 @@ def _candidates(file: WeightFile) -> Iterator[Path]:
     yield from (folder / file.name for folder in _folders())
     if file.package is not None:
         package, place = file.package
-        # Found without being imported: jax, which some of them need, is not there.
+        # Not imported: some packages need jax, which is not installed.
         spec = importlib.util.find_spec(package)
         yield from (Path(folder) / place for folder in (spec and spec.submodule_search_locations) or ())
 
@@ -92,8 +95,8 @@ def _folders() -> Iterator[Path]:
     yield from (user_cache(), Path(torch.hub.get_dir()) / "checkpoints")
 
 
-def _told(official: Official, download: bool) -> str:
-    alternatives = "; or ".join(" and ".join(map(_shown, files)) for files in official.alternatives)
+def _missing_message(official: Official, download: bool) -> str:
+    alternatives = "; or ".join(" and ".join(map(_description, files)) for files in official.alternatives)
     places = "".join(f"\n  - {folder}" for folder in _folders())
     packages = sorted({file.package[0] for files in official.alternatives for file in files if file.package})
     installed = f"\n  - the installed packages {', '.join(packages)}" if packages else ""
@@ -113,22 +116,6 @@ def _all_have_addresses(files: Sequence[WeightFile]) -> bool:
     return all(file.url for file in files)
 
 
-def _shown(file: WeightFile) -> str:
+def _description(file: WeightFile) -> str:
     digest = f", {file.digest}" if file.digest else ""
     return f"{file.name} ({file.megabytes:g} MB{digest})"
-
-
-def weight_files(metric: str, weights: str | None = None) -> list[Path]:
-    """Files that loading a metric would read, the official ones or `weights`; none for a metric without a network.
-
-    Raises MissingWeights when they are nowhere. Their content is not looked at.
-    """
-    if metric == IDENTITY:
-        name = weights or ARCFACE
-        names, hint = KNOWN_WEIGHTS.get(name, ((name,), "give the path of a weight file"))
-        return [find_weights(*names, hint=hint)]
-    if metric not in NETWORKS:
-        return []
-    if weights is not None:
-        return [find_weights(weights, hint=f"give the path of the weights for {metric}")]
-    return [path for _, path in find_files(OFFICIAL[NETWORKS[metric]])]

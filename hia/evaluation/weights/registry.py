@@ -1,20 +1,19 @@
-"""The registry: for every network, the files in which its official weights are passed on, and how to get one."""
+"""The registry of official weights: for every network its published files, and how to get them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-Network = Literal["lpips_alex", "lpips_vgg", "inception", "i3d", "resnet3d"]
 Layout = Literal["torch", "flax_i3d", "flax_lpips"]
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A published file. digest: see `require_digest`; None where nobody published one, and the layout must do.
+    """A published file. digest: see `require_digest`; None where none is published, and only the layout is checked.
 
-    package: the Python package in which it comes, and its place there. url: whence it may be downloaded on request.
-    prefix: that names in the file have more than ours; unused: beginnings of names that we do not need.
+    package: the Python package that contains it, and its path there. url: for downloads on request. prefix: of all
+    names in the file, but not of ours; unused: beginnings of names that are not needed.
     """
 
     name: str
@@ -29,7 +28,7 @@ class WeightFile:
 
 @dataclass(frozen=True)
 class Official:
-    """A network's weights: alternatives, each of one file, or of several that only together are all of them."""
+    """A network's weights: alternatives, each of one file, or of several that are complete only together."""
 
     metric: str
     alternatives: tuple[tuple[WeightFile, ...], ...]
@@ -61,7 +60,7 @@ def _lpips(trunk: Literal["alex", "vgg"], converted: str, flax: str, torchvision
     return Official("LPIPS", ((whole,), (packed,), (layers, lines)), hint)
 
 
-OFFICIAL: Mapping[Network, Official] = MappingProxyType(
+OFFICIAL: Mapping[str, Official] = MappingProxyType(
     {
         "lpips_alex": _lpips(
             "alex",

@@ -1,5 +1,6 @@
-"""The sections of the page with totals, statistics and pictures. All return HTML."""
+"""Numbers of a clip store for its page: totals, distributions over clips and hands, and rejections."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -8,21 +9,28 @@ from numpy.typing import NDArray
 
 from hia.data.store.clip import Clip
 from hia.data.store.clip_store import ClipStore
-from hia.data.store.records import ClipInfo
+from hia.data.store.records import ClipInfo, Rejection
 from hia.data.store.statistics import hand_speed
-from hia.visualization.charts import Histogram, histogram_svg
-from hia.visualization.html import Row, escape, identifier, name, number, section, table
+from hia.visualization.charts import Histogram
 
 # Ticks of the sharpness, which is counted as log(1 + s).
 SHARPNESS_TICKS = (0, 1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 30000)
 
 
 class HandMeasures(NamedTuple):
-    """Raw sharpness and speed of hands, float32 [n] and [m], where they are known, and of how many clips they are."""
+    """Raw sharpness and speed of hands, float32 [n] and [m], where they are known, and the number of clips measured."""
 
     sharpness: NDArray[np.float32]
     speed: NDArray[np.float32]
     num_clips: int
+
+
+class Rejections(NamedTuple):
+    """Rejections of one reason. share: of their number in that of the most frequent reason."""
+
+    reason: str
+    rejected: Sequence[Rejection]
+    share: float
 
 
 def speed_of_hands(clip: Clip) -> NDArray[np.float32]:
@@ -64,21 +72,11 @@ def totals_by_split(store: ClipStore) -> dict[str, dict[str, Any]]:
     return splits | {"all": totals(store.clips)}
 
 
-class Sheet(NamedTuple):
-    """A clip's contact sheet: a JPEG in base64, its size in px, and the name of the PNG beside the page."""
-
-    info: ClipInfo
-    jpeg: str
-    width: int
-    height: int
-    file: str
-
-
-def overview(store: ClipStore) -> str:
-    """The totals in large letters."""
+def overview(store: ClipStore) -> dict[str, str]:
+    """The most important totals by their label."""
     count = totals(store.clips)
     train, test = (totals(store.of_split(split))["clips"] for split in ("train", "test"))
-    cards = {
+    return {
         "videos in the store": f"{count['videos']:,}",
         "clips": f"{count['clips']:,}",
         "together": _duration(3600 * count["hours"]),
@@ -86,41 +84,45 @@ def overview(store: ClipStore) -> str:
         "clips to train / test": f"{train:,} / {test:,}",
         "rejected": f"{len(store.rejected):,}",
     }
-    return '<dl class="cards">' + "".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in cards.items()) + "</dl>\n"
 
 
-def statistics(store: ClipStore) -> str:
-    """Totals by split, percentiles of the sharpness, and its correlation with speed."""
-    splits: list[Row] = [
-        [split, number(count["videos"]), number(count["clips"]), number(count["frames"]), number(count["hours"], 4)]
-        for split, count in totals_by_split(store).items()
-    ]
-    tables = [table(["Split", "Videos", "Clips", "Frames", "Hours"], splits, css="numbers"), _sharpness(store)]
-    content = f'<div class="columns">{"".join(f"<div>{part}</div>" for part in tables)}</div>{_correlation(store)}'
-    return section("statistics", "Statistics", content)
+def sharpness_percentiles(store: ClipStore) -> dict[str, tuple[float, float]]:
+    """Percentiles of the training hands' sharpness by label, raw and as log(1 + s); none when there are too few."""
+    scale = store.sharpness_scale
+    if scale is None:
+        return {}
+    percentiles = {"5th percentile": scale.p5, "75th": scale.p75, "95th": scale.p95}
+    return {label: (float(np.expm1(value)), value) for label, value in percentiles.items()}
 
 
-def distributions(store: ClipStore, hands: HandMeasures) -> str:
-    """Histograms over clips and over hands."""
+def correlation(store: ClipStore) -> tuple[str, str] | None:
+    """Spearman's ρ of hand speed and sharpness with its sign, and its meaning in words; None where it is not known."""
+    rho = store.statistics.get("speed_sharpness_spearman")
+    if rho is None:
+        return None
+    meaning = "faster hands are less sharp" if rho < 0 else "faster hands are not less sharp: is there motion blur?"
+    return f"{rho:+.2f}".replace("-", "−"), meaning
+
+
+def histograms(store: ClipStore, hands: HandMeasures) -> list[Histogram]:
+    """Distributions over clips and over hands."""
     clips = store.clips
-    charts = [
+    return [
         _from_zero("Length of clips", [info.seconds for info in clips], "seconds"),
         _sharpness_histogram(store, hands),
         _speed_histogram(hands),
         Histogram("Hands seen", np.array([c.hands_seen for c in clips]), 0, 1, "share of a clip's frames", "clips"),
         _from_zero("Upscale", [info.upscale for info in clips], "clip pixels per source pixel"),
     ]
-    note = ""
-    if hands.num_clips < len(clips):
-        note = f"<p>Sharpness and speed are those of {hands.num_clips:,} clips, evenly over the store.</p>"
-    grid = "\n".join(histogram_svg(chart) for chart in charts)
-    return section("distributions", "Distributions", f'<div class="charts">\n{grid}\n</div>\n{note}')
 
 
-def contact_sheets(sheets: Sequence[Sheet], num_clips: int) -> str:
-    """The contact sheets, loaded when they come into view."""
-    note = f"<p>{len(sheets):,} of {num_clips:,} clips. As PNG files they are beside this page.</p>\n"
-    return section("sheets", "Contact sheets", note + "\n".join(map(_figure, sheets)))
+def rejections_by_reason(rejected: Sequence[Rejection]) -> list[Rejections]:
+    """Rejections, the most frequent reason first."""
+    by_reason = defaultdict(list)
+    for rejection in rejected:
+        by_reason[rejection.reason].append(rejection)
+    ordered = sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0]))
+    return [Rejections(reason, group, len(group) / len(ordered[0][1])) for reason, group in ordered]
 
 
 def _duration(seconds: float) -> str:
@@ -128,33 +130,6 @@ def _duration(seconds: float) -> str:
         if seconds >= length:
             return f"{seconds / length:,.1f} {unit}"
     return f"{seconds:.1f} s"
-
-
-def _sharpness(store: ClipStore) -> str:
-    scale = store.sharpness_scale
-    if scale is None:
-        return "<p>There are too few hands in the training split for percentiles of the sharpness.</p>"
-    percentiles = {"5th percentile": scale.p5, "75th": scale.p75, "95th": scale.p95}
-    rows: list[Row] = [
-        [label, number(float(np.expm1(value)), 2), number(value, 3)] for label, value in percentiles.items()
-    ]
-    return table(["Sharpness of hands to train", "s", "log(1 + s)"], rows, css="numbers")
-
-
-def _correlation(store: ClipStore) -> str:
-    hands, rho = store.statistics.get("hands"), store.statistics.get("speed_sharpness_spearman")
-    counted = "" if hands is None else f" {hands:,} hands of the training split were measured."
-    if rho is None:
-        return f"<p>The correlation of hand speed and sharpness was not computed.{counted}</p>"
-    meaning = "faster hands are less sharp" if rho < 0 else "faster hands are not less sharp: is there motion blur?"
-    return (
-        f"<p>Spearman's ρ of hand speed and sharpness, pooled within clips: <strong>{_signed(rho)}</strong> "
-        f"({meaning}).{counted}</p>"
-    )
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
 
 
 def _from_zero(title: str, values: Sequence[float], unit: str) -> Histogram:
@@ -176,15 +151,3 @@ def _speed_histogram(hands: HandMeasures) -> Histogram:
     high = max(float(np.percentile(hands.speed, 99.5)), 0.01) if len(hands.speed) else 1.0
     unit = "speed |v|; 1 is a quarter of the frame in 1/30 s"
     return Histogram("Speed of hands", hands.speed, 0, high, unit, "hands")
-
-
-def _figure(sheet: Sheet) -> str:
-    info = sheet.info
-    described = f"Contact sheet of {info.video}, {info.seconds:.2f} s from {info.first_time:.2f} s"
-    return (
-        f'<figure class="sheet" id="sheet-{identifier(info.id)}"><figcaption>{name(info.video)} '
-        f"<small>{info.first_time:.2f}–{info.first_time + info.seconds:.2f} s · {escape(info.split)} · "
-        f"<code>{escape(sheet.file)}</code></small></figcaption>\n"
-        f'<div class="scroll" tabindex="0"><img loading="lazy" decoding="async" width="{sheet.width}" '
-        f'height="{sheet.height}" alt="{escape(described)}" src="data:image/jpeg;base64,{sheet.jpeg}"></div></figure>'
-    )
