@@ -111,7 +111,7 @@ class LocalBackend:
 class RemoteBackend:
     """A server (`mlflow models serve`). It sends no previews, and finishes a video even when nobody waits for it."""
 
-    watermarked = False  # the server may have been told not to: the page promises nothing
+    watermarked = False  # a server may be configured not to, so the page promises nothing
     shutdown_seconds = 0.0  # the thread is left behind with its connection
 
     def __init__(self, url: str, limits: Limits) -> None:

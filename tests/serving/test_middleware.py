@@ -75,7 +75,7 @@ async def count_bytes(request: Request) -> Response:
     return JSONResponse({"bytes": len(await request.body())})
 
 
-def until_left(noticed: list[RequestContext]) -> Callable:
+def until_left(cancelled: list[RequestContext]) -> Callable:
     """An endpoint that computes, in a thread, until its request is cancelled."""
 
     def compute() -> None:
@@ -83,7 +83,7 @@ def until_left(noticed: list[RequestContext]) -> Callable:
             while True:
                 context().check()
         except RequestError:
-            noticed.append(context())
+            cancelled.append(context())
             raise
 
     async def endpoint(request: Request) -> Response:
@@ -129,12 +129,12 @@ def test_the_error_that_the_endpoint_leaves_in_the_context_is_the_answer():
 
 def test_work_ends_when_the_client_leaves():
     async def scenario() -> None:
-        queue, noticed = RequestQueue(0), []
-        exchange = Exchange(application(until_left(noticed), queue)).bring(BODY)
+        queue, cancelled = RequestQueue(0), []
+        exchange = Exchange(application(until_left(cancelled), queue)).bring(BODY)
         while not queue.full:
             await asyncio.sleep(0.01)
         exchange.leave()
-        assert (await exchange.answer())[0] == 504 and len(noticed) == 1
+        assert (await exchange.answer())[0] == 504 and len(cancelled) == 1
         assert not queue.full
 
     asyncio.run(scenario())
@@ -142,11 +142,13 @@ def test_work_ends_when_the_client_leaves():
 
 def test_when_the_time_is_up_the_client_is_told_and_the_work_ends():
     async def scenario() -> None:
-        noticed: list[RequestContext] = []
-        status, content = await Exchange(application(until_left(noticed), seconds=1)).bring(BODY).answer()
+        cancelled: list[RequestContext] = []
+        status, content = await Exchange(application(until_left(cancelled), seconds=1)).bring(BODY).answer()
         assert status == 504 and "no answer within 1 s" in content["message"]
-        while not noticed:
+        while not cancelled:
             await asyncio.sleep(0.01)
+
+    asyncio.run(scenario())
 
 
 def test_a_step_that_takes_too_long_does_not_keep_the_client_waiting():
