@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from tests.conftest import REPOSITORY
 
 SCRIPT = REPOSITORY / "orchestration" / "run_all.py"
-CLIPS = ("gesture_man_kitchen", "talk_man_white_suit")
+CLIPS = ("gesture_man_kitchen", "gesture_woman_bench")
 
 SMALL = {
     "base": str(REPOSITORY / "tests" / "tiny.yaml"),
