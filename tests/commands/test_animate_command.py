@@ -200,7 +200,7 @@ def test_a_terminated_run_leaves_nothing_behind(model, driving, sample_data, tmp
             if "sampling" in line:
                 break
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate(timeout=600)
     assert process.returncode == 130 and list(tmp_path.iterdir()) == []
 
 

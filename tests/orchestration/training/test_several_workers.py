@@ -26,7 +26,7 @@ def train_with_two(run: TrainingRun) -> None:
     file.write_text(json.dumps(to_json(run)))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command += ["-m", "orchestration.train", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=3600)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
