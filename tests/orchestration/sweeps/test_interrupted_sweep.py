@@ -59,7 +59,7 @@ def test_after_a_killed_driver_only_what_is_missing_runs(cluster: str, tmp_path:
     file = write_sweep(tmp_path, search={OMEGA: [1.0, 2.0, 3.5]}, concurrent=1)
     (tmp_path / WAITS).write_text("2")
     with subprocess.Popen([sys.executable, str(TOY), str(file), "--quiet"], env=environment(cluster)) as driver:
-        wait_until(lambda: len(read_all(tmp_path)) == 2, driver)
+        wait_until(lambda: ran(tmp_path).count("evaluate") == 2, driver)
         trial = trial_process()
         driver.kill()
     assert not psutil.wait_procs([trial], timeout=300)[1], "the trial outlived its driver"
@@ -100,14 +100,17 @@ def test_an_interrupted_sweep_leaves_no_process_and_no_run_running(
 def environment(cluster: str | None) -> dict[str, str]:
     """A user's environment, in which a driver joins the cluster, or without one starts its own."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "RAY_"))}
-    address = {"RAY_ADDRESS": cluster} if cluster else {}
-    return kept | PATIENT_RAY | address | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    # To join, a driver needs what `ray.init` has set here for whoever joins its cluster: that there is a token.
+    token = {key: value for key, value in os.environ.items() if key.startswith("RAY_AUTH_")}
+    joins = {"RAY_ADDRESS": cluster} | token if cluster else {}
+    return kept | PATIENT_RAY | joins | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
 
 
 def wait_until(happened: Callable[[], bool], driver: subprocess.Popen) -> None:
     deadline = time.monotonic() + 900
     while not happened():
-        assert time.monotonic() < deadline and driver.poll() is None, "it did not come to that"
+        assert time.monotonic() < deadline, "it did not come to that"
+        assert driver.poll() is None, driver.communicate()
         time.sleep(0.05)
 
 
