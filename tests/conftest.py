@@ -13,13 +13,16 @@ import torch
 from hia.config import Config, load_config
 
 if TYPE_CHECKING:
-    from hia.models.animator import Animator  # seconds, which the processes that tests start need not spend
+    # Seconds to import, which the processes that tests start need not spend.
+    from hia.models.animator import Animator
+    from tests.data.tiny_store import TinyClip
 
 # The networks of the tests are so small that more threads only wait for each other.
 torch.set_num_threads(1)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TINY_CONFIG = REPOSITORY / "tests" / "tiny.yaml"
+SHIPPED_DATA = REPOSITORY / "tests" / "data" / "real"
 
 TINY = (
     "width=32",
@@ -33,16 +36,69 @@ TINY = (
 )
 
 
+# Seconds that the groups of tests take which start clusters, servers and chains, on two idle cores: `make test` begins
+# with the longest, so that both of its processes end at about the same time. Each group runs in one of them, in the
+# order of its files; all other tests are spread over both, and come last.
+GROUP_SECONDS = {
+    **{"ray": 330, "real clips": 240, "submitted jobs": 150, "real sweep": 110, "workers": 90, "machines": 80},
+    **{"tracking server": 60},
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest groups first, then what is slow, then the rest; otherwise in the order of files."""
+
+    def rank(item: pytest.Item) -> tuple[float, bool]:
+        mark = item.get_closest_marker("xdist_group")
+        return -GROUP_SECONDS[mark.args[0]] if mark else 0, item.get_closest_marker("slow") is None
+
+    items.sort(key=rank)
+
+
 @pytest.fixture(scope="session")
 def sample_data() -> Path:
-    """Folder of real sample clips, pictures and small real weights (not part of the repository).
+    """Folder of real sample clips with keypoints, pictures, and in the large one more clips and small real weights.
 
-    Looked for in `$HIA_SAMPLE_DATA`, then in `../shared/data` beside the checkout.
+    The first of `$HIA_SAMPLE_DATA`, `../shared/data` beside the checkout, and the two clips of `tests/data/real`.
     """
-    folder = Path(os.environ.get("HIA_SAMPLE_DATA", REPOSITORY.parent / "shared" / "data"))
+    beside = REPOSITORY.parent / "shared" / "data"
+    default = beside if (beside / "manifest.yaml").is_file() else SHIPPED_DATA
+    folder = SampleData(os.environ.get("HIA_SAMPLE_DATA") or default).resolve()
     if not (folder / "manifest.yaml").is_file():
-        pytest.skip(f"sample data not found in {folder}: set HIA_SAMPLE_DATA to its folder")
+        pytest.fail(f"HIA_SAMPLE_DATA={folder} has no sample data: it has no manifest.yaml")
     return folder
+
+
+def present(sample_data: Path, *names: str) -> list[str]:
+    """The names of those clips that the sample data have: at least one is among the shipped ones."""
+    return [name for name in names if Path(sample_data, "clips", f"{name}.mp4").is_file()]
+
+
+class SampleData(type(Path())):
+    """A path in the sample data: a test that asks the shipped ones for what only the large folder has is skipped."""
+
+    def __truediv__(self, name: str) -> SampleData:
+        path = super().__truediv__(name)
+        if path.is_relative_to(SHIPPED_DATA) and not path.exists():
+            wanted = path.relative_to(SHIPPED_DATA)
+            pytest.skip(f"{wanted} is not among the shipped sample data: set HIA_SAMPLE_DATA to a folder that has it")
+        return path
+
+
+@pytest.fixture(scope="session")
+def tiny_clips(sample_data: Path) -> list[TinyClip]:
+    """The first 60 frames or fewer of four real clips at 64×112 px; the last is of the test split."""
+    from tests.data.tiny_store import sample_clips
+
+    return sample_clips(sample_data)
+
+
+@pytest.fixture(scope="session")
+def plain_store(tiny_clips: list[TinyClip], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a store of `tiny_clips` with nothing that networks make."""
+    from tests.data.tiny_store import write_store
+
+    return write_store(tmp_path_factory.mktemp("stores") / "plain", tiny_clips)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from hia.conditions.regions import hand_boxes
 from hia.pose.keypoint_files import load_keypoints
 from hia.pose.keypoints import HANDS, LEFT_HAND, NUM_KEYPOINTS, RIGHT_HAND, flip_horizontal
 from hia.pose.render import OPENPOSE, render_skeleton
+from tests.conftest import present
 
 WIDTH, HEIGHT = 256, 448
 MOVEMENT = np.array([[0.25, -0.5], [-0.75, 1.0]], np.float32)
@@ -26,7 +27,7 @@ def two_hands(left=(60, 200), right=(190, 220), left_size=40, right_size=40):
 
 
 def test_first_three_channels_are_the_skeleton(sample_data):
-    for clip in ("gesture_man_kitchen", "walk_woman_park"):
+    for clip in present(sample_data, "gesture_man_kitchen", "walk_woman_park"):
         sequence = load_keypoints(sample_data / "keypoints" / f"{clip}.npz")
         for feet in (False, True):
             frame = sequence.keypoints[7], sequence.scores[7]
@@ -123,7 +124,8 @@ def test_control_image_of_the_mirrored_sample_is_the_mirrored_control_image(seed
 
 
 def test_real_motion_gives_values_in_range(sample_data):
-    sequence = load_keypoints(sample_data / "keypoints" / "sign_woman_home.npz").resized(64, 112)
+    clip, *_ = present(sample_data, "sign_woman_home", "gesture_woman_bench")
+    sequence = load_keypoints(sample_data / "keypoints" / f"{clip}.npz").resized(64, 112)
     movement = hand_movement(sequence.keypoints, sequence.scores, 64, 112, sequence.fps)
     for frame in range(len(sequence)):
         control = render_control(sequence.keypoints[frame], sequence.scores[frame], movement[frame], SHARPNESS, 64, 112)

@@ -243,7 +243,7 @@ def test_a_servers_answer_is_not_waited_for_in_the_end(controls, answer):
         next(events)
         began = time.monotonic()
         runner.close()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
 
 
 def test_bad_input_never_reaches_a_server(controls, person, tmp_path):

@@ -25,7 +25,7 @@ from tests.e2e.pipeline import (
     write_config,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chains")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("real clips")]
 
 STAGES = (
     "preprocess",

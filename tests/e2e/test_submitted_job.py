@@ -16,7 +16,7 @@ from hia.models.animation_model import load_model
 from tests.conftest import REPOSITORY
 from tests.e2e.pipeline import environment, folder_of, write_config
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chains")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("submitted jobs")]
 
 RAY = Path(sys.executable).parent / "ray"
 
@@ -47,10 +47,10 @@ def submit(tmp_path_factory):
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         job = [RAY, "job", "submit", "--address", address, "--working-dir", REPOSITORY, "--", "python"]
         job += ["orchestration/run_all.py", *arguments]
-        return subprocess.run(list(map(str, job)), env=env, capture_output=True, text=True, timeout=900)
+        return subprocess.run(list(map(str, job)), env=env, capture_output=True, text=True, timeout=3600)
 
     # The address answers before the agent is there that starts jobs.
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 900
     while subprocess.run(
         [RAY, "job", "submit", "--address", address, "--", "true"], env=env, capture_output=True
     ).returncode:
@@ -60,7 +60,7 @@ def submit(tmp_path_factory):
     family = [psutil.Process(head.pid), *psutil.Process(head.pid).children(recursive=True)]
     for process in family:
         process.kill()
-    psutil.wait_procs(family, timeout=30)
+    psutil.wait_procs(family, timeout=300)
     shutil.rmtree(folder, ignore_errors=True)
 
 

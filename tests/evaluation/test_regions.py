@@ -17,6 +17,7 @@ from hia.pose.keypoint_files import load_keypoints
 from hia.pose.keypoints import KeypointSequence
 from hia.video import frames_at
 from hia.weights import MissingWeights
+from tests.conftest import present
 
 FACE, LEFT, RIGHT = Box(4, 4, 20, 24), Box(30, 10, 42, 22), Box(2, 30, 7, 35)
 REGIONS = Regions(face=(FACE, None), hands=((LEFT, None), (LEFT, RIGHT)))
@@ -63,7 +64,8 @@ def test_regions_that_are_nowhere_have_no_figures():
 
 
 def test_the_boxes_are_those_of_training(sample_data):
-    keypoints = load_keypoints(sample_data / "keypoints" / "sign_woman_home.npz")
+    name, *_ = present(sample_data, "sign_woman_home", "gesture_woman_bench")
+    keypoints = load_keypoints(sample_data / "keypoints" / f"{name}.npz")
     regions = Regions.of(keypoints)
     assert len(regions) == len(keypoints)
     person = keypoints.keypoints[40], keypoints.scores[40], keypoints.width, keypoints.height

@@ -1,27 +1,16 @@
 """Tasks on the cluster: every job has its outcome, whatever becomes of its process."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-import ray
 from ray.exceptions import RayError
 
 from hia.config import TrainingConfig
 from orchestration.cluster import map_tasks
-from tests.conftest import REPOSITORY
 from tests.orchestration.trained_run import tiny_config
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "PYTHONPATH": str(REPOSITORY)})
-    ray.init(address="local", num_cpus=4, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("cluster")]
 
 
 def square(number: int) -> int:

@@ -1,17 +1,17 @@
 """Preprocessing on Ray Data: the same store as in one process, whatever is killed and when."""
 
+import contextlib
 import os
 import random
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
-import ray
 
 from hia.data.preprocess.build_store import build_store
 from orchestration.preprocess import RayRunner
@@ -48,18 +48,6 @@ def undisturbed(videos, overrides) -> dict[str, bytes]:
     built = build_store([str(videos)], str(store), small_config(*overrides), threads=1)
     assert built.store.statistics["clips"] > 12 and built.store.statistics["rejected"] == {"decoding_failed": 1}
     return files(store)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """Address of a Ray cluster on this machine; ends with the tests."""
-    environment = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "PYTHONPATH": str(REPOSITORY)}
-    os.environ.update(environment)
-    context = ray.init(
-        address="local", num_cpus=4, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False
-    )
-    yield context.address_info["address"]
-    ray.shutdown()
 
 
 def files(store: Path) -> dict[str, bytes]:
@@ -177,7 +165,8 @@ class Killer:
 
     def _actors(self) -> list[psutil.Process]:
         found = []
-        for process in psutil.process_iter(["cmdline"]):
-            if any("MapWorker" in part or "VideoActor" in part for part in process.info["cmdline"] or []):
-                found.append(process)
+        for process in psutil.Process().children(recursive=True):  # of this process' cluster, and of no one else's
+            with contextlib.suppress(psutil.Error):
+                if any("MapWorker" in part or "VideoActor" in part for part in process.cmdline()):
+                    found.append(process)
         return sorted(found, key=lambda process: process.pid)

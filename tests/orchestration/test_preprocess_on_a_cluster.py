@@ -5,12 +5,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-import ray
 
 from hia.data.ingest.videos import VideoSource
 from hia.data.preprocess.build_store import build_store, run_in_process
@@ -36,21 +34,6 @@ def folder(tmp_path_factory) -> Path:
         write_dance(place / f"videos/dance {number}.mp4", num_frames=12, seed=number, sidecar=number == 0)
     write_networks(place / "networks")
     return place
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory) -> Iterator[str]:
-    """Address of a Ray cluster whose workers start in another folder, and know of no weights."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(REPOSITORY)}.items():
-            patch.setenv(name, value)
-        patch.delenv("HIA_WEIGHTS", raising=False)
-        patch.chdir(tmp_path_factory.mktemp("elsewhere"))
-        context = ray.init(
-            address="local", num_cpus=4, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False
-        )
-    yield context.address_info["address"]
-    ray.shutdown()
 
 
 def command(*arguments: str) -> list[str]:
@@ -155,7 +138,7 @@ def test_a_stopped_run_leaves_no_process_behind(folder, tmp_path, stop):
     assert run.returncode == 130
     assert complaints.splitlines()[-1] == "preprocess: interrupted; run it again to go on"
     assert len(family) > 4 and "Traceback" not in complaints
-    assert psutil.wait_procs(family, timeout=20)[1] == []
+    assert psutil.wait_procs(family, timeout=300)[1] == []
 
 
 @pytest.mark.parametrize(

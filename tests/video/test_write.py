@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import yaml
 
 from hia.video import VideoWriter, probe, read_frames, write_video
+from tests.conftest import present
 
 
 def moving_square(num_frames, width=64, height=48):
@@ -43,7 +45,10 @@ def test_colours_return(tmp_path):
 
 
 def test_real_clips_have_the_length_the_manifest_says(sample_data):
-    assert probe(sample_data / "clips" / "walk_woman_park.mp4").num_frames == 64
+    listed = yaml.safe_load((sample_data / "manifest.yaml").read_text())["clips"]
+    assert len(listed) >= 2
+    for clip in listed:
+        assert probe(sample_data / clip["file"]).num_frames == clip["frames"], clip["file"]
 
 
 def test_an_interrupted_writer_leaves_nothing_and_keeps_an_older_file(tmp_path):
@@ -92,7 +97,8 @@ def test_what_cannot_be_read_is_refused_by_name(tmp_path, content, reason):
 
 
 def test_a_truncated_video_is_refused(sample_data, tmp_path):
-    whole = (sample_data / "clips" / "walk_woman_park.mp4").read_bytes()
+    name, *_ = present(sample_data, "walk_woman_park", "gesture_woman_bench")
+    whole = (sample_data / "clips" / f"{name}.mp4").read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"cut\.mp4"):
         probe(tmp_path / "cut.mp4")

@@ -195,7 +195,7 @@ def test_sidecars_in_use_are_not_counted_as_ignored(tmp_path):
 
 def test_the_sample_clips_are_found_with_their_keypoints(sample_data):
     sources = find_videos([str(sample_data / "clips")]).sources
-    assert len(sources) == 8
+    assert len(sources) == len(list(sample_data.glob("clips/*.mp4"))) >= 2
     for source in sources:
         assert source.sidecar is not None and len(load_keypoints(source.sidecar)) > 0
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hia.data.preprocess.shots import ShotDetector, divide_shots
 from hia.images import fit_to_size
 from hia.video import read_frames
+from tests.conftest import present
 
 
 def clip(sample_data, name, width=256, height=384):
@@ -16,7 +17,7 @@ def clip(sample_data, name, width=256, height=384):
 
 @pytest.fixture(scope="module")
 def park(sample_data):
-    return clip(sample_data, "walk_woman_park")
+    return clip(sample_data, *present(sample_data, "walk_woman_park", "gesture_woman_bench")[:1])
 
 
 @pytest.fixture(scope="module")

@@ -63,6 +63,8 @@ def test_speed_is_unknown_in_the_first_frame_and_where_the_hand_was_not_seen_bef
 def test_fast_hands_are_blurred_in_real_videos(sample_data):
     """The premise of sec. 3.2, on eight clips; an independent computation on 18 gave −0.33 (95 %: −0.43 to −0.22)."""
     clips = sorted((sample_data / "clips").glob("*.mp4"))
+    if len(clips) < 8:
+        pytest.skip("two clips have too few hands: set HIA_SAMPLE_DATA to a folder with eight")
     pairs = [
         speed_and_sharpness(clip, load_keypoints(sample_data / "keypoints" / f"{clip.stem}.npz")) for clip in clips
     ]

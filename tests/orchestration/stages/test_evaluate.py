@@ -2,15 +2,12 @@
 
 import csv
 import json
-import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import ray
 from safetensors.torch import load_file, save_file
 
 from hia.data.store.clip_store import open_store
@@ -23,11 +20,10 @@ from orchestration.chain.stage import StageFailed
 from orchestration.stages.evaluate import evaluate
 from orchestration.stages.trained_model import trained_model, trained_weights
 from orchestration.tracking.journal import TRAIN_PREFIX, check_name, metric_prefix, tracked_name
-from tests.conftest import REPOSITORY
 from tests.evaluation.dancer_store import dancer_store
 from tests.orchestration.trained_run import Trained, artifacts, random_animator, tiny_config, trained
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("cluster")]
 
 METHODS = ("", "default_sharpness/", "repeat_reference/", "codec_cap/")
 NAMES = {
@@ -37,14 +33,6 @@ NAMES = {
     *("dtssd", "flicker", "flicker_difference", "warping_error", "warping_error_real"),
 }
 WITHOUT_NETWORKS = "evaluation.metrics=[regions,dtssd,flicker,warping_error,hand_sharpness]"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "PYTHONPATH": str(REPOSITORY)})
-    ray.init(address="local", num_cpus=4, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from hia.config import Config
 from hia.data.preprocess.build_store import run_in_process
 from hia.data.store.clip_store import StoreError, open_store
 from orchestration.chain import StageRun
-from orchestration.cluster import connected
 from orchestration.stages.inputs import Preprocessing, store_fingerprint, use_store, write_the_dancers
 from orchestration.tracking.journal import JournalWriter
 
@@ -130,11 +129,11 @@ def test_a_store_that_was_given_is_used_where_it_is(
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("ray")
+@pytest.mark.usefixtures("cluster")
 def test_a_cluster_makes_the_same_store(
     preprocess: Callable[..., dict[str, float]], videos: Path, tmp_path: Path, tiny_config: Configure
 ) -> None:
     preprocess()
     config = tiny_config(f"data={videos}", *SETTINGS)
-    with connected("local"):
-        Preprocessing(config).run(stage_run(config, tmp_path / "on a cluster"))
+    Preprocessing(config).run(stage_run(config, tmp_path / "on a cluster"))
     assert store_fingerprint(tmp_path / "on a cluster") == store_fingerprint(tmp_path / "stage")

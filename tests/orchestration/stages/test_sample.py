@@ -1,13 +1,10 @@
 """The sample that the chain ends with: who is animated by whom, and what there is to look at."""
 
 import json
-import os
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
-import ray
 
 from hia.data.store.clip_store import ClipStore, open_store
 from hia.images import load_image
@@ -17,22 +14,13 @@ from hia.video import probe, read_frames
 from orchestration.chain.stage import StageFailed
 from orchestration.stages.export import export
 from orchestration.stages.sample import LONGEST_SECONDS, aligned, choose, sample, suitability
-from tests.conftest import REPOSITORY
 from tests.data.tiny_store import TinyClip, write_store
 from tests.evaluation.dancer_store import dancer_store
 from tests.orchestration.trained_run import Trained, artifacts, tiny_config, trained
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.usefixtures("cluster")]
 
 FILES = {"sample.mp4", "sample_side_by_side.mp4", "sample.png", "sample.json"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "PYTHONPATH": str(REPOSITORY)})
-    ray.init(address="local", num_cpus=4, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture(scope="module")

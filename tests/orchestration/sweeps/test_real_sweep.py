@@ -1,9 +1,10 @@
-"""A sweep over γ and ω of the project's own chain, whose driver is killed in the middle, as users start it."""
+"""A sweep over γ and ω of the project's own chain, as users start it; a larger one, whose driver is killed, in soak."""
 
 import json
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -14,22 +15,39 @@ from mlflow import MlflowClient
 from tests.conftest import REPOSITORY
 from tests.e2e.pipeline import environment, training_worker, wait_for_writers, write_config
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chains")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("real sweep")]
 
 SCRIPT = REPOSITORY / "orchestration" / "sweep.py"
 GAMMA, OMEGA = "schedule.gamma", "sampling.guidance_scale"
 TRAINED = "split_train/psnr"  # of so few dancers, none is kept out
 
 
-@pytest.fixture(scope="module")
-def resumed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The storage of a 2×2 sweep that was killed while it trained and then run to its end; what the end said."""
+@dataclass(frozen=True)
+class Finished:
+    """A sweep over these values: where it stored what it made, and what it printed at its end."""
+
+    gammas: tuple[float, ...]
+    omegas: tuple[float, ...]
+    storage: Path
+    printed: str
+
+
+SWEEPS = (
+    pytest.param(((0.5,), (1.0, 2.0), False), id="undisturbed"),
+    pytest.param(((0.5, 1.0), (1.0, 2.0), True), id="killed", marks=pytest.mark.soak),
+)
+
+
+@pytest.fixture(scope="module", params=SWEEPS)
+def finished_sweep(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A sweep that ran to its end; the larger one, of `make soak`, after its driver was killed while it trained."""
+    gammas, omegas, killed = request.param
     folder = tmp_path_factory.mktemp("real_sweep")
     write_config(folder)
     content = {
         "preset": "small.yaml",
         "metric": TRAINED,
-        "search": {GAMMA: [0.5, 1.0], OMEGA: [1.0, 2.0]},
+        "search": {GAMMA: list(gammas), OMEGA: list(omegas)},
         "set": {"storage": str(folder / "storage"), "stages.regional.iterations": 0},
         "budget": {
             **{"stages.spatial.iterations": 4, "stages.temporal_half.iterations": 0},
@@ -38,10 +56,11 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     }
     file = folder / "both.yaml"
     file.write_text(yaml.safe_dump(content))
-    kill_while_it_trains(file, folder / "killed.log")
-    done = subprocess.run(command(file), capture_output=True, text=True, env=environment(), timeout=1500)
+    if killed:
+        kill_while_it_trains(file, folder / "killed.log")
+    done = subprocess.run(command(file), capture_output=True, text=True, env=environment(), timeout=3600)
     assert done.returncode == 0, done.stderr[-3000:]
-    return folder / "storage", done.stdout
+    return Finished(gammas, omegas, folder / "storage", done.stdout)
 
 
 def command(file: Path) -> list[str]:
@@ -53,7 +72,7 @@ def kill_while_it_trains(file: Path, log: Path) -> None:
         log.open("w") as output,
         subprocess.Popen(command(file), stdout=output, stderr=output, env=environment()) as driver,
     ):
-        process, deadline = psutil.Process(driver.pid), time.monotonic() + 900
+        process, deadline = psutil.Process(driver.pid), time.monotonic() + 1800
         while training_worker(process) is None:
             assert driver.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
             time.sleep(0.1)
@@ -62,40 +81,40 @@ def kill_while_it_trains(file: Path, log: Path) -> None:
     wait_for_writers(relatives)
 
 
-def finished(storage: Path, stage: str) -> list[dict]:
+def finished_stages(storage: Path, stage: str) -> list[dict]:
     return [json.loads(file.read_text()) for file in storage.glob(f"{stage}/*/done.json")]
 
 
-def test_each_gamma_is_trained_once_and_sampled_with_every_omega(resumed: tuple[Path, str]) -> None:
-    storage, _ = resumed
-    counts = {
-        stage: len(finished(storage, stage))
-        for stage in ("dancers", "preprocess", "spatial", "temporal_full", "evaluate")
-    }
-    assert counts == {"dancers": 1, "preprocess": 1, "spatial": 2, "temporal_full": 2, "evaluate": 4}
-    assert len({one["metrics"][TRAINED] for one in finished(storage, "evaluate")}) == 4
+def test_each_gamma_is_trained_once_and_sampled_with_every_omega(finished_sweep: Finished) -> None:
+    stages = ("dancers", "preprocess", "spatial", "temporal_full", "evaluate")
+    counts = {stage: len(finished_stages(finished_sweep.storage, stage)) for stage in stages}
+    trained, evaluated = len(finished_sweep.gammas), len(finished_sweep.gammas) * len(finished_sweep.omegas)
+    training = {"spatial": trained, "temporal_full": trained}
+    assert counts == {"dancers": 1, "preprocess": 1, **training, "evaluate": evaluated}
+    values = {one["metrics"][TRAINED] for one in finished_stages(finished_sweep.storage, "evaluate")}
+    assert len(values) == evaluated
 
 
-def test_after_the_killing_every_trial_is_one_finished_run_with_its_gamma_and_omega(
-    resumed: tuple[Path, str],
-) -> None:
-    storage, _ = resumed
-    client = MlflowClient(f"sqlite:///{storage / 'mlflow.db'}")
+def test_every_trial_is_one_finished_run_with_its_gamma_and_omega(finished_sweep: Finished) -> None:
+    """After a killing, too."""
+    client = MlflowClient(f"sqlite:///{finished_sweep.storage / 'mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("hia").experiment_id])
     trials = [run.data.tags for run in runs if run.data.tags["hia.kind"] == "trial"]
-    assert {(tags["gamma"], tags["omega"]) for tags in trials} == {("0.5", "1"), ("0.5", "2"), ("1", "1"), ("1", "2")}
-    assert len(trials) == 4
+    wanted = {(f"{gamma:g}", f"{omega:g}") for gamma in finished_sweep.gammas for omega in finished_sweep.omegas}
+    assert {(tags["gamma"], tags["omega"]) for tags in trials} == wanted
+    assert len(trials) == len(wanted)
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 
-def test_nothing_is_registered_or_exported(resumed: tuple[Path, str]) -> None:
-    storage, _ = resumed
+def test_nothing_is_registered_or_exported(finished_sweep: Finished) -> None:
+    storage = finished_sweep.storage
     assert not (storage / "export").exists()
     assert not MlflowClient(f"sqlite:///{storage / 'mlflow.db'}").search_registered_models()
 
 
-def test_it_ends_with_a_table_the_best_and_what_to_do_next(resumed: tuple[Path, str]) -> None:
-    storage, told = resumed
-    (folder,) = (storage / "sweeps").glob("both-*")
-    assert "best: γ=" in told and f"run_all.py --preset {folder / 'best.yaml'}" in told
+def test_it_ends_with_a_table_the_best_and_what_to_do_next(finished_sweep: Finished) -> None:
+    (folder,) = (finished_sweep.storage / "sweeps").glob("both-*")
+    printed = finished_sweep.printed
+    assert f"run_all.py --preset {folder / 'best.yaml'}" in printed
+    assert ("best: γ=" if len(finished_sweep.gammas) > 1 else "best: ") in printed
     assert {path.name for path in folder.iterdir()} >= {"results.csv", "results.md", "results.png", "best.yaml"}

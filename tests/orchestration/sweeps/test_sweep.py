@@ -1,43 +1,29 @@
-"""The sweep's command on a chain of small stages: what runs, what is reused, what is told, how it ends."""
+"""The sweep's command on a chain of small stages: what runs, what is reused, what is reported, how it ends."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
-import psutil
 import pytest
-import ray
 import yaml
 from mlflow import MlflowClient
-from mlflow.entities import Run
 
-from orchestration.sweep import main
-from orchestration.sweeps.trials import read_records
-from tests.conftest import REPOSITORY
-from tests.orchestration.sweeps.toy import FAILS, OMEGA, REACHED, STEPS, WAITS, ran, sweep_stages, write_sweep
+from tests.orchestration.sweeps.toy import (
+    FAILS,
+    OMEGA,
+    STEPS,
+    folder_of,
+    of_kind,
+    ran,
+    read_all,
+    runs,
+    states,
+    sweep,
+    sweep_stages,
+    write_sweep,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
-TOY = REPOSITORY / "tests" / "orchestration" / "sweeps" / "toy.py"
 GRID = {STEPS: [4, 8], OMEGA: [1.0, 2.0]}
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """A Ray cluster of four CPUs, which the sweeps of this module join."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(REPOSITORY)}.items():
-            patch.setenv(name, value)
-        ray.init(
-            address="local", num_cpus=4, object_store_memory=100_000_000, include_dashboard=False, log_to_driver=False
-        )
-        yield
-        ray.shutdown()
 
 
 @pytest.fixture(autouse=True)
@@ -45,35 +31,11 @@ def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
-def sweep(file: Path, *more: str) -> int:
-    return main([str(file), *more], sweep_stages)
-
-
-def folder_of(place: Path) -> Path:
-    (folder,) = (place / "runs" / "sweeps").glob("toy-*")
-    return folder
-
-
-def runs(place: Path) -> list[Run]:
-    """Every tracking run."""
-    client = MlflowClient(f"sqlite:///{place / 'runs' / 'mlflow.db'}")
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    return client.search_runs(experiments)
-
-
-def of_kind(place: Path, kind: str) -> list[Run]:
-    return [run for run in runs(place) if run.data.tags["hia.kind"] == kind]
-
-
-def states(place: Path) -> dict[float, str]:
-    return {record.values[OMEGA]: record.state for record in read_records(folder_of(place))}
-
-
 # ------------------------------------------------------------------------------------------------ undisturbed
 
 
 @pytest.fixture(scope="module")
-def swept(cluster: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, int]:
+def swept(cluster: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, int]:
     """A grid of two trainings and two ω, from nothing to its end."""
     place = tmp_path_factory.mktemp("swept")
     file = write_sweep(place, search=GRID)
@@ -160,11 +122,23 @@ def test_another_sweep_over_the_same_trainings_trains_nothing(swept: tuple[Path,
     assert ran(place) == sorted([*before, "evaluate", "evaluate"])
 
 
+def test_a_second_driver_of_the_same_sweep_is_refused(
+    swept: tuple[Path, Path, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from filelock import FileLock
+
+    place, file, _ = swept
+    folder = folder_of(place)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        assert sweep(file) == 2
+    assert "another process is at it" in capsys.readouterr().err
+
+
 # ------------------------------------------------------------------------------------------------ failures
 
 
 def test_a_failed_trial_is_marked_with_its_reason_and_the_others_go_on(
-    cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = write_sweep(tmp_path, search={OMEGA: [1.0, 2.0, 3.5]})
     (tmp_path / FAILS).write_text("2")
@@ -186,7 +160,7 @@ def test_a_failed_trial_is_marked_with_its_reason_and_the_others_go_on(
 
 
 def test_a_metric_that_is_not_measured_fails_with_the_names_of_those_that_are(
-    cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = write_sweep(tmp_path, search={OMEGA: [1.0]}, metric="fid")
     assert sweep(file) == 1
@@ -194,7 +168,7 @@ def test_a_metric_that_is_not_measured_fails_with_the_names_of_those_that_are(
 
 
 def test_more_trials_at_a_time_than_there_is_room_for_are_refused(
-    cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = write_sweep(tmp_path, search={OMEGA: [1.0, 2.0]}, concurrent=3)
     assert sweep(file, "--set", "training.workers=2") == 2
@@ -204,85 +178,18 @@ def test_more_trials_at_a_time_than_there_is_room_for_are_refused(
 
 
 def test_a_trial_that_fits_into_no_cluster_is_refused(
-    cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = write_sweep(tmp_path, search={OMEGA: [1.0, 2.0]}, concurrent=None)
     assert sweep(file, "--set", "training.workers=2", "training.cpus_per_worker=3") == 2
     assert "the cluster has room for 1 of 2 workers" in capsys.readouterr().err
 
 
-def test_a_trial_whose_process_is_lost_is_marked_and_the_others_go_on(cluster: None, tmp_path: Path) -> None:
-    file = write_sweep(tmp_path, search={OMEGA: [1.0, 2.0]}, concurrent=1)
-    (tmp_path / WAITS).write_text("1")
-    command = [sys.executable, str(TOY), str(file), "--quiet"]
-    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as driver:
-        wait_for(tmp_path / REACHED, driver)
-        trial_process(driver).kill()
-        (tmp_path / WAITS).unlink()
-        _, said = driver.communicate(timeout=300)
-    assert driver.returncode == 1 and "1 of 2 trials failed, such as ω=1: its process was lost" in said
-    assert states(tmp_path) == {1.0: "failed", 2.0: "done"}
-    assert {run.data.tags["omega"]: run.info.status for run in of_kind(tmp_path, "trial")} == {
-        **{"1": "FAILED", "2": "FINISHED"}
-    }
-    assert all(run.info.status != "RUNNING" for run in runs(tmp_path))
-
-
-# ------------------------------------------------------------------------------------------------ interrupted
-
-
-def test_after_a_killed_driver_only_what_is_missing_runs(cluster: None, tmp_path: Path) -> None:
-    file = write_sweep(tmp_path, search={OMEGA: [1.0, 2.0, 3.5]}, concurrent=1)
-    (tmp_path / WAITS).write_text("2")
-    with subprocess.Popen([sys.executable, str(TOY), str(file), "--quiet"], env=environment()) as driver:
-        wait_until(lambda: len(read_all(tmp_path)) == 2, driver)
-        trial = trial_process(driver)
-        driver.kill()
-    assert not psutil.wait_procs([trial], timeout=60)[1], "the trial outlived its driver"
-    assert states(tmp_path) == {1.0: "done", 2.0: "running"}
-    (tmp_path / WAITS).unlink()
-    assert sweep(file) == 0
-    assert ran(tmp_path) == ["evaluate"] * 4 + ["numbers", "steps"]  # the evaluation that was killed ran again
-    assert len(of_kind(tmp_path, "trial")) == 3 and len(of_kind(tmp_path, "sweep")) == 1
-    assert {run.info.status for run in runs(tmp_path)} == {"FINISHED"}
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_interrupted_sweep_leaves_no_process_and_no_run_running(tmp_path: Path, number: signal.Signals) -> None:
-    file = write_sweep(tmp_path, search={OMEGA: [1.0, 2.0]}, concurrent=2)
-    (tmp_path / WAITS).write_text("2")
-    command = [sys.executable, str(TOY), str(file), "--quiet"]
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which shells' background jobs are made to ignore
-    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True, preexec_fn=heard) as driver:
-        wait_until(lambda: any(one.state == "done" for one in read_all(tmp_path)), driver)
-        wait_until(lambda: "evaluate" in running_stages(tmp_path), driver)
-        relatives = psutil.Process(driver.pid).children(recursive=True)
-        driver.send_signal(number)
-        _, said = driver.communicate(timeout=120)
-    assert driver.returncode == 130
-    assert said.strip().splitlines()[-1] == "sweep: interrupted; the same command goes on from there"
-    assert not psutil.wait_procs(relatives, timeout=30)[1]
-    kinds = {run.data.tags["hia.kind"]: run.info.status for run in runs(tmp_path) if run.info.status != "FINISHED"}
-    assert kinds == {"sweep": "KILLED", "trial": "KILLED", "stage": "KILLED"}
-
-
-def test_a_second_driver_of_the_same_sweep_is_refused(
-    swept: tuple[Path, Path, int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    from filelock import FileLock
-
-    place, file, _ = swept
-    folder = folder_of(place)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
-        assert sweep(file) == 2
-    assert "another process is at it" in capsys.readouterr().err
-
-
 # ------------------------------------------------------------------------------------------------ schedulers
 
 
 def test_asha_trains_in_rungs_and_gives_up_those_that_are_worse(
-    cluster: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cluster: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fixed = {"budget": {STEPS: 9}, "scheduler": "asha", "rungs": 3, "reduction": 3, "concurrent": 1}
     file = write_sweep(tmp_path, search={"seed": [0, 1, 2, 3]}, **fixed)
@@ -304,48 +211,10 @@ def test_asha_is_refused_where_it_could_save_no_training(tmp_path: Path, capsys:
     assert "nothing in search changes the training: use scheduler: none" in capsys.readouterr().err
 
 
-def test_optuna_suggests_as_many_trials_as_are_asked_for_and_goes_on_where_it_was(
-    cluster: None, tmp_path: Path
-) -> None:
+def test_optuna_suggests_as_many_trials_as_are_asked_for_and_goes_on_where_it_was(cluster: str, tmp_path: Path) -> None:
     search = {OMEGA: {"low": 0.0, "high": 8.0}, STEPS: [4, 8]}
     file = write_sweep(tmp_path, search=search, algorithm="optuna", trials=4)
     assert sweep(file) == 0
     assert len(read_all(tmp_path)) == 4
     assert sweep(file) == 0
     assert len(of_kind(tmp_path, "trial")) == 4
-
-
-# ------------------------------------------------------------------------------------------------ helpers
-
-
-def environment() -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "RAY_"))}
-    return kept | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-
-
-def read_all(place: Path) -> list:
-    return [record for folder in (place / "runs" / "sweeps").glob("toy-*") for record in read_records(folder)]
-
-
-def wait_for(path: Path, driver: subprocess.Popen) -> None:
-    wait_until(path.exists, driver)
-
-
-def wait_until(happened, driver: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 240
-    while not happened():
-        assert time.monotonic() < deadline and driver.poll() is None, "it did not come to that"
-        time.sleep(0.05)
-
-
-def running_stages(place: Path) -> list[str]:
-    return [run.data.tags["stage"] for run in of_kind(place, "stage") if run.info.status == "RUNNING"]
-
-
-def trial_process(driver: subprocess.Popen) -> psutil.Process:
-    (found,) = [
-        process
-        for process in psutil.Process(driver.pid).children(recursive=True)
-        if "ray::ImplicitFunc" in " ".join(process.cmdline())
-    ]
-    return found

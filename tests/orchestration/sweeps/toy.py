@@ -11,15 +11,22 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from hia.config import Config
 from orchestration.chain import ChainStage, StageRun
 from orchestration.stages.content_hashes import ContentHashes
-from tests.conftest import TINY_CONFIG
 from tests.orchestration.toy_chain import toy_stages
 
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from orchestration.sweeps.trials import Record
+
+# Not from the tests' own conftest: it imports what every process of a sweep would import too.
+TINY_CONFIG = Path(__file__).resolve().parents[2] / "tiny.yaml"
 RAN, FAILS, WAITS, REACHED = "ran.txt", "fails_at.txt", "waits_at.txt", "reached.txt"
 OMEGA, STEPS = "sampling.guidance_scale", "stages.spatial.iterations"
 
@@ -69,6 +76,48 @@ def write_sweep(folder: Path, **content: object) -> Path:
     fixed = {"preprocess.test_list": str(folder / "numbers.txt"), "storage": str(folder / "runs")}
     file.write_text(yaml.safe_dump({"preset": str(TINY_CONFIG), "set": fixed, "concurrent": 2} | content))
     return file
+
+
+# ------------------------------------------------------------------------------------------------ for the tests
+
+
+def sweep(file: Path, *more: str) -> int:
+    """Run the sweep's command in this process; its exit status."""
+    from orchestration.sweep import main
+
+    return main([str(file), *more], sweep_stages)
+
+
+def folder_of(place: Path) -> Path:
+    """The folder of the only sweep."""
+    (folder,) = (place / "runs" / "sweeps").glob("toy-*")
+    return folder
+
+
+def runs(place: Path) -> "list[Run]":
+    """Every tracking run."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{place / 'runs' / 'mlflow.db'}")
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return client.search_runs(experiments)
+
+
+def of_kind(place: Path, kind: str) -> "list[Run]":
+    """The tracking runs of a sweep, of trials or of stages."""
+    return [run for run in runs(place) if run.data.tags["hia.kind"] == kind]
+
+
+def states(place: Path) -> dict[float, str]:
+    """The state of each trial, by its ω."""
+    return {record.values[OMEGA]: record.state for record in read_all(place)}
+
+
+def read_all(place: Path) -> "list[Record]":
+    """The records of all trials that have begun."""
+    from orchestration.sweeps.trials import read_records
+
+    return [record for folder in (place / "runs" / "sweeps").glob("toy-*") for record in read_records(folder)]
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def artifact(run: Run, name: str, folder: Path) -> Path:
     return Path(run.server.client.download_artifacts(run.id, name, str(folder)))
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 900) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "it has not come"

@@ -46,7 +46,7 @@ class MlflowServer:
                 start_new_session=True,
                 env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             )
-        until = time.monotonic() + 180
+        until = time.monotonic() + 900
         while not self._answers():
             assert self._process.poll() is None and time.monotonic() < until, (self._folder / "server.log").read_text()
             time.sleep(0.1)
@@ -204,7 +204,7 @@ def wait_for_metric(run: Run) -> None:
     wait_until(lambda: "loss" in run.server.client.get_run(run.id).data.metrics)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 900) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "it has not come"

@@ -1,4 +1,4 @@
-"""Two workers, started by torchrun: the same training as one, whatever is sharded."""
+"""Two workers, started by torchrun: the same training as one, whichever ZeRO stage shards it."""
 
 import json
 import shutil
@@ -22,12 +22,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workers")]
 STEPS = ("stages.spatial.iterations=4", "training.log_every=1")
 
 
-def train_with_two(run: TrainingRun) -> None:
-    file = run.path / "run.json"
-    file.write_text(json.dumps(to_json(run)))
+def train_with_two(*runs: TrainingRun) -> None:
+    """By two workers: one run as users start it, several one after the other."""
+    files = [run.path / "run.json" for run in runs]
+    for run, file in zip(runs, files, strict=True):
+        file.write_text(json.dumps(to_json(run)))
+    module = "orchestration.train" if len(runs) == 1 else "tests.orchestration.training.one_after_the_other"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += ["-m", "orchestration.train", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=600)
+    command += ["-m", module, *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=3600)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -55,7 +58,7 @@ def difference(one: TrainingRun, other: TrainingRun) -> float:
 
 @pytest.fixture(scope="module")
 def by_two(dancers_store, tmp_path_factory):
-    """What two workers trained, by ZeRO stage."""
+    """The runs that two workers trained, by ZeRO stage."""
     folder = tmp_path_factory.mktemp("by_two")
     runs = {
         stage: tiny_run(
@@ -63,8 +66,8 @@ def by_two(dancers_store, tmp_path_factory):
         )
         for stage in (0, 1, 2, 3)
     }
-    for run in runs.values():
-        train_with_two(run)
+    train_with_two(runs[2])
+    train_with_two(*(run for stage, run in runs.items() if stage != 2))
     return runs
 
 

@@ -18,7 +18,7 @@ from orchestration.training.run import TrainingFailed, TrainingRun
 from orchestration.training.weights import write_weights
 from tests.orchestration.trained_run import random_animator
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("machines")]
 
 
 @pytest.fixture(scope="module")
@@ -94,4 +94,4 @@ def test_workers_for_whom_there_is_no_room_are_refused_at_once(a_run, cluster):
     begin = time.monotonic()
     with pytest.raises(ValueError, match="room for 0 of 2 workers: one needs 3 CPUs"):
         train_on_ray(run, show=False)
-    assert time.monotonic() - begin < 60, "Ray itself would wait for ever"
+    assert time.monotonic() - begin < 600, "Ray itself would wait for ever"
