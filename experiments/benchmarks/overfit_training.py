@@ -33,7 +33,7 @@ from hia.models.codec import build_codec
 from hia.video import write_video
 from hia.visualization.comparison import Comparison
 from orchestration.tracking.journal import JournalWriter
-from orchestration.train import train_in_process
+from orchestration.training.loop import train_in_process
 from orchestration.training.run import WEIGHTS, TrainingRun
 from orchestration.training.weights import load_animator
 

@@ -39,8 +39,8 @@ from hia.training.flops import peak_teraflops
 from hia.training.optimizer import make_optimizer
 from hia.training.step import generator_for, training_loss
 from hia.video import frames_at
-from orchestration.train import train_in_process
 from orchestration.training.distributed import process_group
+from orchestration.training.loop import train_in_process
 from orchestration.training.run import TrainingRun
 
 STAGES = ("spatial", "temporal_full")

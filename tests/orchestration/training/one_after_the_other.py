@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 from orchestration.tracking.journal import JournalWriter
-from orchestration.train import JOURNAL, from_json, train_in_process
+from orchestration.train import JOURNAL, from_json
 from orchestration.training.distributed import process_group
+from orchestration.training.loop import train_in_process
 
 
 def main() -> None:
