@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from hia.conditions.control import BLUR_CHANNELS, SKELETON_CHANNELS
 from hia.images import Frame
 
 INSET_SHARE = 0.3
@@ -11,7 +12,7 @@ INSET_SHARE = 0.3
 
 def skeleton_picture(control: NDArray[np.float32]) -> Frame:
     """The skeleton of a control image [K, H, W]."""
-    return _to_uint8(control[:3])
+    return _to_uint8(control[:SKELETON_CHANNELS])
 
 
 def blur_picture(control: NDArray[np.float32]) -> Frame:
@@ -19,8 +20,8 @@ def blur_picture(control: NDArray[np.float32]) -> Frame:
 
     Black where there is no hand.
     """
-    movement_x, movement_y, sharpness = control[3:6]
-    hands = (control[3:6] != 0).any(axis=0)
+    movement_x, movement_y, sharpness = blur = control[SKELETON_CHANNELS : SKELETON_CHANNELS + BLUR_CHANNELS]
+    hands = (blur != 0).any(axis=0)
     return _to_uint8(np.stack([(movement_x + 1) / 2, (movement_y + 1) / 2, sharpness]) * hands)
 
 
