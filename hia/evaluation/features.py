@@ -22,7 +22,7 @@ from hia.evaluation.networks.i3d import NUM_CLASSES, InceptionI3d
 from hia.evaluation.networks.inception import FidInception
 from hia.evaluation.networks.resnet3d import ResNet3d
 from hia.evaluation.scores import BLACK, CLIP_LENGTH, ClipSampling, Features, MetricInput, MetricUnavailable
-from hia.evaluation.weights import Provenance, official_state, state_of_file
+from hia.evaluation.weights.loading import Provenance, official_state, state_of_file
 from hia.images import Frame
 from hia.weights import load_strict
 

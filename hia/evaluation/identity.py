@@ -13,7 +13,8 @@ from torch import Tensor
 from hia.conditions.regions import face_box, face_is_usable, five_points
 from hia.config.metrics import figure_key, network_of
 from hia.evaluation.scores import Figure, Figures, MetricInput, MetricUnavailable, mean_figure
-from hia.evaluation.weights import AlteredWeights, Provenance
+from hia.evaluation.weights.digests import AlteredWeights
+from hia.evaluation.weights.loading import Provenance
 from hia.images import Frame, to_tensor
 from hia.io.hashing import file_sha256
 from hia.models.face import FaceEmbedder, load_face_embedder

@@ -26,7 +26,8 @@ from hia.evaluation.scores import (
     VideoScores,
 )
 from hia.evaluation.video_metrics import MEASURES, SHARPNESS, agreement_of
-from hia.evaluation.weights import OFFICIAL, Provenance, UnknownWeights
+from hia.evaluation.weights.loading import Provenance, UnknownWeights
+from hia.evaluation.weights.registry import OFFICIAL
 from hia.models.face.embedder import KNOWN_WEIGHTS
 from hia.weights import MissingWeights
 

@@ -14,7 +14,7 @@ from hia.config.metrics import METRICS, figure_key, network_of
 from hia.evaluation.image import require_comparable
 from hia.evaluation.networks.lpips import Lpips, Trunk
 from hia.evaluation.scores import Figures, MetricInput, mean_figure
-from hia.evaluation.weights import Provenance, official_state, state_of_file
+from hia.evaluation.weights.loading import Provenance, official_state, state_of_file
 from hia.images import Frame
 from hia.weights import load_strict
 

@@ -125,7 +125,7 @@ def _draw_ticks(picture: Frame, axes: Axes) -> None:
 def _ticks(axes: Axes) -> list[float]:
     if axes.logarithmic:
         return [0.0, *(float(f"{digit}e{power}") for power in range(7) for digit in (1, 3))]
-    return [round(float(value), 6) for value in MaxNLocator(3, steps=(1, 2, 5, 10)).tick_values(0, axes.high)]
+    return [round(float(value), 6) for value in MaxNLocator(4, steps=(1, 2, 5, 10)).tick_values(0, axes.high)]
 
 
 def _draw_level(picture: Frame, axes: Axes, label: str, value: float) -> None:

@@ -24,7 +24,7 @@ def render(template: str, **values: Any) -> str:
     """The text of a page: a template of the package, such as `inspection/page.html`, filled with values."""
     style, script = (files("hia.visualization").joinpath(file).read_text("utf-8") for file in ("page.css", "page.js"))
     own = {"style": Markup(style), "script": Markup(script), "policy": _policy(style, script), "version": __version__}
-    return _environment().get_template(template).render(own | values)
+    return environment().get_template(template).render(own | values)
 
 
 def escape(value: object) -> Markup:
@@ -62,8 +62,9 @@ def flat_settings(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """jinja2 with the package's templates, which escape every value."""
+    pages = Environment(
         loader=PackageLoader("hia", ""),
         autoescape=True,
         finalize=escape,
@@ -72,13 +73,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {
+    pages.filters |= {
         "four_digits": four_digits,
         "identifier": identifier,
         "percentage": percentage,
         "thousands": thousands,
     }
-    return environment
+    return pages
 
 
 def _policy(style: str, script: str) -> str:

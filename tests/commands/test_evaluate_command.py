@@ -30,7 +30,7 @@ HOSTILE = "a <b>&\"' ö"
 
 
 @pytest.fixture(scope="module")
-def ready(tmp_path_factory) -> Path:
+def prepared(tmp_path_factory) -> Path:
     """A folder with a model directory, as random as its weights, and a store with two clips held out."""
     folder = tmp_path_factory.mktemp("evaluate")
     store = open_store(dancer_store(folder / "store", num_frames=6))
@@ -42,14 +42,14 @@ def ready(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def of_model(ready) -> Path:
+def of_model(prepared) -> Path:
     """The output folder of an evaluation of the model."""
-    assert main(command(ready, "out")) == 0
-    return ready / "out"
+    assert main(command(prepared, "out")) == 0
+    return prepared / "out"
 
 
-def command(ready: Path, output: str, *options: str) -> list[str]:
-    places = [f"--model={ready / 'model'}", f"--store={ready / 'store'}", f"--output={ready / output}"]
+def command(prepared: Path, output: str, *options: str) -> list[str]:
+    places = [f"--model={prepared / 'model'}", f"--store={prepared / 'store'}", f"--output={prepared / output}"]
     return ["evaluate", *places, "--frames=5", "--quiet", *(options or METRICS)]
 
 
@@ -84,7 +84,7 @@ def compare(folder: Path, *options: str) -> int:
     return main(["evaluate", *places, "--quiet", *options])
 
 
-def test_a_model_is_measured_by_both_protocols_beside_its_baselines(ready, of_model):
+def test_a_model_is_measured_by_both_protocols_beside_its_baselines(prepared, of_model):
     found = results(of_model)
     assert tuple(found["methods"]) == METHODS and found["about"]["split"] == "test"
     assert [one["video"] for one in found["videos"]] == ["dancer_002.mp4", "dancer_003.mp4"]
@@ -92,8 +92,8 @@ def test_a_model_is_measured_by_both_protocols_beside_its_baselines(ready, of_mo
     assert len(rows(of_model)) == 8 and {row["method"] for row in rows(of_model)} == set(METHODS)
 
 
-def test_figures_are_those_of_the_models_own_animation_and_frames_are_kept_without_loss(ready, of_model):
-    store, model = open_store(ready / "store"), load_model(ready / "model")
+def test_figures_are_those_of_the_models_own_animation_and_frames_are_kept_without_loss(prepared, of_model):
+    store, model = open_store(prepared / "store"), load_model(prepared / "model")
     info = store.of_split("test")[0]
     for protocol, method in zip(("truth", "default"), OURS, strict=True):
         truth, generated = reenact(model, store.read(info), None, 0, 5, protocol)
@@ -103,32 +103,32 @@ def test_figures_are_those_of_the_models_own_animation_and_frames_are_kept_witho
         assert float(row["psnr"]) == pytest.approx(psnr(truth[1:], kept[1:]).mean(), abs=1e-9)
 
 
-def test_one_protocol_can_be_asked_for_by_its_name(ready):
-    assert main([*command(ready, "one"), "--sharpness=default", "--clips=1", "--first-frame=0"]) == 0
-    found = results(ready / "one")
+def test_one_protocol_can_be_asked_for_by_its_name(prepared):
+    assert main([*command(prepared, "one"), "--sharpness=default", "--clips=1", "--first-frame=0"]) == 0
+    found = results(prepared / "one")
     assert list(found["methods"]) == ["default_sharpness", "repeat_reference", "codec_cap"]
     assert len(found["videos"]) == 1 and found["videos"][0]["frames"] == 5
 
 
-def test_a_stopped_evaluation_goes_on_with_what_is_missing(ready, of_model):
+def test_a_stopped_evaluation_goes_on_with_what_is_missing(prepared, of_model):
     before, clips = results(of_model), sorted((of_model / "clips").iterdir())
     (clips[1] / "default_sharpness" / "scores.safetensors").unlink()
     (clips[1] / "truth_sharpness" / "result" / "mark.json").unlink()
     files = {path: path.stat().st_mtime_ns for path in (of_model / "clips").rglob("*") if path.is_file()}
-    assert main(command(ready, "out")) == 0
+    assert main(command(prepared, "out")) == 0
     changed = {path for path, time in files.items() if path.stat().st_mtime_ns != time}
     assert changed == {path for path in files if path.is_relative_to(clips[1] / "truth_sharpness")}
     assert results(of_model) == before
 
 
-def test_other_metrics_measure_again_but_animate_nothing_again(ready, of_model):
+def test_other_metrics_measure_again_but_animate_nothing_again(prepared, of_model):
     frames = {path: path.stat().st_mtime_ns for path in of_model.rglob("result/frames/*.png")}
-    assert main(command(ready, "out", "--metrics", "psnr")) == 0
+    assert main(command(prepared, "out", "--metrics", "psnr")) == 0
     assert set(results(of_model)["methods"]["codec_cap"]["figures"]) == {"psnr", "identical_share"}
     assert {path: path.stat().st_mtime_ns for path in of_model.rglob("result/frames/*.png")} == frames
-    assert main(command(ready, "out", *METRICS, "--seed=1")) == 0
+    assert main(command(prepared, "out", *METRICS, "--seed=1")) == 0
     assert not [path for path, time in frames.items() if path.stat().st_mtime_ns == time]
-    assert main(command(ready, "out")) == 0  # as the other tests expect it
+    assert main(command(prepared, "out")) == 0  # as the other tests expect it
 
 
 class Addresses(HTMLParser):
@@ -154,7 +154,6 @@ def test_the_page_has_figures_videos_and_plots_and_fetches_nothing(of_model):
     assert files and all((of_model / link).is_file() for link in files)
     figure = results(of_model)["methods"]["truth_sharpness"]["figures"]["psnr"]
     assert f"{figure['value']:.4g}" in text and f"[{figure['low']:.4g}, {figure['high']:.4g}]" in text
-    worst, best = sorted(row["video"] for row in rows(of_model) if row["method"] == OURS[0])
     psnrs = {row["video"]: float(row["psnr"]) for row in rows(of_model) if row["method"] == OURS[0]}
     worst, best = sorted(psnrs, key=psnrs.__getitem__)
     cases = re.findall(r'<figure class="case"><figcaption><bdi>(.*?)</bdi>', text)

@@ -9,8 +9,8 @@ from hia.config.evaluation import ALWAYS, CHEAP, MetricName, own_weights
 from hia.config.metrics import FIGURES, METRICS, Metric, figure_info, figure_key, in_order
 from hia.evaluation.metrics import USUAL, WITH_NETWORK, check_registry, load_metrics
 from hia.evaluation.video_metrics import MEASURES
-from hia.evaluation.weights import OFFICIAL
 from hia.evaluation.weights.locate import weight_files
+from hia.evaluation.weights.registry import OFFICIAL
 
 
 def test_the_configuration_knows_all_metrics():

@@ -23,7 +23,7 @@ from hia.evaluation.features import (
     scaled,
 )
 from hia.evaluation.networks.i3d import InceptionI3d
-from hia.evaluation.weights import Provenance
+from hia.evaluation.weights.loading import Provenance
 from hia.weights import MissingWeights
 
 UNKNOWN = Provenance("toy", {}, known=False)

@@ -18,7 +18,8 @@ from hia.evaluation.networks.i3d import InceptionI3d
 from hia.evaluation.networks.lpips import Lpips
 from hia.evaluation.scores import VideoPair
 from hia.evaluation.temporal import dtssd
-from hia.evaluation.weights import AlteredWeights, UnknownWeights
+from hia.evaluation.weights.digests import AlteredWeights
+from hia.evaluation.weights.loading import UnknownWeights
 from hia.pose.keypoint_files import load_keypoints
 from hia.synthetic import write_dancers
 from hia.video import read_frames

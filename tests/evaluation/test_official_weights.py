@@ -17,11 +17,10 @@ import torch
 from safetensors.torch import save_file
 
 from hia.evaluation.networks.lpips import Lpips
-from hia.evaluation.weights import OFFICIAL, AlteredWeights, official_state, state_of_file
-from hia.evaluation.weights.digests import require_digest
-from hia.evaluation.weights.loading import read_flax_i3d, read_flax_lpips
+from hia.evaluation.weights.digests import AlteredWeights, require_digest
+from hia.evaluation.weights.loading import official_state, read_flax_i3d, read_flax_lpips, state_of_file
 from hia.evaluation.weights.locate import fetch, find_files, user_cache
-from hia.evaluation.weights.registry import Official, WeightFile
+from hia.evaluation.weights.registry import OFFICIAL, Official, WeightFile
 from hia.weights import MissingWeights, load_state
 
 CONTENT = b"weights of a network"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hia.config.metrics import GROUPS, METRICS, Metric
 from hia.evaluation.protocol.clips import BASELINE, CAP, OURS
-from hia.evaluation.weights import OFFICIAL
+from hia.evaluation.weights.registry import OFFICIAL
 
 README = Path(__file__).parents[2] / "hia" / "evaluation" / "README.md"
 

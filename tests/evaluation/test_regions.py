@@ -12,7 +12,7 @@ from hia.conditions.regions import Box, face_box, hand_boxes
 from hia.evaluation.identity import Identity, load_identity, usable_faces
 from hia.evaluation.image import l1, psnr, ssim
 from hia.evaluation.regions import Regions, region_values, sharpness_agreement, sharpness_pairs
-from hia.evaluation.weights import AlteredWeights
+from hia.evaluation.weights.digests import AlteredWeights
 from hia.pose.keypoint_files import load_keypoints
 from hia.pose.keypoints import KeypointSequence
 from hia.video import frames_at

@@ -9,7 +9,7 @@ import pytest
 from hia.inspection.curves import LEFT_MARGIN, RIGHT_MARGIN, Curves, draw_curves
 from hia.inspection.overlay import HAND_COLOURS
 from hia.visualization.charts import Histogram, dots_chart, histogram_chart
-from hia.visualization.html import _environment
+from hia.visualization.html import environment
 from hia.visualization.text import Style, printable, shortened, text_width
 
 WIDTH, HEIGHT = 600, 130
@@ -156,7 +156,7 @@ def test_what_stands_on_a_chart_is_escaped_and_never_a_formula():
 
 
 def test_a_bar_is_as_long_as_its_share():
-    macros = _environment().get_template("visualization/macros.html").module
+    macros = environment().get_template("visualization/macros.html").module
     bars = [float(bar.get("width")) for bar in ElementTree.fromstring(macros.share_bar(0.25)).iter("rect")]
     assert bars == [100, 25]
 

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.error import URLError
 
-import torch
-
 from hia.config.metrics import METRICS
 from hia.evaluation.weights.digests import require_digest
 from hia.evaluation.weights.registry import OFFICIAL, Official, WeightFile
@@ -59,6 +57,8 @@ def fetch(file: WeightFile, folder: Path | None = None) -> Path:
     Raises OSError when it cannot be downloaded, and AlteredWeights when it is not the official file.
     """
     assert file.url is not None
+    import torch.hub
+
     folder = folder or user_cache()
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -73,7 +73,7 @@ def fetch(file: WeightFile, folder: Path | None = None) -> Path:
 
 def user_cache() -> Path:
     """The folder of downloaded weights, `~/.cache/hia/eval` (or in `$XDG_CACHE_HOME`)."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hia" / SUBFOLDER
+    return _caches() / "hia" / SUBFOLDER
 
 
 def _place_of(file: WeightFile) -> Path | None:
@@ -92,7 +92,13 @@ def _candidates(file: WeightFile) -> Iterator[Path]:
 def _folders() -> Iterator[Path]:
     for folder in weight_folders():
         yield from (folder / SUBFOLDER, folder)
-    yield from (user_cache(), Path(torch.hub.get_dir()) / "checkpoints")
+    # As `torch.hub.get_dir()`, but plans of a run, which search weights, need not import torch.
+    torch_home = Path(os.environ.get("TORCH_HOME", _caches() / "torch")).expanduser()
+    yield from (user_cache(), torch_home / "hub" / "checkpoints")
+
+
+def _caches() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
 
 
 def _missing_message(official: Official, download: bool) -> str:
