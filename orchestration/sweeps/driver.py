@@ -19,7 +19,7 @@ from orchestration.chain.execute import final_status
 from orchestration.job_paths import check_writable
 from orchestration.pipeline import StagesOf, check
 from orchestration.stages.content_hashes import ContentHashes
-from orchestration.sweeps.plan import TrialPlan, check_optuna, known_trials, plan_trials, trial_plan_table
+from orchestration.sweeps.plan import TrialPlan, plan_trials, trial_plan_table
 from orchestration.sweeps.results import end_summary, write_results
 from orchestration.sweeps.spec import load_sweep
 from orchestration.sweeps.trials import Record, Sweep, read_records, resolve
@@ -50,17 +50,17 @@ def prepared(arguments: argparse.Namespace, stages_of: StagesOf) -> tuple[Sweep,
     sweep, notes = resolve(file.stem, spec)
     for note in notes:
         tqdm.write(note, file=sys.stderr)
-    if spec.algorithm == "optuna":
-        check_optuna()
-    trials = known_trials(spec)
+    spec.search_algorithm.check_installed()
+    trials = spec.known_trials()
     for config in [sweep.config(trial) for trial in trials] or [sweep.config()]:
         check(config)
     contents = ContentHashes(sweep.storage / ".contents.json")
     looked = plan_trials(sweep, trials, stages_of, contents)
     contents.remember()
-    if spec.scheduler == "asha" and len(looked) > 1 and len({one.training for one in looked}) == 1:
+    if spec.trial_scheduler.stops_trials and len(looked) > 1 and len({one.training for one in looked}) == 1:
         raise ConfigError(
-            f"{file}: scheduler: asha saves training, but nothing in search changes the training: use scheduler: none"
+            f"{file}: scheduler: {spec.scheduler} saves training, but nothing in search changes the training: "
+            "use scheduler: none"
         )
     return sweep, looked
 
@@ -74,7 +74,7 @@ def carry_out(sweep: Sweep, looked: Sequence[TrialPlan], stages_of: StagesOf, qu
     tracking.close_orphans()
     parent = tracking.start_sweep(sweep.name, sweep.fingerprint, sweep.spec.plain(), {"sweep": sweep.name})
     with final_status(parent):
-        if any(not one.finished for one in looked) or sweep.spec.algorithm == "optuna":
+        if any(not one.finished for one in looked) or not sweep.spec.search_algorithm.plans_ahead:
             with _closing(tracking, parent), ExitStack() as cluster:
                 tune(sweep, looked, stages_of, tracking, parent, quiet, cluster)
         records = present_records(sweep, looked)
@@ -116,7 +116,7 @@ def tune(
 def present_records(sweep: Sweep, looked: Sequence[TrialPlan]) -> list[Record]:
     """Of the sweep's trials, in their order; those that have not begun are left out."""
     records = {record.trial.id: record for record in read_records(sweep.folder)}
-    if sweep.spec.algorithm == "optuna":
+    if not sweep.spec.search_algorithm.plans_ahead:
         return list(records.values())
     return [records[one.trial.id] for one in looked if one.trial.id in records]
 

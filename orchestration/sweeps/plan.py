@@ -1,48 +1,15 @@
 """Which values are tried: all combinations, drawn ones, or such as Optuna suggests from the results so far."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from hia.io.hashing import json_digest
 from orchestration.chain import ChainStage, plan
 from orchestration.pipeline import StagesOf, table
 from orchestration.stages.content_hashes import ContentHashes
-from orchestration.sweeps.spec import Choice, Domain, SweepSpec
+from orchestration.sweeps.search_space import Trial
 from orchestration.sweeps.trial import JUDGE, judged_stages
-from orchestration.sweeps.trials import FINAL, Sweep, Trial, read_record
-
-if TYPE_CHECKING:
-    from ray.tune.search.optuna import OptunaSearch
-
-
-# Draws of a trial that has been drawn before, until it is taken that there are no others.
-MOST_DRAWS = 200
-
-
-def known_trials(spec: SweepSpec) -> tuple[Trial, ...]:
-    """The trials that are known before any has run: of Optuna, none. Raises ValueError for an impossible number."""
-    if spec.algorithm == "grid":
-        lists = [domain.values for domain in spec.domains.values() if isinstance(domain, Choice)]
-        return tuple(Trial(dict(zip(spec.search, values, strict=True))) for values in itertools.product(*lists))
-    return _drawn(spec) if spec.algorithm == "random" else ()
-
-
-def _drawn(spec: SweepSpec) -> tuple[Trial, ...]:
-    """Different ones, the same for the same seed; more of them begin with those that fewer are."""
-    generator = np.random.default_rng(spec.seed)
-    drawn: dict[str, Trial] = {}
-    wanted = spec.trials or 0
-    for _ in range(wanted * MOST_DRAWS):
-        trial = Trial({key: domain.draw(generator) for key, domain in spec.domains.items()})
-        drawn.setdefault(trial.id, trial)
-        if len(drawn) == wanted:
-            return tuple(drawn.values())
-    raise ValueError(f"trials: {wanted} are asked for, but search has only about {len(drawn)} combinations")
+from orchestration.sweeps.trials import FINAL, Sweep, read_record
 
 
 def interleave_by_training(trials: Sequence[Trial], groups: Sequence[str]) -> list[Trial]:
@@ -68,48 +35,6 @@ def lineages(stages: Sequence[ChainStage]) -> dict[str, str]:
     for stage in stages:
         marks[stage.name] = json_digest(stage.name, stage.version, stage.reads, [marks[name] for name in stage.inputs])
     return marks
-
-
-def check_optuna() -> None:
-    """Raises ValueError when Optuna is not installed."""
-    if find_spec("optuna") is None:
-        raise ValueError(
-            "algorithm: optuna needs the extra `sweeps`: python -m pip install 'hia-animation[sweeps]' "
-            "(in a checkout: python -m pip install -e '.[sweeps]'), or set algorithm: random"
-        )
-
-
-def optuna_search(
-    spec: SweepSpec, measured: Sequence[tuple[Trial, float]], unfinished: Sequence[Trial]
-) -> "OptunaSearch":
-    """Suggests values. measured: what earlier executions have found; unfinished: what they had begun, tried first."""
-    from ray.tune.search.optuna import OptunaSearch
-
-    space = {f"values/{key}": _distribution(domain) for key, domain in spec.domains.items()}
-    search = OptunaSearch(
-        space=space,
-        metric="metric",
-        mode=spec.mode,
-        points_to_evaluate=[_named(trial) for trial in unfinished] or None,
-        seed=spec.seed + len(measured),  # the same seed would suggest once more what is known already
-    )
-    for trial, value in measured:
-        search.add_evaluated_point(_named(trial), value)
-    return search
-
-
-def _named(trial: Trial) -> dict[str, Any]:
-    return {f"values/{key}": value for key, value in trial.values.items()}
-
-
-def _distribution(domain: Domain) -> Any:
-    from optuna import distributions
-
-    if isinstance(domain, Choice):
-        return distributions.CategoricalDistribution(domain.values)
-    if domain.whole:
-        return distributions.IntDistribution(int(domain.low), int(domain.high), step=int(domain.step or 1))
-    return distributions.FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
 
 
 @dataclass(frozen=True)
@@ -147,7 +72,8 @@ def trial_plan_table(sweep: Sweep, looked: Sequence[TrialPlan]) -> str:
     """A line for each trial."""
     spec = sweep.spec
     if not looked:
-        return f"{spec.trials} trials, whose values Optuna chooses as they come: {', '.join(spec.search)}"
+        chooser = spec.search_algorithm.title
+        return f"{spec.trials} trials, whose values {chooser} chooses as they come: {', '.join(spec.search)}"
     rows = [("trial", "runs", "trained or made by a trial above", "reuses what is done")]
     for one in looked:
         runs = "nothing: it is finished" if one.finished else _listed(one.runs)

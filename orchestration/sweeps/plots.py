@@ -13,8 +13,8 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from orchestration.sweeps.spec import Choice, Range
-from orchestration.sweeps.trials import Record, Sweep, short, shown
+from orchestration.sweeps.search_space import Choice, Range, format_value, short_name
+from orchestration.sweeps.trials import Record, Sweep
 
 INK, MUTED, GRID, LINE, BEST, FAILED = "#1f2430", "#5c6370", "#e3e5ea", "#2f6fb0", "#c2410c", "#9aa0ab"
 # The better, the darker.
@@ -163,12 +163,12 @@ def _value(sweep: Sweep, record: Record | None) -> float:
 
 
 def _text(value: Any) -> str:
-    text = shown(value)
+    text = format_value(value)
     return text if len(text) <= 24 else f"…{text[-23:]}"
 
 
 def _label(key: str) -> str:
-    return key if short(key) == key else f"{short(key)}  ({key})"
+    return key if short_name(key) == key else f"{short_name(key)}  ({key})"
 
 
 def _metric(sweep: Sweep) -> str:

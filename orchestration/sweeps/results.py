@@ -15,8 +15,9 @@ import yaml
 from hia.io.files import Folder
 from orchestration.chain.execute import format_duration
 from orchestration.pipeline import METRICS, table
+from orchestration.sweeps.search_space import format_value, short_name
 from orchestration.sweeps.spec import SweepSpec
-from orchestration.sweeps.trials import Record, Sweep, short, shown
+from orchestration.sweeps.trials import Record, Sweep
 from orchestration.tracking.runs import table as markdown_table
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Results:
     def rows(self) -> list[list[str]]:
         """A header and a line for each trial, to be read: the values, the metrics, what became of it."""
         measured = self.shown_metrics()
-        header = [*map(short, self.sweep.spec.search), *measured, "time", "state"]
+        header = [*map(short_name, self.sweep.spec.search), *measured, "time", "state"]
         return [header, *(self._row(record, measured) for record in self.records)]
 
     def shown_metrics(self) -> list[str]:
@@ -81,7 +82,7 @@ class Results:
         parent.log_metrics(counts)
 
     def _row(self, record: Record, measured: Sequence[str]) -> list[str]:
-        values = [shown(record.values[key]) for key in self.sweep.spec.search]
+        values = [format_value(record.values[key]) for key in self.sweep.spec.search]
         metrics = [f"{record.metrics[name]:.4g}" if name in record.metrics else "–" for name in measured]
         return [*values, *metrics, format_duration(record.seconds), state_in_words(record, record == self.best)]
 
@@ -170,4 +171,4 @@ def _fixed(spec: SweepSpec) -> str:
 
 
 def _changes(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={shown(value)}" for key, value in values.items())
+    return ", ".join(f"{key}={format_value(value)}" for key, value in values.items())

@@ -14,15 +14,16 @@ from orchestration.chain.execute import LAST_CHARACTERS, failure_reason
 from orchestration.cluster import FORWARDED_VARIABLES
 from orchestration.pipeline import StagesOf, tags
 from orchestration.stages.content_hashes import ContentHashes
+from orchestration.sweeps.algorithms import RESOURCE
+from orchestration.sweeps.search_space import Trial
 from orchestration.sweeps.spec import SweepSpec
-from orchestration.sweeps.trials import Record, Sweep, Trial, begun, log_file, read_record
+from orchestration.sweeps.trials import Record, Sweep, begun, log_file, read_record
 from orchestration.tracking import Run, connect_tracking
 from orchestration.tracking.environment import COMMAND, command
 from orchestration.tracking.journal import TRAIN_PREFIX
 
 # The stage whose metrics trials are judged by; what follows it (export, registration) is for the best one only.
 JUDGE = "evaluate"
-RESOURCE = "resource"
 # What a trial's process must have as the driver has it, or not at all.
 ENVIRONMENT = (*FORWARDED_VARIABLES, "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", COMMAND)
 

@@ -13,6 +13,7 @@ from hia.io.files import write_json
 from hia.io.hashing import json_digest
 from orchestration.chain import Executed
 from orchestration.job_paths import with_absolute_paths
+from orchestration.sweeps.search_space import Trial
 from orchestration.sweeps.spec import SweepSpec
 
 SWEEPS = "sweeps"
@@ -20,23 +21,6 @@ TRIALS = "trials"
 State = Literal["running", "done", "stopped", "failed"]
 # Trials that are not run again; failed ones are.
 FINAL = ("done", "stopped")
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What is tried: values by dotted key."""
-
-    values: Mapping[str, Any]
-
-    @cached_property
-    def id(self) -> str:
-        """The same for the same values."""
-        return json_digest(self.values)[:8]
-
-    @property
-    def label(self) -> str:
-        """The values to be read, such as `γ=0.5 ω=2`."""
-        return " ".join(f"{short(key)}={shown(value)}" for key, value in sorted(self.values.items(), key=_by_name))
 
 
 @dataclass(frozen=True)
@@ -114,22 +98,6 @@ def shortened(config: Config, share: float) -> Config:
         for name, stage in stages.items()
     }
     return replace(config, stages=replace(config.stages, **fewer))
-
-
-def _by_name(item: tuple[str, Any]) -> str:
-    return short(item[0])
-
-
-def short(key: str) -> str:
-    """A key as it is called where there is little room."""
-    return {"schedule.gamma": "γ", "sampling.guidance_scale": "ω"}.get(key, key)
-
-
-def shown(value: Any) -> str:
-    """A value to be read."""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from tqdm import tqdm
 
 from hia.config import Config
 from orchestration.chain.execute import format_duration
 from orchestration.cluster import check_resources, num_slots
-from orchestration.sweeps.plan import TrialPlan, optuna_search
+from orchestration.sweeps.plan import TrialPlan
+from orchestration.sweeps.search_space import Trial
 from orchestration.sweeps.spec import SweepSpec
-from orchestration.sweeps.trial import RESOURCE, Task, in_tune, is_replayed, run_trial, trial_of
-from orchestration.sweeps.trials import FINAL, Record, Sweep, Trial, begun, log_file, read_record, read_records
+from orchestration.sweeps.trial import Task, in_tune, is_replayed, run_trial, trial_of
+from orchestration.sweeps.trials import FINAL, Record, Sweep, begun, log_file, read_record, read_records
 
 if TYPE_CHECKING:
     from orchestration.tracking import Tracking
@@ -49,7 +49,7 @@ def fit(task: Task, looked: Sequence[TrialPlan], tracking: "Tracking", quiet: bo
             metric="metric",
             mode=sweep.spec.mode,
             search_alg=searched["algorithm"],
-            scheduler=_scheduler(sweep.spec),
+            scheduler=sweep.spec.trial_scheduler.tune_scheduler(sweep.spec.rungs, sweep.spec.reduction),
             num_samples=searched["samples"],
             max_concurrent_trials=concurrent,
             reuse_actors=True,  # a process takes seconds to import what a trial needs
@@ -84,21 +84,12 @@ def num_concurrent(sweep: Sweep, configs: Sequence[Config]) -> int:
     return wanted or fitting
 
 
-def _scheduler(spec: SweepSpec) -> TrialScheduler:
-    if spec.scheduler == "none":
-        return FIFOScheduler()
-    longest = spec.reduction ** (spec.rungs - 1)
-    return AsyncHyperBandScheduler(
-        time_attr=RESOURCE, grace_period=1, max_t=longest, reduction_factor=spec.reduction, stop_last_trials=False
-    )
-
-
 def _searched(sweep: Sweep, looked: Sequence[TrialPlan]) -> dict[str, Any]:
     """What Tune is told of the trials: those to be run, and with ASHA those that are done too, which come first."""
-    if sweep.spec.algorithm == "optuna":
+    if not sweep.spec.search_algorithm.plans_ahead:
         return _suggested(sweep)
     missing = [one for one in looked if not one.finished]
-    known = [one for one in looked if one.finished and sweep.spec.scheduler == "asha"]
+    known = [one for one in looked if one.finished and sweep.spec.trial_scheduler.stops_trials]
     if not missing:
         return {"count": 0}
     configs = [in_tune(one.trial, missing=not one.finished)["trial"] for one in (*known, *missing)]
@@ -107,7 +98,7 @@ def _searched(sweep: Sweep, looked: Sequence[TrialPlan]) -> dict[str, Any]:
 
 
 def _suggested(sweep: Sweep) -> dict[str, Any]:
-    """With Optuna, the trials that are left after those that are done."""
+    """With an algorithm that suggests values, the trials that are left after those that are done."""
     records = read_records(sweep.folder)
     name = sweep.spec.metric
     measured = {record.trial.id: record for record in records if record.state in FINAL}
@@ -116,7 +107,7 @@ def _suggested(sweep: Sweep) -> dict[str, Any]:
         return {"count": 0}
     unfinished = [record.trial for record in records if record.trial.id not in measured][:left]
     known = [(record.trial, record.metrics[name]) for record in measured.values()]
-    algorithm = optuna_search(sweep.spec, known, unfinished)
+    algorithm = sweep.spec.search_algorithm.searcher(sweep.spec.space, known, unfinished)
     return {"space": {}, "algorithm": algorithm, "samples": left, "count": left}
 
 
