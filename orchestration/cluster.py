@@ -13,24 +13,11 @@ from ray.exceptions import RayError, RayTaskError
 
 from hia.config import TrainingConfig
 from hia.console import interrupt_on_sigterm
+from orchestration.environment import FORWARDED, RAY, RAY_ADDRESS, set_defaults
 
 # Ray starts with too few logical CPUs to run actors and the tasks around them on a small machine: it waits for ever.
 LEAST_LOGICAL_CPUS = 4
 LOCAL_OBJECT_STORE_BYTES = 200_000_000
-# Ray Train looks at its workers five times a second instead of every two, without which short stages wait for it; and
-# keeps no statistics of its own.
-TRAIN_SETTINGS = {
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-    "RAY_worker_niceness": "0",
-}
-# Where workers look for weights and keep downloads. Credentials are the cluster's affair.
-FORWARDED_VARIABLES = (
-    *("HIA_WEIGHTS", "XDG_CACHE_HOME", "TORCH_HOME"),
-    *("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT"),
-)
 
 
 def connect(address: str | None = None, num_cpus: int | None = None) -> None:
@@ -41,7 +28,7 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> None:
     """
     if ray.is_initialized():
         return
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = address or os.environ.get(RAY_ADDRESS)
     quiet = silence_ray()
     if address and address != "local":
         try:
@@ -96,11 +83,7 @@ def silence_ray() -> dict[str, Any]:
 
     What fails in a task is raised here all the same, and everything is in the logs of Ray's session.
     """
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
-    for name, value in TRAIN_SETTINGS.items():
-        os.environ.setdefault(name, value)
+    set_defaults(RAY)
     logging.getLogger("ray").setLevel(logging.ERROR)
     return {"logging_level": logging.ERROR, "log_to_driver": False}
 
@@ -118,7 +101,7 @@ def connected(address: str | None = None) -> Iterator[None]:
 
 def worker_environment() -> dict[str, Any]:
     """The part of a Ray `runtime_env` that lets workers find on their machine what the driver finds on its own."""
-    return {"env_vars": {name: os.environ[name] for name in FORWARDED_VARIABLES if name in os.environ}}
+    return {"env_vars": {name: os.environ[name] for name in FORWARDED if name in os.environ}}
 
 
 @dataclass(frozen=True)

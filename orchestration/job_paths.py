@@ -7,9 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from hia.config import Config, ConfigError
+from orchestration.environment import RAY_JOB
 
-# Set by Ray for the driver of a job that was submitted to a cluster; holds its runtime environment.
-RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 DEFAULT_STORAGE = Config(preset="").storage
 JOB_STORAGE = "~/hia-runs"
 

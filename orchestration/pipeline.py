@@ -17,7 +17,22 @@ from orchestration.chain import Chain, ChainStage, Selection, plan
 from orchestration.chain.execute import Executed, final_status, format_duration
 from orchestration.chain.plan import Plan
 from orchestration.cluster import check_resources, connected
+from orchestration.environment import TRACKING_URI, make_weights_folders_absolute, tracking_uri
 from orchestration.job_paths import check_writable, with_absolute_paths
+from orchestration.names import (
+    CONTACT_SHEET,
+    CONTENT_HASHES,
+    DANCERS,
+    EVALUATE,
+    EXPORT,
+    MODEL,
+    REGISTER,
+    REPORT,
+    SAMPLE,
+    SAMPLE_SIDE_BY_SIDE,
+    VIDEOS,
+    tracking_database,
+)
 from orchestration.stages.content_hashes import ContentHashes
 from orchestration.stages.inputs import check_data
 
@@ -40,7 +55,7 @@ def run(arguments: argparse.Namespace, stages_of: StagesOf) -> None:
     config, notes = configured(arguments)
     storage = Path(config.storage)
     check(config)
-    contents = ContentHashes(storage / ".contents.json")
+    contents = ContentHashes(storage / CONTENT_HASHES)
     stages = stages_of(config, contents)
     selection = Selection(anew=arguments.anew, only=arguments.only)
     selection.check(stages)
@@ -85,8 +100,7 @@ def configured(arguments: argparse.Namespace) -> tuple[Config, list[str]]:
     config = load_config(arguments.preset, arguments.set)
     if arguments.data is not None:
         config = replace(config, data=arguments.data)
-    if folders := os.environ.get("HIA_WEIGHTS"):
-        os.environ["HIA_WEIGHTS"] = os.pathsep.join(map(os.path.abspath, folders.split(os.pathsep)))
+    make_weights_folders_absolute()
     return with_absolute_paths(config)
 
 
@@ -122,7 +136,7 @@ def join_cluster(cluster: ExitStack, config: Config) -> None:
 
 def _present_tracking(storage: Path) -> "Tracking | None":
     """The tracking server, unless looking at it would make one."""
-    if not os.environ.get("MLFLOW_TRACKING_URI") and not (storage / "mlflow.db").is_file():
+    if not os.environ.get(TRACKING_URI) and not tracking_database(storage).is_file():
         return None
     from orchestration.tracking import connect_tracking
 
@@ -143,7 +157,7 @@ def end_summary(executed: Sequence[Executed], parent: "Run", storage: Path) -> s
     """What was made, and the commands to look at it, animate with it and serve it."""
     by_name = {one.name: one for one in executed}
     parts = [_times(executed)]
-    if (evaluated := by_name.get("evaluate")) and (table := metrics_table(evaluated.metrics)):
+    if (evaluated := by_name.get(EVALUATE)) and (table := metrics_table(evaluated.metrics)):
         parts.append(table)
     parts.append("\n".join([*_places(by_name), f"MLflow run: {parent.url}"]))
     parts.append("\n".join(_commands(by_name, storage)))
@@ -174,10 +188,10 @@ def _times(executed: Sequence[Executed]) -> str:
 
 def _places(executed: Mapping[str, Executed]) -> list[str]:
     found = [
-        ("sample", "sample_side_by_side.mp4", "video"),
-        ("evaluate", "contact_sheet.png", "pictures"),
-        ("evaluate", "report.html", "report"),
-        ("export", "model", "model"),
+        (SAMPLE, SAMPLE_SIDE_BY_SIDE, "video"),
+        (EVALUATE, CONTACT_SHEET, "pictures"),
+        (EVALUATE, REPORT, "report"),
+        (EXPORT, MODEL, "model"),
     ]
     return [
         f"{label + ':':<11} {executed[stage].folder / name}"
@@ -188,18 +202,16 @@ def _places(executed: Mapping[str, Executed]) -> list[str]:
 
 def _commands(executed: Mapping[str, Executed], storage: Path) -> list[str]:
     """Exact commands, each with what it is for."""
-    tracking = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage / 'mlflow.db'}"
+    tracking = tracking_uri(storage)
     lines = [] if tracking.startswith("http") else [f"look:     mlflow ui --backend-store-uri {shlex.quote(tracking)}"]
-    if "export" in executed:
-        model = shlex.quote(str(executed["export"].folder / "model"))
-        driving = (
-            f"{executed['dancers'].folder / 'videos' / 'dancer_000.mp4'}" if "dancers" in executed else "dance.mp4"
-        )
+    if EXPORT in executed:
+        model = shlex.quote(str(executed[EXPORT].folder / MODEL))
+        driving = f"{executed[DANCERS].folder / VIDEOS / 'dancer_000.mp4'}" if DANCERS in executed else "dance.mp4"
         lines.append(
             f"animate:  hia animate --model {model} --reference person.jpg --driving {shlex.quote(driving)} "
             "--output result.mp4"
         )
-    if "register" in executed:
+    if REGISTER in executed:
         lines.append(
             f"serve:    MLFLOW_TRACKING_URI={shlex.quote(tracking)} mlflow models serve -m models:/hia/latest "
             "--env-manager local"

@@ -20,12 +20,12 @@ from tqdm import tqdm
 from hia.config import Config, parse_config
 from hia.io.files import write_bytes
 from orchestration.cluster import check_resources, worker_environment
+from orchestration.names import JOURNAL
 from orchestration.tracking.journal import JournalWriter, Metrics, read_new
 from orchestration.training.distributed import process_group
 from orchestration.training.loop import Journal, train_stage
 from orchestration.training.run import RAY_FOLDER, TrainingFailed, TrainingRun
 
-JOURNAL = "journal.jsonl"
 # What no restart can mend: raised again here, with its message, instead of Ray's trying once more.
 FINAL = (TrainingFailed, ValueError, FileNotFoundError, PermissionError, NotADirectoryError)
 

@@ -31,6 +31,7 @@ from hia.models.animation_model import AnimationModel, save_model
 from hia.models.codec import build_codec
 from hia.video import write_video
 from hia.visualization.comparison import Comparison
+from orchestration.names import JOURNAL
 from orchestration.tracking.journal import JournalWriter
 from orchestration.train import train_in_process
 from orchestration.training.run import WEIGHTS, TrainingRun
@@ -88,7 +89,7 @@ def _train(
     path.mkdir()
     run = TrainingRun(config, stage.name, str(material.training.folder), str(path), tuple(weights))
     with measure(f"training {stage.name} ({stage.iterations} steps)"):
-        train_in_process(run, JournalWriter(path / "journal.jsonl"))
+        train_in_process(run, JournalWriter(path / JOURNAL))
     return str(path / WEIGHTS)
 
 

@@ -12,11 +12,11 @@ from tqdm import tqdm
 from experiments.paper_tables.spec import Row
 from hia.config import Config
 from hia.io.hashing import json_digest
-from orchestration.chain import Chain, ChainStage, Plan, plan
+from orchestration.chain import Chain, ChainStage, Plan, plan, stages_up_to
 from orchestration.chain.execute import failure_reason, final_status
+from orchestration.names import CONTENT_HASHES, EVALUATE
 from orchestration.pipeline import StagesOf, join_cluster, tags
 from orchestration.stages.content_hashes import ContentHashes
-from orchestration.sweeps.trial import judged_stages
 
 if TYPE_CHECKING:
     from orchestration.tracking import Run, Tracking
@@ -28,7 +28,7 @@ class Measured:
 
     row: Row
     metrics: Mapping[str, float] = field(default_factory=dict)
-    failure_reason: str = ""
+    reason: str = ""
     ran: tuple[str, ...] = ()
     seconds: float = 0.0
     run_id: str | None = None
@@ -36,7 +36,7 @@ class Measured:
 
 def row_stages(config: Config, stages_of: StagesOf) -> tuple[ChainStage, ...]:
     """The chain up to the evaluation. Raises MissingWeights."""
-    return judged_stages(stages_of(config, ContentHashes(Path(config.storage) / ".contents.json")))
+    return stages_up_to(stages_of(config, ContentHashes(Path(config.storage) / CONTENT_HASHES)), EVALUATE)
 
 
 def plans(configs: Sequence[Config], stages_of: StagesOf) -> list[Plan]:

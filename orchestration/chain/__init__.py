@@ -6,8 +6,8 @@ is missing, `reasons` says why.
 """
 
 from orchestration.chain.execute import Chain, Executed
-from orchestration.chain.plan import Plan, Planned, Selection, plan
-from orchestration.chain.stage import ChainError, ChainStage, StageFailed, StageRun, fingerprint
+from orchestration.chain.plan import Plan, Planned, Selection, plan, stages_up_to
+from orchestration.chain.stage import ChainError, ChainStage, ExplainedFailure, StageFailed, StageRun, fingerprint
 from orchestration.chain.stage_folder import StageFolder
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "ChainError",
     "ChainStage",
     "Executed",
+    "ExplainedFailure",
     "Plan",
     "Planned",
     "Selection",
@@ -23,4 +24,5 @@ __all__ = [
     "StageRun",
     "fingerprint",
     "plan",
+    "stages_up_to",
 ]

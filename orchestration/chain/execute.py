@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from hia.config import Config
 from hia.io.hashing import json_digest
 from orchestration.chain.plan import Action, Plan, Planned, Selection, examine, plan
-from orchestration.chain.stage import DATA, ChainStage, StageFailed, StageRun, fingerprint
-from orchestration.chain.stage_folder import JOURNAL, StageFolder
-from orchestration.training.run import TrainingFailed
+from orchestration.chain.stage import ChainStage, ExplainedFailure, StageFailed, StageRun, fingerprint
+from orchestration.chain.stage_folder import StageFolder
+from orchestration.names import JOURNAL, PREPROCESS
 
 if TYPE_CHECKING:
     from orchestration.tracking import Run, Tracking
 
 # Errors whose message alone tells the user what is wrong.
-FOR_USERS = (ValueError, OSError, TrainingFailed)
+FOR_USERS = (ValueError, OSError, ExplainedFailure)
 LAST_CHARACTERS = 4000
 MOST_SHOWN = 4
 FIRST_SHOWN = ("psnr", "ssim", "l1")
@@ -152,7 +152,7 @@ class Chain:
         from orchestration.tracking import JournalUploader
 
         folder, stage = _folder(found), found.stage
-        tags = dict(self.tags) | ({"data_fingerprint": inputs[DATA]} if DATA in inputs else {})
+        tags = dict(self.tags) | ({"data_fingerprint": inputs[PREPROCESS]} if PREPROCESS in inputs else {})
         run = self.tracking.start_stage(parent, stage.name, str(found.fingerprint), asdict(self.config), tags)
         with final_status(run):
             folder.belongs_to(run.id)
@@ -193,7 +193,7 @@ def failure_reason(error: BaseException) -> str:
     cause = getattr(error, "cause", None)  # of Ray's errors, whose own message is a traceback
     if isinstance(cause, Exception):
         error = cause
-    if isinstance(error, (*FOR_USERS, StageFailed)):
+    if isinstance(error, FOR_USERS):
         return str(error) or repr(error)
     return f"{type(error).__name__}: {error}"
 

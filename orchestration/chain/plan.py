@@ -93,6 +93,14 @@ def plan(
     return _selected(planned, selection)
 
 
+def stages_up_to(stages: Sequence[ChainStage], last: str) -> tuple[ChainStage, ...]:
+    """The stage of this name and all that it needs, in the chain's order."""
+    needed = {last}
+    for stage in reversed(stages):
+        needed |= set(stage.inputs) if stage.name in needed else set()
+    return tuple(stage for stage in stages if stage.name in needed)
+
+
 def examine(
     stage: ChainStage,
     inputs: Mapping[str, str],

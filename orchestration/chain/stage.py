@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 from hia.config import Config
 from hia.io.hashing import json_digest
+from orchestration.names import PREPROCESS, STORE_NOTE
 
 if TYPE_CHECKING:  # both take a while to import, for which a plan need not wait
     from orchestration.tracking import Run
     from orchestration.tracking.journal import JournalWriter
-
-# The stage whose output is the clip store, and the note of where that is.
-DATA, STORE_NOTE = "preprocess", "store.json"
 
 
 class ChainError(ValueError):
     """The chain cannot begin, or cannot go on, for a reason that the user can change."""
 
 
-class StageFailed(RuntimeError):
+class ExplainedFailure(RuntimeError):
+    """A failure whose message alone tells the user what is wrong."""
+
+
+class StageFailed(ExplainedFailure):
     """A stage failed; the message names it and says why, `__cause__` is the error."""
 
 
@@ -44,7 +46,7 @@ class StageRun:
     @property
     def store(self) -> str:
         """Path or URL of the clip store."""
-        return store_of(self.inputs[DATA])
+        return store_of(self.inputs[PREPROCESS])
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from filelock import FileLock, Timeout
 
 from hia.io.files import write_json
 from orchestration.chain.stage import ChainError, ChainStage
+from orchestration.names import DONE_NOTE, JOURNAL, SENT_NOTE, STAGE_NOTE
 
-STAGE, DONE, JOURNAL, SENT = "stage.json", "done.json", "journal.jsonl", "journal.sent.json"
 REPLACED = ".replaced-"
 LOCK_POLL_SECONDS = 0.2
 
@@ -36,12 +36,12 @@ class StageFolder:
     @property
     def note(self) -> dict[str, Any] | None:
         """What was written when the stage began; None when it never did, or the note is damaged."""
-        return _read(self.path / STAGE)
+        return _read(self.path / STAGE_NOTE)
 
     @property
     def result(self) -> dict[str, Any] | None:
         """What was written when it had finished: `metrics`, `seconds`, `time`."""
-        return _read(self.path / DONE)
+        return _read(self.path / DONE_NOTE)
 
     def missing(self, stage: ChainStage) -> str | None:
         """The first thing that a finished stage should have here and has not."""
@@ -52,7 +52,7 @@ class StageFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         before = self.note or {}
         if self.result is not None:  # a new execution has a journal of its own
-            for name in (DONE, JOURNAL, SENT):
+            for name in (DONE_NOTE, JOURNAL, SENT_NOTE):
                 (self.path / name).unlink(missing_ok=True)
         note = {
             "name": stage.name,
@@ -63,18 +63,18 @@ class StageFolder:
             "mlflow_run_id": before.get("mlflow_run_id"),
             "driver": {"host": socket.gethostname(), "pid": os.getpid()},
         }
-        write_json(self.path / STAGE, note)
+        write_json(self.path / STAGE_NOTE, note)
 
     def belongs_to(self, run_id: str) -> None:
         """Note the tracking run. What was sent to another one is sent again: it may be on another server."""
         note = self.note or {}
         if note.get("mlflow_run_id") != run_id:
-            (self.path / SENT).unlink(missing_ok=True)
-            write_json(self.path / STAGE, note | {"mlflow_run_id": run_id})
+            (self.path / SENT_NOTE).unlink(missing_ok=True)
+            write_json(self.path / STAGE_NOTE, note | {"mlflow_run_id": run_id})
 
     def finish(self, metrics: Mapping[str, float], seconds: float) -> None:
         """Note that the stage is finished: the last thing that is written."""
-        write_json(self.path / DONE, {"metrics": dict(metrics), "seconds": round(seconds, 3), "time": time.time()})
+        write_json(self.path / DONE_NOTE, {"metrics": dict(metrics), "seconds": round(seconds, 3), "time": time.time()})
 
     def drop(self, stage: ChainStage) -> None:
         """Remove what a finished stage needs no more."""
@@ -124,8 +124,8 @@ class StageFolder:
 
 def executions(storage: Path, stage: str) -> list[StageFolder]:
     """All folders of a stage in which it was begun, newest first."""
-    folders = [StageFolder(path.parent) for path in (storage / stage).glob(f"*/{STAGE}")]
-    return sorted(folders, key=lambda folder: _age(folder.path / STAGE))
+    folders = [StageFolder(path.parent) for path in (storage / stage).glob(f"*/{STAGE_NOTE}")]
+    return sorted(folders, key=lambda folder: _age(folder.path / STAGE_NOTE))
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -26,10 +26,10 @@ from hia.io.hashing import json_digest
 from hia.visualization.comparison import sheet, titled
 from orchestration.chain.stage import StageFailed, StageRun
 from orchestration.cluster import map_tasks
+from orchestration.names import CONTACT_SHEET, SUMMARY
 from orchestration.stages.trained_model import _trained_model, trained_weights
 from orchestration.tracking.journal import metric_prefix, tracked_name
 
-SUMMARY, SHEET = "summary.json", "contact_sheet.png"
 MEANS = "over all frames of all clips"
 
 
@@ -91,7 +91,7 @@ def evaluate(run: StageRun) -> dict[str, float]:
     metrics = flat_metrics(results, job.prefix)
     write_results(run.folder, results)
     write_report(run.folder, results, f"Evaluation of {run.config.preset}")
-    Folder(run.folder).write(SHEET, _sheet(job, results, metrics))
+    Folder(run.folder).write(CONTACT_SHEET, _sheet(job, results, metrics))
     write_json(run.folder / SUMMARY, _summary(job, store, results, metrics))
     _show(run, job, results)
     return metrics
@@ -151,7 +151,7 @@ def _full_name(prefix: str, method: str, name: str) -> str:
 def _show(run: StageRun, job: Evaluation, results: Results) -> None:
     """Hand to the tracking server what people look at."""
     under = f"evaluation/{job.prefix}".rstrip("/")
-    for name in (SUMMARY, RESULTS, TABLE, REPORT, SHEET):
+    for name in (SUMMARY, RESULTS, TABLE, REPORT, CONTACT_SHEET):
         run.journal.artifact(name, under)
     for video in results.videos:
         # Where the page, which links to them, finds them.

@@ -10,14 +10,13 @@ from hia.config import Config
 from hia.data.ingest.layouts import find_videos_in_layout
 from hia.data.store.clip_store import MANIFEST, ClipStore, StoreError, open_store
 from hia.io.files import Folder, write_json
-from orchestration.chain.stage import STORE_NOTE, ChainError, StageRun, store_of
+from orchestration.chain.stage import ChainError, StageRun, store_of
+from orchestration.names import DANCERS, SEEN_NOTE, STORE, STORE_NOTE, VIDEOS
 from orchestration.stages.config_keys import updating
 from orchestration.stages.content_hashes import content_states
 
 if TYPE_CHECKING:
     from hia.data.preprocess.build_store import Built, Runner
-
-VIDEOS, STORE, SEEN = "videos", "store", "seen.json"
 
 # Why videos are passed by that another look will not change.
 LASTING = ("missing", "unreadable", "unreadable_folder", "broken_symlink", "symlink_loop", "not_a_file", "no_frames")
@@ -80,20 +79,20 @@ class Preprocessing:
             progress=run.show,
         )
         metrics = _note(run, built.store, STORE, {"videos": built.num_videos, "done_before": built.done_before})
-        write_json(run.folder / SEEN, seen | {"again": _to_be_tried_again(built)})
+        write_json(run.folder / SEEN_NOTE, seen | {"again": _to_be_tried_again(built)})
         return metrics
 
     def outdated(self, folder: Path, inputs: Mapping[str, Path]) -> str | None:
         """What has changed since the store was made; None when it is up to date."""
         try:
-            before = json.loads((folder / SEEN).read_text(encoding="utf-8"))
+            before = json.loads((folder / SEEN_NOTE).read_text(encoding="utf-8"))
             open_store(store_of(folder), check="size")
         except (OSError, ValueError) as error:
             return f"the store is damaged ({str(error).splitlines()[0]})"
         return _differences(before, self._seen(self._videos(inputs)))
 
     def _videos(self, inputs: Mapping[str, Path]) -> str:
-        return self.config.data if self.config.data is not None else str(inputs["dancers"] / VIDEOS)
+        return self.config.data if self.config.data is not None else str(inputs[DANCERS] / VIDEOS)
 
     def _seen(self, videos: str) -> dict[str, Any]:
         """The state of all that the store depends on and may follow."""

@@ -16,7 +16,7 @@ from hia.serving.loading import LIMITS, WATERMARK
 from hia.serving.schema import COLUMNS, Params
 from hia.synthetic import write_dancers
 from hia.video import read_frames
-from orchestration.stages.export import MODEL
+from orchestration.names import MODEL
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature

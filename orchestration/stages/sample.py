@@ -23,10 +23,10 @@ from hia.video import write_video
 from hia.visualization.comparison import Comparison, sheet, sheet_row
 from orchestration.chain.stage import StageFailed, StageRun
 from orchestration.cluster import map_tasks
-from orchestration.stages.export import MODEL
+from orchestration.names import EXPORT, MODEL, SAMPLE_SIDE_BY_SIDE, SAMPLE_VIDEO
 from orchestration.stages.trained_model import to_workers_device
 
-VIDEO, SIDE_BY_SIDE, SHEET, NOTE = "sample.mp4", "sample_side_by_side.mp4", "sample.png", "sample.json"
+SHEET, NOTE = "sample.png", "sample.json"
 LONGEST_SECONDS = 2.0
 # Clips of a split that are looked at, of a store of any size.
 CANDIDATES = 16
@@ -66,7 +66,7 @@ def sample(run: StageRun) -> dict[str, float]:
     Returns the number of frames. Raises StageFailed with the reason when it cannot be made.
     """
     job = SampleJob(
-        model=str(run.inputs["export"] / MODEL),
+        model=str(run.inputs[EXPORT] / MODEL),
         store=run.store,
         folder=str(run.folder),
         sampling=run.config.sampling,
@@ -76,7 +76,7 @@ def sample(run: StageRun) -> dict[str, float]:
     (outcome,) = map_tasks(make_sample, [(job,)], run.config.training)
     if outcome.error is not None:
         raise StageFailed(f"sample failed: {outcome.error}") from outcome.error
-    for name in (VIDEO, SIDE_BY_SIDE, SHEET, NOTE):
+    for name in (SAMPLE_VIDEO, SAMPLE_SIDE_BY_SIDE, SHEET, NOTE):
         run.journal.artifact(name, "samples")
     return {"frames": float(outcome.value)}
 
@@ -91,8 +91,8 @@ def make_sample(job: SampleJob) -> int:
     generated = np.stack(list(animate(model, reference, driving, job.sampling, job.seed)))
     truth = true_frames(model, store.read(choice.driving), len(generated)) if choice.is_own else None
     comparison = Comparison(reference, driving, generated, truth)
-    write_video(folder / VIDEO, generated, choice.driving.fps)
-    write_video(folder / SIDE_BY_SIDE, comparison.video(), choice.driving.fps)
+    write_video(folder / SAMPLE_VIDEO, generated, choice.driving.fps)
+    write_video(folder / SAMPLE_SIDE_BY_SIDE, comparison.video(), choice.driving.fps)
     title = _title(choice)
     Folder(folder).write(SHEET, encoded_png(sheet(title, [sheet_row("", comparison)])))
     write_json(folder / NOTE, _note(choice) | {"frames": len(generated), "seed": job.seed, "title": title})

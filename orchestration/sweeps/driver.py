@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -16,7 +15,9 @@ from tqdm import tqdm
 from hia.config import ConfigError
 from hia.io.files import write_bytes
 from orchestration.chain.execute import final_status
+from orchestration.environment import RAY_TUNE, set_defaults
 from orchestration.job_paths import check_writable
+from orchestration.names import CONTENT_HASHES
 from orchestration.pipeline import StagesOf, check
 from orchestration.stages.content_hashes import ContentHashes
 from orchestration.sweeps.plan import TrialPlan, plan_trials, trial_plan_table
@@ -54,7 +55,7 @@ def prepared(arguments: argparse.Namespace, stages_of: StagesOf) -> tuple[Sweep,
     trials = spec.known_trials()
     for config in [sweep.config(trial) for trial in trials] or [sweep.config()]:
         check(config)
-    contents = ContentHashes(sweep.storage / ".contents.json")
+    contents = ContentHashes(sweep.storage / CONTENT_HASHES)
     looked = plan_trials(sweep, trials, stages_of, contents)
     contents.remember()
     if spec.trial_scheduler.stops_trials and len(looked) > 1 and len({one.training for one in looked}) == 1:
@@ -98,10 +99,7 @@ def tune(
     cluster: ExitStack,
 ) -> None:
     """Ray Tune's part. Raises ValueError when the cluster has no room for the trials."""
-    # Ctrl-C is ours to handle; no files of Tune's own in every trial, and no words of its own.
-    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    set_defaults(RAY_TUNE)
     import ray
 
     from orchestration.cluster import connected

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hia.io.hashing import json_digest
-from orchestration.chain import ChainStage, plan
+from orchestration.chain import ChainStage, plan, stages_up_to
+from orchestration.names import EVALUATE
 from orchestration.pipeline import StagesOf, table
 from orchestration.stages.content_hashes import ContentHashes
 from orchestration.sweeps.search_space import Trial
-from orchestration.sweeps.trial import JUDGE, judged_stages
 from orchestration.sweeps.trials import FINAL, Sweep, read_record
 
 
@@ -87,7 +87,7 @@ def _stages(sweep: Sweep, trial: Trial, stages_of: StagesOf, contents: ContentHa
     """The chain with which the trial ends: of one that was given up, the last that it had."""
     record = read_record(sweep.folder, trial)
     share = record.share if record is not None and record.state == "stopped" else 1.0
-    return judged_stages(stages_of(sweep.config(trial, share), contents))
+    return stages_up_to(stages_of(sweep.config(trial, share), contents), EVALUATE)
 
 
 def _look(
@@ -109,7 +109,7 @@ def _look(
 
 def _training(stages: Sequence[ChainStage], marks: dict[str, str]) -> str:
     """What all that comes before the evaluation goes by."""
-    judge = next(stage for stage in stages if stage.name == JUDGE)
+    judge = next(stage for stage in stages if stage.name == EVALUATE)
     return json_digest([marks[name] for name in judge.inputs])
 
 

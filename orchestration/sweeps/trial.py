@@ -4,14 +4,15 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from hia.config import Config
-from orchestration.chain import Chain, ChainStage, Executed
+from orchestration.chain import Chain, Executed, stages_up_to
 from orchestration.chain.execute import LAST_CHARACTERS, failure_reason
-from orchestration.cluster import FORWARDED_VARIABLES
+from orchestration.environment import COMMAND, EXPERIMENT_NAME, FORWARDED, TRACKING_URI
+from orchestration.names import CONTENT_HASHES, EVALUATE
 from orchestration.pipeline import StagesOf, tags
 from orchestration.stages.content_hashes import ContentHashes
 from orchestration.sweeps.algorithms import RESOURCE
@@ -19,13 +20,11 @@ from orchestration.sweeps.search_space import Trial
 from orchestration.sweeps.spec import SweepSpec
 from orchestration.sweeps.trials import Record, Sweep, begun, log_file, read_record
 from orchestration.tracking import Run, connect_tracking
-from orchestration.tracking.environment import COMMAND, command
 from orchestration.tracking.journal import TRAIN_PREFIX
+from orchestration.tracking.provenance import command
 
-# The stage whose metrics trials are judged by; what follows it (export, registration) is for the best one only.
-JUDGE = "evaluate"
 # What a trial's process must have as the driver has it, or not at all.
-ENVIRONMENT = (*FORWARDED_VARIABLES, "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", COMMAND)
+ENVIRONMENT = (*FORWARDED, TRACKING_URI, EXPERIMENT_NAME, COMMAND)
 
 
 class TrialFailed(RuntimeError):
@@ -47,14 +46,6 @@ class Task:
         """As seen from the driver."""
         environment = {name: os.environ.get(name) for name in ENVIRONMENT} | {COMMAND: command()}
         return cls(sweep, stages_of, parent.id, environment, os.getcwd())
-
-
-def judged_stages(stages: Sequence[ChainStage]) -> tuple[ChainStage, ...]:
-    """Those that the evaluation needs, and itself."""
-    wanted = {JUDGE}
-    for stage in reversed(stages):
-        wanted |= set(stage.inputs) if stage.name in wanted else set()
-    return tuple(stage for stage in stages if stage.name in wanted)
 
 
 def run_trial(config: Mapping[str, Any], task: Task) -> None:
@@ -136,7 +127,8 @@ class _Work:
 
     def _run_chain(self, config: Config, run: Run) -> tuple[Executed, ...]:
         storage = self._sweep.storage
-        stages = judged_stages(self._task.stages_of(config, ContentHashes(storage / ".contents.json")))
+        # What follows the evaluation (export, registration) is for the best trial only.
+        stages = stages_up_to(self._task.stages_of(config, ContentHashes(storage / CONTENT_HASHES)), EVALUATE)
         chain = Chain(stages, config, storage, self._tracking, tags=self._tags(config), say=self._say)
         executed = chain.run(chain.plan(), run)
         run.note_stages(executed)

@@ -5,8 +5,8 @@ its journal until the server has it.
 """
 
 from orchestration.tracking.connection import connect_tracking
-from orchestration.tracking.environment import environment
 from orchestration.tracking.experiment import Tracking
+from orchestration.tracking.provenance import environment
 from orchestration.tracking.retry import Server, TrackingRefused, TrackingUnavailable
 from orchestration.tracking.runs import Run
 from orchestration.tracking.uploader import JournalUploader

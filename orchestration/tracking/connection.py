@@ -10,6 +10,7 @@ from uuid import uuid4
 from filelock import FileLock
 
 from hia.io.files import write_bytes
+from orchestration.environment import EXPERIMENT_NAME, MLFLOW, set_defaults, tracking_uri
 from orchestration.tracking.experiment import Tracking
 from orchestration.tracking.retry import Server, TrackingRefused
 
@@ -22,14 +23,6 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 # At the start, a wrong address is likelier than a server that is being started again.
 CONNECTION_PATIENCE_SECONDS = 30.0
 
-# Repetition is `Server`'s affair, and one request must not hold its thread for minutes. MLflow reports its use to its
-# makers unless told otherwise.
-SETTINGS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
 # What they have to say is raised here, too, or of no interest.
 QUIET = {
     "mlflow": logging.ERROR,
@@ -45,18 +38,17 @@ def connect_tracking(storage: str | os.PathLike[str]) -> Tracking:
     Makes the database and the experiment ($MLFLOW_EXPERIMENT_NAME, else `hia`) where there are none; any number of
     processes may do so at once. Raises TrackingUnavailable, TrackingRefused or OSError.
     """
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
+    set_defaults(MLFLOW)
     from mlflow import MlflowClient
 
     for name, level in QUIET.items():
         logging.getLogger(name).setLevel(level)
     folder = Path(storage).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
+    uri = tracking_uri(folder)
     with _alone(uri):
         server = Server(MlflowClient(uri), uri)
-        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+        name = os.environ.get(EXPERIMENT_NAME) or EXPERIMENT
         artifacts = None if is_remote(uri) else (folder / "artifacts").as_uri()
         experiment = server.ask(
             f"looking for experiment {name}",

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import yaml
 
-from orchestration.tracking.environment import driver_tags, environment, is_alive
+from orchestration.tracking.provenance import driver_tags, environment, is_alive
 from orchestration.tracking.retry import Server
 from orchestration.tracking.runs import NOTE, PARENT, Run, Status, description
 

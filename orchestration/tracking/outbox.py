@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hia.io.files import write_json
+from orchestration.names import JOURNAL, SENT_NOTE
 from orchestration.tracking.journal import Artifact, Entry, Metrics, read_new
 from orchestration.tracking.retry import TrackingRefused, log
 from orchestration.tracking.runs import METRICS_PER_BATCH, Run, batches, upload
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
-
-JOURNAL, SENT = "journal.jsonl", "journal.sent.json"
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Outbox:
     """
 
     def __init__(self, run: Run, folder: Path) -> None:
-        self.journal, self._note = folder / JOURNAL, folder / SENT
+        self.journal, self._note = folder / JOURNAL, folder / SENT_NOTE
         self.refused: TrackingRefused | None = None
         self._run, self._folder = run, folder
         self._items: deque[Item] = deque()

@@ -4,14 +4,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from hia.config import Config, Stage, Stages
+from orchestration.chain.stage import ExplainedFailure
 
 WEIGHTS = "weights"
 RAY_FOLDER = "ray"
 """Ray Train's own notes, in the stage's folder."""
+CHECKPOINTS = "checkpoints"
 SAMPLES = "samples"
 
 
-class TrainingFailed(RuntimeError):
+class TrainingFailed(ExplainedFailure):
     """Training cannot go on, and would not if it were tried again; the message says why."""
 
 

@@ -12,7 +12,8 @@ from hia.io.files import write_json
 from hia.models.animator import Animator
 from hia.models.build import build_animator
 from hia.models.parts import part_parameters
-from orchestration.chain.stage import STORE_NOTE, StageRun, store_of
+from orchestration.chain.stage import StageRun, store_of
+from orchestration.names import STORE_NOTE
 from orchestration.tracking.journal import Artifact, JournalWriter, read_new
 from orchestration.training.run import WEIGHTS
 from orchestration.training.weights import write_weights

@@ -14,10 +14,10 @@ from typing import Any
 
 import psutil
 
+from orchestration.environment import COMMAND
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("hia", "orchestration")
-# Set where a process works for another one: the command that the user gave.
-COMMAND = "HIA_COMMAND"
 # Clocks are set right now and then, and with them the time at which a process is said to have started.
 SAME_START_SECONDS = 10.0
 
