@@ -2,11 +2,11 @@
 
 import json
 import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from hia.config import Config, ConfigError
+from hia.config.paths import map_paths
 from orchestration.environment import RAY_JOB
 
 DEFAULT_STORAGE = Config(preset="").storage
@@ -36,7 +36,8 @@ def with_absolute_paths(config: Config) -> tuple[Config, list[str]]:
     if "://" in storage.removeprefix("file://"):
         raise ConfigError(f"storage={storage}: must be a folder, which all machines share, and not a URL")
     config = replace(config, storage=str(_path(storage)), data=_place(data) if data else None)
-    return _absolute_weights(config), notes
+    # Workers have other working folders.
+    return map_paths(config, _absolute_if_there), notes
 
 
 def in_temporary_copy() -> bool:
@@ -48,39 +49,9 @@ def in_temporary_copy() -> bool:
     return bool(environment.get("working_dir"))
 
 
-def check_writable(storage: Path) -> None:
-    """Make the folder. Raises ConfigError when it cannot be made or written to."""
-    try:
-        storage.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=storage):
-            pass
-    except OSError as error:
-        raise ConfigError(f"storage={storage}: cannot be written to ({error.strerror or error})") from None
-
-
-def _absolute_weights(config: Config) -> Config:
-    """Files and folders beside the working folder under names that workers understand too."""
-    pretrained, pose = config.pretrained, config.preprocess.pose
-    pretrained = replace(
-        pretrained,
-        model=_found(pretrained.model),
-        unet=_found(pretrained.unet),
-        controlnet=_found(pretrained.controlnet),
-        motion=_found(pretrained.motion),
-        image_encoder=_found(pretrained.image_encoder),
-    )
-    pose = replace(pose, detector=_found(pose.detector), pose=_found(pose.pose), feet=_found(pose.feet))
-    return replace(
-        config,
-        codec=replace(config.codec, weights=_found(config.codec.weights)),
-        pretrained=pretrained,
-        face_embedder=_found(config.face_embedder),
-        preprocess=replace(config.preprocess, pose=pose, test_list=_found(config.preprocess.test_list)),
-    )
-
-
-def _found(name: str | None) -> str | None:
-    return str(_path(name)) if name and "://" not in name and _path(name).exists() else name
+def _absolute_if_there(name: str) -> str:
+    """The absolute path of a file or folder that is there; the name of a model as it is."""
+    return str(_path(name)) if "://" not in name and _path(name).exists() else name
 
 
 def _place(location: str) -> str:

@@ -16,9 +16,8 @@ from hia.config import Config, load_config
 from orchestration.chain import Chain, ChainStage, Selection, plan
 from orchestration.chain.execute import Executed, final_status, format_duration
 from orchestration.chain.plan import Plan
-from orchestration.cluster import check_resources, connected
 from orchestration.environment import TRACKING_URI, make_weights_folders_absolute, tracking_uri
-from orchestration.job_paths import check_writable, with_absolute_paths
+from orchestration.job_paths import with_absolute_paths
 from orchestration.names import (
     CONTACT_SHEET,
     CONTENT_HASHES,
@@ -31,16 +30,17 @@ from orchestration.names import (
     SAMPLE,
     SAMPLE_SIDE_BY_SIDE,
     VIDEOS,
+    stage_names,
     tracking_database,
 )
-from orchestration.stages.content_hashes import ContentHashes
-from orchestration.stages.inputs import check_data
+from orchestration.preflight import check, check_writable
 
 if TYPE_CHECKING:
+    from orchestration.stages.content_hashes import ContentHashes
     from orchestration.tracking import Run, Tracking
 
 
-StagesOf = Callable[[Config, ContentHashes], Sequence[ChainStage]]
+StagesOf = Callable[[Config, "ContentHashes"], Sequence[ChainStage]]
 METRICS = ("psnr", "ssim", "l1", "l1_disco")
 ROWS = {
     "": "this model",
@@ -50,15 +50,23 @@ ROWS = {
 }
 
 
-def run(arguments: argparse.Namespace, stages_of: StagesOf) -> None:
-    """Plan, and unless that was all, do it. Raises what `main` explains."""
+def run(arguments: argparse.Namespace, stages_of: StagesOf | None = None) -> None:
+    """Plan, and unless that was all, do it. Raises what the command explains.
+
+    stages_of: the chain of a configuration, instead of the project's own. Nothing heavy is imported before the
+    configuration, its data and the selected stages are known to be right.
+    """
     config, notes = configured(arguments)
-    storage = Path(config.storage)
-    check(config)
-    contents = ContentHashes(storage / CONTENT_HASHES)
-    stages = stages_of(config, contents)
     selection = Selection(anew=arguments.anew, only=arguments.only)
-    selection.check(stages)
+    if stages_of is None:
+        selection.check(stage_names(config))
+    check(config)
+    from orchestration.stages.content_hashes import ContentHashes
+
+    storage = Path(config.storage)
+    contents = ContentHashes(storage / CONTENT_HASHES)
+    stages = (stages_of or project_stages())(config, contents)
+    selection.check([stage.name for stage in stages])
     for note in notes:
         tqdm.write(note, file=sys.stderr)
     if arguments.dry_run:
@@ -67,6 +75,13 @@ def run(arguments: argparse.Namespace, stages_of: StagesOf) -> None:
     check_writable(storage)
     contents.remember()
     tqdm.write(carry_out(stages, config, selection, quiet=arguments.quiet))
+
+
+def project_stages() -> StagesOf:
+    """The project's own chain, whose modules take seconds to import."""
+    from orchestration.stages.chain_stages import chain_stages
+
+    return chain_stages
 
 
 def carry_out(stages: Sequence[ChainStage], config: Config, selection: Selection, quiet: bool) -> str:
@@ -104,14 +119,6 @@ def configured(arguments: argparse.Namespace) -> tuple[Config, list[str]]:
     return with_absolute_paths(config)
 
 
-def check(config: Config) -> None:
-    """What can be known to be wrong before any work. Raises ValueError or OSError with what to do."""
-    from orchestration.training.memory import check as check_memory
-
-    check_data(config, Path(config.storage))
-    check_memory(config)
-
-
 def tags(config: Config) -> dict[str, str]:
     """By what runs are looked for in the tracking server."""
     return {
@@ -125,6 +132,8 @@ def tags(config: Config) -> dict[str, str]:
 def join_cluster(cluster: ExitStack, config: Config) -> None:
     """Connect to the cluster, once, and see whether the workers fit in."""
     import ray
+
+    from orchestration.cluster import check_resources, connected
 
     if ray.is_initialized():
         return

@@ -25,9 +25,8 @@ class Selection:
     anew: str | None = None
     only: str | None = None
 
-    def check(self, stages: Sequence[ChainStage]) -> None:
-        """Raises ChainError for stages that are not in the chain, or choices that contradict each other."""
-        names = [stage.name for stage in stages]
+    def check(self, names: Sequence[str]) -> None:
+        """Raises ChainError for stages that are not among the chain's, or choices that contradict each other."""
         for option, name in (("--from", self.anew), ("--only", self.only)):
             if name is not None and name not in names:
                 raise ChainError(f"{option} {name}: no such stage here; choose one of {', '.join(names)}")
@@ -74,7 +73,7 @@ def plan(
     tracking: None when there is no tracking server yet. Raises ChainError when the selection cannot be.
     """
     selection = selection or Selection()
-    selection.check(stages)
+    selection.check([stage.name for stage in stages])
     outputs: dict[str, str | None] = {}
     planned: dict[str, Planned] = {}
     for stage in stages:

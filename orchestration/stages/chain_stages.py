@@ -26,9 +26,10 @@ from orchestration.names import (
     SUMMARY,
     VIDEOS,
 )
+from orchestration.preflight import is_store
 from orchestration.stages import config_keys
 from orchestration.stages.content_hashes import ContentHashes
-from orchestration.stages.inputs import Preprocessing, is_store, store_fingerprint, use_store, write_the_dancers
+from orchestration.stages.inputs import Preprocessing, store_fingerprint, use_store, write_the_dancers
 from orchestration.training.run import CHECKPOINTS, RAY_FOLDER, WEIGHTS, TrainingRun
 
 # To be raised whenever the same configuration and inputs would give another result.

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from hia.config import Config
 from hia.data.ingest.layouts import find_videos_in_layout
-from hia.data.store.clip_store import MANIFEST, ClipStore, StoreError, open_store
-from hia.io.files import Folder, write_json
-from orchestration.chain.stage import ChainError, StageRun, store_of
+from hia.data.store.clip_store import ClipStore, open_store
+from hia.io.files import write_json
+from orchestration.chain.stage import StageRun, store_of
 from orchestration.names import DANCERS, SEEN_NOTE, STORE, STORE_NOTE, VIDEOS
+from orchestration.preflight import check_store
 from orchestration.stages.config_keys import updating
 from orchestration.stages.content_hashes import content_states
 
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
 
 # Why videos are passed by that another look will not change.
 LASTING = ("missing", "unreadable", "unreadable_folder", "broken_symlink", "symlink_loop", "not_a_file", "no_frames")
-
-
-def is_store(location: str) -> bool:
-    """Whether there is a clip store. Raises ValueError for a URL that cannot be opened."""
-    return Folder(location).exists(MANIFEST)
 
 
 def write_the_dancers(run: StageRun) -> dict[str, float]:
@@ -123,15 +119,6 @@ def _note(run: StageRun, store: ClipStore, location: str, counts: dict[str, floa
     return {name: float(count) for name, count in counts.items()} | by_split | {"minutes": statistics["hours"] * 60}
 
 
-def check_store(store: ClipStore) -> None:
-    """Raises StoreError when there is nothing to train on."""
-    if store.of_split("train"):
-        return
-    rejected = "".join(f"\n  {one.video}: {one.reason}: {one.message}" for one in store.rejected[:5])
-    kept = f"all {len(store.clips)} clips are kept for testing" if store.clips else "it has no clips"
-    raise StoreError(f"{store.folder}: nothing to train on: {kept}" + (f"; rejected:{rejected}" if rejected else ""))
-
-
 def store_fingerprint(folder: Path) -> str:
     """Of the store's content as it is now. Raises OSError or ValueError when it is not there any more."""
     return open_store(store_of(folder), check="none").fingerprint
@@ -151,22 +138,3 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | Non
 def _to_be_tried_again(built: "Built") -> int:
     """Videos that failed for reasons that may pass."""
     return len({one.video for one in built.retriable if one.reason not in (*LASTING, "duplicate")})
-
-
-def check_data(config: Config, storage: Path) -> None:
-    """Raises ChainError, StoreError or ValueError when the configured data cannot be used; changes nothing."""
-    if config.data is None:
-        return
-    if is_store(config.data):
-        check_store(open_store(config.data, check="none"))
-        return
-    if "://" not in config.data:
-        place = Path(config.data)
-        if not place.exists():
-            raise ChainError(f"data: {place}: there is no such folder or file")
-        if storage.resolve().is_relative_to(place.resolve()):
-            raise ChainError(
-                f"data: {place} has the run's own folder in it ({storage}), where videos will be written: set storage "
-                "to a folder outside"
-            )
-    find_videos_in_layout([config.data], config.preprocess.layout, maps=config.preprocess.maps)

@@ -6,20 +6,20 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from hia.config import ConfigError
+from hia.config.loading import parse_override
 from hia.io.files import write_bytes
 from orchestration.chain.execute import final_status
 from orchestration.environment import RAY_TUNE, set_defaults
-from orchestration.job_paths import check_writable
 from orchestration.names import CONTENT_HASHES
-from orchestration.pipeline import StagesOf, check
-from orchestration.stages.content_hashes import ContentHashes
+from orchestration.pipeline import StagesOf, project_stages
+from orchestration.preflight import check, check_writable
 from orchestration.sweeps.plan import TrialPlan, plan_trials, trial_plan_table
 from orchestration.sweeps.results import end_summary, write_results
 from orchestration.sweeps.spec import load_sweep
@@ -33,9 +33,14 @@ class SweepIncomplete(RuntimeError):
     """Some trials failed; the others are done."""
 
 
-def run(arguments: argparse.Namespace, stages_of: StagesOf) -> None:
-    """List the trials, and unless that was all, run those that are missing. Raises what `main` explains."""
-    sweep, looked = prepared(arguments, stages_of)
+def run(arguments: argparse.Namespace, stages_of: StagesOf | None = None) -> None:
+    """List the trials, and unless that was all, run those that are missing. Raises what the command explains.
+
+    stages_of: the chain of a configuration, instead of the project's own.
+    """
+    sweep = checked_sweep(arguments)
+    stages_of = stages_of or project_stages()
+    looked = planned_trials(sweep, stages_of, arguments.config)
     if arguments.dry_run:
         tqdm.write(trial_plan_table(sweep, looked))
         return
@@ -44,26 +49,33 @@ def run(arguments: argparse.Namespace, stages_of: StagesOf) -> None:
         carry_out(sweep, looked, stages_of, arguments.quiet)
 
 
-def prepared(arguments: argparse.Namespace, stages_of: StagesOf) -> tuple[Sweep, list[TrialPlan]]:
-    """The sweep, and what is known of its trials before they run; all that can be wrong with them is found here."""
+def checked_sweep(arguments: argparse.Namespace) -> Sweep:
+    """The sweep of a file; refuses what can be known to be wrong with its trials before anything heavy is imported."""
     file = Path(arguments.config)
-    spec = load_sweep(file, arguments.data, parse_changes(arguments.set))
+    spec = load_sweep(file, arguments.data, dict(map(parse_override, arguments.set)))
     sweep, notes = resolve(file.stem, spec)
     for note in notes:
         tqdm.write(note, file=sys.stderr)
     spec.search_algorithm.check_installed()
-    trials = spec.known_trials()
-    for config in [sweep.config(trial) for trial in trials] or [sweep.config()]:
+    for config in [sweep.config(trial) for trial in spec.known_trials()] or [sweep.config()]:
         check(config)
+    return sweep
+
+
+def planned_trials(sweep: Sweep, stages_of: StagesOf, file: str) -> list[TrialPlan]:
+    """The trials as they are before they run. Raises ConfigError naming the file for a scheduler that saves nothing."""
+    from orchestration.stages.content_hashes import ContentHashes
+
+    spec = sweep.spec
     contents = ContentHashes(sweep.storage / CONTENT_HASHES)
-    looked = plan_trials(sweep, trials, stages_of, contents)
+    plans = plan_trials(sweep, spec.known_trials(), stages_of, contents)
     contents.remember()
-    if spec.trial_scheduler.stops_trials and len(looked) > 1 and len({one.training for one in looked}) == 1:
+    if spec.trial_scheduler.stops_trials and len(plans) > 1 and len({plan.training for plan in plans}) == 1:
         raise ConfigError(
-            f"{file}: scheduler: {spec.scheduler} saves training, but nothing in search changes the training: "
-            "use scheduler: none"
+            f"{file}: scheduler: {spec.scheduler} saves training, but nothing in search changes the training: use "
+            "scheduler: none"
         )
-    return sweep, looked
+    return plans
 
 
 def carry_out(sweep: Sweep, looked: Sequence[TrialPlan], stages_of: StagesOf, quiet: bool) -> None:
@@ -124,20 +136,6 @@ def write_spec(sweep: Sweep) -> None:
     sweep.folder.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(sweep.spec.plain(), allow_unicode=True, sort_keys=False)
     write_bytes(sweep.folder / "sweep.yaml", text.encode())
-
-
-def parse_changes(options: Sequence[str]) -> dict[str, Any]:
-    """`key.path=value` from the command line. Raises ConfigError."""
-    changes = {}
-    for option in options:
-        key, equals, value = option.partition("=")
-        if not equals or not all(key.split(".")):
-            raise ConfigError(f"--set {option!r}: expected key=value, such as training.workers=1")
-        try:
-            changes[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ConfigError(f"--set {option!r}: {value!r} is not readable as a YAML value") from None
-    return changes
 
 
 @contextlib.contextmanager

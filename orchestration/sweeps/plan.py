@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hia.io.hashing import json_digest
 from orchestration.chain import ChainStage, plan, stages_up_to
 from orchestration.names import EVALUATE
 from orchestration.pipeline import StagesOf, table
-from orchestration.stages.content_hashes import ContentHashes
 from orchestration.sweeps.search_space import Trial
 from orchestration.sweeps.trials import FINAL, Sweep, read_record
+
+if TYPE_CHECKING:
+    from orchestration.stages.content_hashes import ContentHashes
 
 
 def interleave_by_training(trials: Sequence[Trial], groups: Sequence[str]) -> list[Trial]:
@@ -53,7 +56,9 @@ class TrialPlan:
     training: str
 
 
-def plan_trials(sweep: Sweep, trials: Sequence[Trial], stages_of: StagesOf, contents: ContentHashes) -> list[TrialPlan]:
+def plan_trials(
+    sweep: Sweep, trials: Sequence[Trial], stages_of: StagesOf, contents: "ContentHashes"
+) -> list[TrialPlan]:
     """Of all trials, in the order in which they begin."""
     stages = {trial.id: _stages(sweep, trial, stages_of, contents) for trial in trials}
     marks = {name: lineages(chain) for name, chain in stages.items()}
@@ -83,7 +88,7 @@ def trial_plan_table(sweep: Sweep, looked: Sequence[TrialPlan]) -> str:
     return f"{table(rows)}{asha}\n\nresults: {sweep.folder}"
 
 
-def _stages(sweep: Sweep, trial: Trial, stages_of: StagesOf, contents: ContentHashes) -> tuple[ChainStage, ...]:
+def _stages(sweep: Sweep, trial: Trial, stages_of: StagesOf, contents: "ContentHashes") -> tuple[ChainStage, ...]:
     """The chain with which the trial ends: of one that was given up, the last that it had."""
     record = read_record(sweep.folder, trial)
     share = record.share if record is not None and record.state == "stopped" else 1.0

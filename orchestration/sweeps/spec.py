@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationErro
 from pydantic.dataclasses import dataclass
 
 from hia.config import ConfigError
-from hia.config.loading import config_path
+from hia.config.loading import config_path, explain
 from orchestration.sweeps.algorithms import ALGORITHMS, SCHEDULERS, Algorithm, Scheduler
 from orchestration.sweeps.search_space import Domain, SearchSpace, Trial, parse_domain
 
@@ -128,7 +128,7 @@ def load_sweep(file: str | Path, data: str | None = None, changes: Mapping[str, 
             {key: value for key, value in values.items() if value is not None}
         )
     except ValidationError as error:
-        raise ConfigError(f"{path}: {'; '.join(map(_explain, error.errors()))}") from None
+        raise ConfigError(f"{path}: {explain(error)}") from None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -164,9 +164,3 @@ def _flat(values: Mapping[str, Any], path: str = "") -> list[tuple[str, Any]]:
         for key, value in values.items()
         for item in (_flat(value, f"{path}{key}.") if isinstance(value, Mapping) else [(f"{path}{key}", value)])
     ]
-
-
-def _explain(error: Any) -> str:
-    path = ".".join(map(str, error["loc"]))
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{path} = {error['input']!r}: {message}" if path else message

@@ -5,12 +5,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hia.config import Config, PreprocessConfig
 from hia.data.ingest.splits import assign_split, names_of
 from hia.data.ingest.videos import VideoSource
-from hia.data.preprocess.encoders import Encoders
 from hia.data.store.clip import Clip
 from hia.data.store.clip_store import MANIFEST, REJECTED, STORE_FORMAT, STORE_VERSION, StoreError, manifest_text
 from hia.data.store.journal import Journal
@@ -18,6 +17,9 @@ from hia.data.store.records import ClipInfo, Rejection, Split, VideoResult, to_j
 from hia.data.store.statistics import store_statistics
 from hia.io.files import Folder
 from hia.io.hashing import bytes_sha256, file_sha256
+
+if TYPE_CHECKING:  # brings the networks
+    from hia.data.preprocess.encoders import Encoders
 
 SETTINGS = "settings.json"
 MOST_NAMED = 3
@@ -165,7 +167,7 @@ def _differences(one: Any, other: Any, path: str = "") -> list[str]:
     return [] if one == other else [f"{path}: {one} there, {other} now"]
 
 
-def preprocessing_settings(config: Config, encoders: Encoders) -> dict[str, Any]:
+def preprocessing_settings(config: Config, encoders: "Encoders") -> dict[str, Any]:
     """All that decides what preprocessing makes of given files, as plain values for the manifest.
 
     Networks count by the hash of their weights, not by the names of their files; the pose models count in the key of
