@@ -42,9 +42,9 @@ def run(parsed: argparse.Namespace, stages_of: "StagesOf | None" = None) -> int:
     from orchestration.preflight import check, check_writable
 
     table = load_table(parsed.table)
-    found = [with_absolute_paths(config) for config in configs_of(table, parsed.preset, parsed.set, parsed.data)]
-    configs = [config for config, _ in found]
-    for note in dict.fromkeys(note for _, notes in found for note in notes):
+    resolved = [with_absolute_paths(config) for config in configs_of(table, parsed.preset, parsed.set, parsed.data)]
+    configs = [config for config, _ in resolved]
+    for note in dict.fromkeys(note for _, notes in resolved for note in notes):
         print(note, file=sys.stderr)
     for config in configs:
         check(config)

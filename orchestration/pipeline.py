@@ -177,14 +177,14 @@ def metrics_table(metrics: Mapping[str, float]) -> str:
     """The evaluation's metrics against its baselines; names may begin with the split that they are of."""
     splits = sorted({name.rpartition("psnr")[0] for name in metrics if name.endswith("psnr")}, key=len)
     split = splits[0] if splits else ""
-    shown = [name for name in METRICS if f"{split}{name}" in metrics]
+    columns = [name for name in METRICS if f"{split}{name}" in metrics]
     title = "on clips that it was trained on" if split else "on held-out clips"
     rows = [
-        (label, *(f"{metrics[f'{split}{prefix}{name}']:.4g}" for name in shown))
+        (label, *(f"{metrics[f'{split}{prefix}{name}']:.4g}" for name in columns))
         for prefix, label in ROWS.items()
-        if all(f"{split}{prefix}{name}" in metrics for name in shown)
+        if all(f"{split}{prefix}{name}" in metrics for name in columns)
     ]
-    return table([(title, *shown), *rows]) if shown else ""
+    return table([(title, *columns), *rows]) if columns else ""
 
 
 def _times(executed: Sequence[Executed]) -> str:

@@ -76,60 +76,66 @@ class Chain:
             inputs = {name: outputs[name] for name in one.stage.inputs}
             folders = {name: done[name].folder for name in one.stage.inputs}
             position = f"[{_position(one, planned)}/{len(planned)}] {one.stage.name}"
-            done[one.stage.name], mark = self._bring_to_end(one, inputs, folders, parent, position)
-            outputs[one.stage.name] = _output(one.stage, done[one.stage.name].folder, mark)
+            done[one.stage.name], digest = self._ensure_stage(one, inputs, folders, parent, position)
+            outputs[one.stage.name] = _output(one.stage, done[one.stage.name].folder, digest)
         return tuple(done.values())
 
-    def _bring_to_end(
+    def _ensure_stage(
         self, one: Planned, inputs: Mapping[str, str], folders: Mapping[str, Path], parent: "Run", position: str
     ) -> tuple[Executed, str]:
         """Look at a stage once more, now that its inputs are there, and do what it needs; also its fingerprint."""
         stage = one.stage
-        mark = fingerprint(stage, inputs)
-        folder = StageFolder.of(self.storage, stage.name, mark)
+        digest = fingerprint(stage, inputs)
+        folder = StageFolder.of(self.storage, stage.name, digest)
         with folder.locked(self.say):
             if one.anew:
                 folder.set_aside()
-            found = examine(stage, inputs, folders, self.storage, self.tracking)
-            if found.action == "reuse":
+            planned_stage = examine(stage, inputs, folders, self.storage, self.tracking)
+            if planned_stage.action == "reuse":
                 self.say(f"{position}: reused")
-                run_id = found.run_id or self._publish(found, inputs, parent)
+                run_id = planned_stage.run_id or self._publish(planned_stage, inputs, parent)
             else:
-                why = one.why if one.anew else found.why
-                self.say(f"{position}: " + (why if found.action == "resume" else f"begins ({why})"))
-                run_id = self._work(found, inputs, folders, parent)
+                why = one.why if one.anew else planned_stage.why
+                self.say(f"{position}: " + (why if planned_stage.action == "resume" else f"begins ({why})"))
+                run_id = self._run_stage(planned_stage, inputs, folders, parent)
                 self.say(f"{position}: {_ending(folder)}")
-            folder.drop(stage)  # also after a reuse: the process that finished it may have ended before it came to this
+            folder.remove_temporary(
+                stage
+            )  # also after a reuse: the process that finished it may have ended before it came to this
             result = folder.result or {}
         executed = Executed(
-            stage.name, found.action, folder.path, result.get("metrics", {}), result.get("seconds", 0.0), run_id
+            stage.name, planned_stage.action, folder.path, result.get("metrics", {}), result.get("seconds", 0.0), run_id
         )
-        return executed, mark
+        return executed, digest
 
-    def _publish(self, found: Planned, inputs: Mapping[str, str], parent: "Run") -> str:
+    def _publish(self, planned_stage: Planned, inputs: Mapping[str, str], parent: "Run") -> str:
         """Send what the tracking server lacks of a finished stage; returns the id of its run there."""
-        with _named(found.stage), self._tracked(found, inputs, parent) as run:
+        with _naming(planned_stage.stage), self._tracked(planned_stage, inputs, parent) as run:
             return run.id
 
-    def _work(self, found: Planned, inputs: Mapping[str, str], folders: Mapping[str, Path], parent: "Run") -> str:
-        stage, folder = found.stage, _folder(found)
+    def _run_stage(
+        self, planned_stage: Planned, inputs: Mapping[str, str], folders: Mapping[str, Path], parent: "Run"
+    ) -> str:
+        stage, folder = planned_stage.stage, _folder(planned_stage)
         if stage.uses_cluster:
             self.prepare()
-        with _named(stage):
-            folder.begin(stage, str(found.fingerprint), inputs)
-            with self._tracked(found, inputs, parent) as run:
-                self._call(found, inputs, folders, run)
+        with _naming(stage):
+            folder.begin(stage, str(planned_stage.fingerprint), inputs)
+            with self._tracked(planned_stage, inputs, parent) as run:
+                self._call_stage(planned_stage, inputs, folders, run)
                 return run.id
 
-    def _call(self, found: Planned, inputs: Mapping[str, str], folders: Mapping[str, Path], run: "Run") -> None:
+    def _call_stage(
+        self, planned_stage: Planned, inputs: Mapping[str, str], folders: Mapping[str, Path], run: "Run"
+    ) -> None:
         """The stage's own function, and the note that it has finished."""
         from orchestration.tracking.journal import JournalWriter
 
-        stage, folder = found.stage, _folder(found)
+        stage, folder = planned_stage.stage, _folder(planned_stage)
         journal = JournalWriter(folder.path / JOURNAL)
         began = time.monotonic()
-        given = StageRun(folder.path, folders, journal, run, self.config, str(found.fingerprint), self.show)
-        metrics = stage.run(given)
+        stage_run = StageRun(folder.path, folders, journal, run, self.config, str(planned_stage.fingerprint), self.show)
+        metrics = stage.run(stage_run)
         if (missing := folder.missing(stage)) is not None:
             raise RuntimeError(f"it has ended without writing {folder.path / missing}")
         self._check_inputs(stage, inputs, folders)
@@ -147,21 +153,21 @@ class Chain:
                 )
 
     @contextlib.contextmanager
-    def _tracked(self, found: Planned, inputs: Mapping[str, str], parent: "Run") -> Iterator["Run"]:
+    def _tracked(self, planned_stage: Planned, inputs: Mapping[str, str], parent: "Run") -> Iterator["Run"]:
         """A stage's run in the tracking server, to which its journal is sent; it ends as the stage does."""
         from orchestration.tracking import JournalUploader
 
-        folder, stage = _folder(found), found.stage
+        folder, stage = _folder(planned_stage), planned_stage.stage
         tags = dict(self.tags) | ({"data_fingerprint": inputs[PREPROCESS]} if PREPROCESS in inputs else {})
-        run = self.tracking.start_stage(parent, stage.name, str(found.fingerprint), asdict(self.config), tags)
+        run = self.tracking.start_stage(parent, stage.name, str(planned_stage.fingerprint), asdict(self.config), tags)
         with final_status(run):
-            folder.belongs_to(run.id)
+            folder.set_run(run.id)
             with JournalUploader(run, folder.path):
                 yield run
 
 
 @contextlib.contextmanager
-def _named(stage: ChainStage) -> Iterator[None]:
+def _naming(stage: ChainStage) -> Iterator[None]:
     """Turn whatever goes wrong into an error that names the stage."""
     try:
         yield
@@ -210,17 +216,17 @@ def format_duration(seconds: float) -> str:
 def _ending(folder: StageFolder) -> str:
     result = folder.result or {}
     metrics = sorted(result["metrics"].items(), key=lambda item: (item[0].count("/"), item[0] not in FIRST_SHOWN))
-    shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics[:MOST_SHOWN])
-    return f"done in {format_duration(result['seconds'])}" + (f" ({shown})" if shown else "")
+    listed = ", ".join(f"{name} {value:.4g}" for name, value in metrics[:MOST_SHOWN])
+    return f"done in {format_duration(result['seconds'])}" + (f" ({listed})" if listed else "")
 
 
-def _folder(found: Planned) -> StageFolder:
-    assert found.folder is not None  # it is known for all that has been examined
-    return found.folder
+def _folder(planned_stage: Planned) -> StageFolder:
+    assert planned_stage.folder is not None  # it is known for all that has been examined
+    return planned_stage.folder
 
 
-def _output(stage: ChainStage, folder: Path, mark: str) -> str:
-    return stage.output(folder) if stage.output else mark
+def _output(stage: ChainStage, folder: Path, digest: str) -> str:
+    return stage.output(folder) if stage.output else digest
 
 
 def _position(one: Planned, planned: Plan) -> int:

@@ -109,31 +109,33 @@ def examine(
     running: Sequence[str] = (),
 ) -> Planned:
     """What is to be done with a stage whose inputs are known; inputs: content fingerprints, folders: theirs."""
-    mark = fingerprint(stage, inputs)
-    folder = StageFolder.of(storage, stage.name, mark)
-    found = Planned(stage, "reuse", "", mark, folder)
+    digest = fingerprint(stage, inputs)
+    folder = StageFolder.of(storage, stage.name, digest)
+    examined = Planned(stage, "reuse", "", digest, folder)
     if folder.note is None:
-        return replace(found, action="run", why=_why_there_is_no_folder(found, inputs, storage, tracking, running))
+        return replace(
+            examined, action="run", why=_why_there_is_no_folder(examined, inputs, storage, tracking, running)
+        )
     if folder.result is None:
-        return replace(found, action="resume", why=_progress(stage, folder))
+        return replace(examined, action="resume", why=_progress(stage, folder))
     if (missing := folder.missing(stage)) is not None:
-        return replace(found, action="resume", why=explain_missing(folder, missing))
+        return replace(examined, action="resume", why=explain_missing(folder, missing))
     if stage.outdated is not None and (reason := stage.outdated(folder.path, folders)):
-        return replace(found, action="run", why=reason)
-    run_id = tracking.find_finished(stage.name, mark) if tracking is not None else None
+        return replace(examined, action="run", why=reason)
+    run_id = tracking.find_finished(stage.name, digest) if tracking is not None else None
     if run_id is None and stage.tracked:
-        return replace(found, action="run", why="the tracking server has no record of it")
-    return replace(found, why="done" if run_id else "done; its record is sent to the tracking server", run_id=run_id)
+        return replace(examined, action="run", why="the tracking server has no record of it")
+    return replace(examined, why="done" if run_id else "done; its record is sent to the tracking server", run_id=run_id)
 
 
 def _why_there_is_no_folder(
-    found: Planned, inputs: Mapping[str, str], storage: Path, tracking: "Tracking | None", running: Sequence[str]
+    examined: Planned, inputs: Mapping[str, str], storage: Path, tracking: "Tracking | None", running: Sequence[str]
 ) -> str:
-    mark = str(found.fingerprint)
-    run_id = tracking.find_finished(found.stage.name, mark) if tracking is not None and not running else None
-    if run_id is not None and found.folder is not None:
-        return f"it had finished (MLflow run {run_id}), but its folder {found.folder.path} is gone"
-    return why_new(storage, found.stage, inputs, running)
+    digest = str(examined.fingerprint)
+    run_id = tracking.find_finished(examined.stage.name, digest) if tracking is not None and not running else None
+    if run_id is not None and examined.folder is not None:
+        return f"it had finished (MLflow run {run_id}), but its folder {examined.folder.path} is gone"
+    return why_new(storage, examined.stage, inputs, running)
 
 
 def _progress(stage: ChainStage, folder: StageFolder) -> str:
@@ -197,7 +199,7 @@ def _changes(
 ) -> list[str]:
     before, now = flat(note.get("reads", {})), flat(stage.reads)
     changes = [
-        f"{key}: {_shown(before.get(key, NOTHING))} → {_shown(now.get(key, NOTHING))}"
+        f"{key}: {_format_value(before.get(key, NOTHING))} → {_format_value(now.get(key, NOTHING))}"
         for key in sorted(before.keys() | now.keys())
         if before.get(key, NOTHING) != now.get(key, NOTHING)
     ]
@@ -227,7 +229,7 @@ def _leaves(values: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
             yield name, list(value) if isinstance(value, tuple) else value
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if value is NOTHING:
         return "not there"
     text = "none" if value is None else str(value)

@@ -68,8 +68,8 @@ class ChainStage:
     reads: Mapping[str, Any]
     inputs: tuple[str, ...]
     run: Callable[[StageRun], dict[str, float]]
-    keeps: tuple[str, ...] = ()
-    drops: tuple[str, ...] = ()
+    required_outputs: tuple[str, ...] = ()
+    temporary_outputs: tuple[str, ...] = ()
     progress_of: Callable[[Path], str] | None = None
     output: Callable[[Path], str] | None = None
     outdated: Callable[[Path, Mapping[str, Path]], str | None] | None = None

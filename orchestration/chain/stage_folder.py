@@ -45,7 +45,7 @@ class StageFolder:
 
     def missing(self, stage: ChainStage) -> str | None:
         """The first thing that a finished stage should have here and has not."""
-        return next((name for name in stage.keeps if not (self.path / name).exists()), None)
+        return next((name for name in stage.required_outputs if not (self.path / name).exists()), None)
 
     def begin(self, stage: ChainStage, fingerprint: str, inputs: Mapping[str, str]) -> None:
         """Note what begins here; it is not finished any more, if it was."""
@@ -65,7 +65,7 @@ class StageFolder:
         }
         write_json(self.path / STAGE_NOTE, note)
 
-    def belongs_to(self, run_id: str) -> None:
+    def set_run(self, run_id: str) -> None:
         """Note the tracking run. What was sent to another one is sent again: it may be on another server."""
         note = self.note or {}
         if note.get("mlflow_run_id") != run_id:
@@ -76,9 +76,9 @@ class StageFolder:
         """Note that the stage is finished: the last thing that is written."""
         write_json(self.path / DONE_NOTE, {"metrics": dict(metrics), "seconds": round(seconds, 3), "time": time.time()})
 
-    def drop(self, stage: ChainStage) -> None:
+    def remove_temporary(self, stage: ChainStage) -> None:
         """Remove what a finished stage needs no more."""
-        for name in stage.drops:
+        for name in stage.temporary_outputs:
             shutil.rmtree(self.path / name, ignore_errors=True)
 
     @property

@@ -29,7 +29,7 @@ from orchestration.names import (
 from orchestration.preflight import is_store
 from orchestration.stages import config_keys
 from orchestration.stages.content_hashes import ContentHashes
-from orchestration.stages.inputs import Preprocessing, store_fingerprint, use_store, write_the_dancers
+from orchestration.stages.inputs import Preprocessing, store_fingerprint, use_store, write_dancer_videos
 from orchestration.training.run import CHECKPOINTS, RAY_FOLDER, WEIGHTS, TrainingRun
 
 # To be raised whenever the same configuration and inputs would give another result.
@@ -54,8 +54,10 @@ def _dancers(config: Config) -> ChainStage:
         version=DANCERS_VERSION,
         reads=config_keys.of_dancers(config),
         inputs=(),
-        run=write_the_dancers,
-        keeps=tuple(f"{VIDEOS}/dancer_{number:03d}.{kind}" for number in range(count) for kind in ("mp4", "npz")),
+        run=write_dancer_videos,
+        required_outputs=tuple(
+            f"{VIDEOS}/dancer_{number:03d}.{kind}" for number in range(count) for kind in ("mp4", "npz")
+        ),
         progress_of=lambda folder: f"{len(list(folder.glob(f'{VIDEOS}/*.npz')))} of {count} dancers",
         uses_cluster=False,
     )
@@ -69,7 +71,7 @@ def _preprocess(config: Config, contents: ContentHashes) -> ChainStage:
         reads=config_keys.of_preprocess(config, contents),
         inputs=() if config.data is not None else (DANCERS,),
         run=preprocessing.run,
-        keeps=(STORE_NOTE, SEEN_NOTE),
+        required_outputs=(STORE_NOTE, SEEN_NOTE),
         progress_of=lambda folder: f"{len(list(folder.glob(f'{STORE}/videos/*.json')))} videos",
         output=store_fingerprint,
         outdated=preprocessing.outdated,
@@ -83,7 +85,7 @@ def _store(config: Config) -> ChainStage:
         reads={"store": config.data},
         inputs=(),
         run=use_store,
-        keeps=(STORE_NOTE,),
+        required_outputs=(STORE_NOTE,),
         output=store_fingerprint,
         uses_cluster=False,
     )
@@ -100,8 +102,8 @@ def _training(config: Config, stage: Stage, earlier: Sequence[str], contents: Co
         reads=config_keys.of_training(config, stage, contents),
         inputs=(PREPROCESS, *earlier),
         run=_trainer(stage, earlier),
-        keeps=tuple(f"{WEIGHTS}/{part}.safetensors" for part in stage.trains),
-        drops=(CHECKPOINTS, RAY_FOLDER),
+        required_outputs=tuple(f"{WEIGHTS}/{part}.safetensors" for part in stage.trains),
+        temporary_outputs=(CHECKPOINTS, RAY_FOLDER),
         progress_of=progress,
     )
 
@@ -143,7 +145,7 @@ def _results(config: Config, trained: Sequence[str], contents: ContentHashes) ->
             reads=config_keys.of_evaluate(config, contents),
             inputs=inputs,
             run=_evaluate,
-            keeps=(SUMMARY,),
+            required_outputs=(SUMMARY,),
         ),
         ChainStage(
             name=EXPORT,
@@ -151,7 +153,7 @@ def _results(config: Config, trained: Sequence[str], contents: ContentHashes) ->
             reads=config_keys.of_export(config, contents),
             inputs=inputs,
             run=_export,
-            keeps=(MODEL_NOTE,),
+            required_outputs=(MODEL_NOTE,),
         ),
         ChainStage(
             name=REGISTER,
@@ -168,7 +170,7 @@ def _results(config: Config, trained: Sequence[str], contents: ContentHashes) ->
             reads=config_keys.of_sample(config),
             inputs=(PREPROCESS, EXPORT),
             run=_sample,
-            keeps=(SAMPLE_VIDEO,),
+            required_outputs=(SAMPLE_VIDEO,),
         ),
     )
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LASTING = ("missing", "unreadable", "unreadable_folder", "broken_symlink", "symlink_loop", "not_a_file", "no_frames")
 
 
-def write_the_dancers(run: StageRun) -> dict[str, float]:
+def write_dancer_videos(run: StageRun) -> dict[str, float]:
     """Draw the dancers that the folder lacks."""
     from hia.synthetic import write_dancers
 
@@ -64,7 +64,9 @@ class Preprocessing:
         from orchestration.preprocess import RayRunner
 
         gpus = self.config.training.gpus_per_worker
-        seen = self._seen(self._videos(run.inputs))  # before, so that what changes meanwhile is noticed next time
+        seen = self._current_state(
+            self._videos(run.inputs)
+        )  # before, so that what changes meanwhile is noticed next time
         built = build_store(
             [self._videos(run.inputs)],
             str(run.folder / STORE),
@@ -85,12 +87,12 @@ class Preprocessing:
             open_store(store_of(folder), check="size")
         except (OSError, ValueError) as error:
             return f"the store is damaged ({str(error).splitlines()[0]})"
-        return _differences(before, self._seen(self._videos(inputs)))
+        return _differences(before, self._current_state(self._videos(inputs)))
 
     def _videos(self, inputs: Mapping[str, Path]) -> str:
         return self.config.data if self.config.data is not None else str(inputs[DANCERS] / VIDEOS)
 
-    def _seen(self, videos: str) -> dict[str, Any]:
+    def _current_state(self, videos: str) -> dict[str, Any]:
         """The state of all that the store depends on and may follow."""
         wanted = self.config.preprocess
         try:
@@ -131,8 +133,8 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | Non
     counts = {"new": len(now["videos"].keys() - known), "changed": len(changed), "to be tried again": before["again"]}
     videos = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     settings = [key for key, value in now["settings"].items() if value != before["settings"].get(key)]
-    said = [f"videos: {videos}"] if videos else []
-    return "; ".join(said + [f"preprocess.{key} has changed" for key in settings]) or None
+    changes = [f"videos: {videos}"] if videos else []
+    return "; ".join(changes + [f"preprocess.{key} has changed" for key in settings]) or None
 
 
 def _to_be_tried_again(built: "Built") -> int:

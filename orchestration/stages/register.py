@@ -42,9 +42,9 @@ def register(run: StageRun) -> dict[str, float]:
     summary = json.loads((run.inputs[EVALUATE] / SUMMARY).read_text(encoding="utf-8"))
     # MLflow's registry looks for the model that a version is made of there, whatever its client was told.
     with _environment(MLFLOW_TRACKING_URI=server.uri, MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false"):
-        found = server.ask("looking for the model", lambda: _registered(server.client, run.fingerprint))
+        found = server.call_with_retry("looking for the model", lambda: _registered(server.client, run.fingerprint))
         version = found or _register(server, run, summary)
-        server.ask("choosing the champion", lambda: _promote_if_better(server.client, version))
+        server.call_with_retry("choosing the champion", lambda: _promote_if_better(server.client, version))
     return {"version": float(version.version)}
 
 
@@ -87,7 +87,7 @@ def _registered(client: "MlflowClient", fingerprint: str) -> "ModelVersion | Non
 
 def _register(server: "Server", run: StageRun, summary: Mapping[str, Any]) -> "ModelVersion":
     client, run_id = server.client, run.run.id
-    logged = server.ask(
+    logged = server.call_with_retry(
         "beginning the model",
         lambda: client.create_logged_model(run.run.experiment_id, name=REGISTERED_MODEL, source_run_id=run_id),
     )
@@ -95,10 +95,10 @@ def _register(server: "Server", run: StageRun, summary: Mapping[str, Any]) -> "M
     with tempfile.TemporaryDirectory(dir=run.folder, prefix=ASIDE) as aside:
         path = Path(aside) / "pyfunc"
         save_pyfunc(run.inputs[EXPORT] / MODEL, path, run_id=run_id, model_id=logged.model_id)
-        server.ask("uploading the model", lambda: client.log_model_artifacts(logged.model_id, str(path)))
+        server.call_with_retry("uploading the model", lambda: client.log_model_artifacts(logged.model_id, str(path)))
     tags = tags_of(summary) | {"fingerprint": run.fingerprint, "preset": run.config.preset}
     tags["model"] = digest_of(run.inputs[EXPORT] / MODEL)
-    return server.ask("registering the model", lambda: _make_version(client, logged, run_id, tags))
+    return server.call_with_retry("registering the model", lambda: _make_version(client, logged, run_id, tags))
 
 
 def _make_version(client: "MlflowClient", logged: "LoggedModel", run_id: str, tags: dict[str, str]) -> "ModelVersion":

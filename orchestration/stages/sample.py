@@ -128,8 +128,8 @@ def choose(model: AnimationModel, store: ClipStore) -> tuple[Choice, DrivingSign
 def suitability(person: KeypointSequence, motion: KeypointSequence) -> float:
     """Share of the limbs' joints in the person's first frame that the motion mostly shows there, in whole quarters."""
     wanted = _limbs_in_sight(person)[0]
-    shown = _limbs_in_sight(motion).mean(axis=0) >= 0.5
-    return math.floor(4 * (wanted & shown).sum() / max(wanted.sum(), 1)) / 4
+    visible = _limbs_in_sight(motion).mean(axis=0) >= 0.5
+    return math.floor(4 * (wanted & visible).sum() / max(wanted.sum(), 1)) / 4
 
 
 def aligned(person: KeypointSequence, driving: Clip) -> KeypointSequence | None:

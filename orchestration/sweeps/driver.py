@@ -40,13 +40,13 @@ def run(arguments: argparse.Namespace, stages_of: StagesOf | None = None) -> Non
     """
     sweep = checked_sweep(arguments)
     stages_of = stages_of or project_stages()
-    looked = planned_trials(sweep, stages_of, arguments.config)
+    plans = planned_trials(sweep, stages_of, arguments.config)
     if arguments.dry_run:
-        tqdm.write(trial_plan_table(sweep, looked))
+        tqdm.write(trial_plan_table(sweep, plans))
         return
     check_writable(sweep.storage)
     with _alone(sweep):
-        carry_out(sweep, looked, stages_of, arguments.quiet)
+        carry_out(sweep, plans, stages_of, arguments.quiet)
 
 
 def checked_sweep(arguments: argparse.Namespace) -> Sweep:
@@ -78,7 +78,7 @@ def planned_trials(sweep: Sweep, stages_of: StagesOf, file: str) -> list[TrialPl
     return plans
 
 
-def carry_out(sweep: Sweep, looked: Sequence[TrialPlan], stages_of: StagesOf, quiet: bool) -> None:
+def carry_out(sweep: Sweep, plans: Sequence[TrialPlan], stages_of: StagesOf, quiet: bool) -> None:
     """Run what is missing and write what came of it. Raises SweepIncomplete when trials failed."""
     from orchestration.tracking import connect_tracking
 
@@ -87,10 +87,10 @@ def carry_out(sweep: Sweep, looked: Sequence[TrialPlan], stages_of: StagesOf, qu
     tracking.close_orphans()
     parent = tracking.start_sweep(sweep.name, sweep.fingerprint, sweep.spec.plain(), {"sweep": sweep.name})
     with final_status(parent):
-        if any(not one.finished for one in looked) or not sweep.spec.search_algorithm.plans_ahead:
+        if any(not one.finished for one in plans) or not sweep.spec.search_algorithm.plans_ahead:
             with _closing(tracking, parent), ExitStack() as cluster:
-                tune(sweep, looked, stages_of, tracking, parent, quiet, cluster)
-        records = present_records(sweep, looked)
+                tune(sweep, plans, stages_of, tracking, parent, quiet, cluster)
+        records = present_records(sweep, plans)
         results = write_results(sweep, records)
         results.log(parent)
         tqdm.write(end_summary(sweep, results, parent))
@@ -103,7 +103,7 @@ def carry_out(sweep: Sweep, looked: Sequence[TrialPlan], stages_of: StagesOf, qu
 
 def tune(
     sweep: Sweep,
-    looked: Sequence[TrialPlan],
+    plans: Sequence[TrialPlan],
     stages_of: StagesOf,
     tracking: "Tracking",
     parent: "Run",
@@ -120,15 +120,15 @@ def tune(
 
     if not ray.is_initialized():
         cluster.enter_context(connected())
-    fit(Task.here(sweep, stages_of, parent), looked, tracking, quiet)
+    fit(Task.here(sweep, stages_of, parent), plans, tracking, quiet)
 
 
-def present_records(sweep: Sweep, looked: Sequence[TrialPlan]) -> list[Record]:
+def present_records(sweep: Sweep, plans: Sequence[TrialPlan]) -> list[Record]:
     """Of the sweep's trials, in their order; those that have not begun are left out."""
     records = {record.trial.id: record for record in read_records(sweep.folder)}
     if not sweep.spec.search_algorithm.plans_ahead:
         return list(records.values())
-    return [records[one.trial.id] for one in looked if one.trial.id in records]
+    return [records[one.trial.id] for one in plans if one.trial.id in records]
 
 
 def write_spec(sweep: Sweep) -> None:

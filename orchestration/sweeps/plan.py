@@ -34,10 +34,12 @@ def lineages(stages: Sequence[ChainStage]) -> dict[str, str]:
 
     Stages of two chains with the same lineage have the same fingerprint when their turn comes.
     """
-    marks: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for stage in stages:
-        marks[stage.name] = json_digest(stage.name, stage.version, stage.reads, [marks[name] for name in stage.inputs])
-    return marks
+        digests[stage.name] = json_digest(
+            stage.name, stage.version, stage.reads, [digests[name] for name in stage.inputs]
+        )
+    return digests
 
 
 @dataclass(frozen=True)
@@ -61,26 +63,26 @@ def plan_trials(
 ) -> list[TrialPlan]:
     """Of all trials, in the order in which they begin."""
     stages = {trial.id: _stages(sweep, trial, stages_of, contents) for trial in trials}
-    marks = {name: lineages(chain) for name, chain in stages.items()}
-    trainings = [_training(stages[trial.id], marks[trial.id]) for trial in trials]
+    digests = {name: lineages(chain) for name, chain in stages.items()}
+    trainings = [_training(stages[trial.id], digests[trial.id]) for trial in trials]
     groups = dict(zip((trial.id for trial in trials), trainings, strict=True))
     done_by_then: set[str] = set()
-    looked = []
+    plans = []
     for trial in interleave_by_training(trials, trainings):
-        one = _look(sweep, trial, stages[trial.id], marks[trial.id], done_by_then, groups[trial.id])
-        done_by_then |= set(marks[trial.id].values())
-        looked.append(one)
-    return looked
+        one = _plan_trial(sweep, trial, stages[trial.id], digests[trial.id], done_by_then, groups[trial.id])
+        done_by_then |= set(digests[trial.id].values())
+        plans.append(one)
+    return plans
 
 
-def trial_plan_table(sweep: Sweep, looked: Sequence[TrialPlan]) -> str:
+def trial_plan_table(sweep: Sweep, plans: Sequence[TrialPlan]) -> str:
     """A line for each trial."""
     spec = sweep.spec
-    if not looked:
+    if not plans:
         chooser = spec.search_algorithm.title
         return f"{spec.trials} trials, whose values {chooser} chooses as they come: {', '.join(spec.search)}"
     rows = [("trial", "runs", "trained or made by a trial above", "reuses what is done")]
-    for one in looked:
+    for one in plans:
         runs = "nothing: it is finished" if one.finished else _listed(one.runs)
         rows.append((one.trial.label, runs, _listed(one.shares), _listed(one.reuses)))
     rungs = ", ".join(f"{share:.3g}" for share in spec.shares)
@@ -95,8 +97,8 @@ def _stages(sweep: Sweep, trial: Trial, stages_of: StagesOf, contents: "ContentH
     return stages_up_to(stages_of(sweep.config(trial, share), contents), EVALUATE)
 
 
-def _look(
-    sweep: Sweep, trial: Trial, stages: Sequence[ChainStage], marks: dict[str, str], made: set[str], training: str
+def _plan_trial(
+    sweep: Sweep, trial: Trial, stages: Sequence[ChainStage], digests: dict[str, str], made: set[str], training: str
 ) -> TrialPlan:
     record = read_record(sweep.folder, trial)
     planned = {one.stage.name: one.action for one in plan(stages, sweep.storage, None)}
@@ -105,17 +107,17 @@ def _look(
     return TrialPlan(
         trial=trial,
         finished=record is not None and record.state in FINAL and not missing,
-        runs=tuple(name for name in missing if marks[name] not in made),
-        shares=tuple(name for name in missing if marks[name] in made),
+        runs=tuple(name for name in missing if digests[name] not in made),
+        shares=tuple(name for name in missing if digests[name] in made),
         reuses=reuses,
         training=training,
     )
 
 
-def _training(stages: Sequence[ChainStage], marks: dict[str, str]) -> str:
+def _training(stages: Sequence[ChainStage], digests: dict[str, str]) -> str:
     """What all that comes before the evaluation goes by."""
     judge = next(stage for stage in stages if stage.name == EVALUATE)
-    return json_digest([marks[name] for name in judge.inputs])
+    return json_digest([digests[name] for name in judge.inputs])
 
 
 def _listed(names: Sequence[str]) -> str:

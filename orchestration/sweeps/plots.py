@@ -71,13 +71,13 @@ def _write_cell(
     if math.isnan(value):
         corner = (column - 0.5, row - 0.5)
         axes.add_patch(Rectangle(corner, 1, 1, facecolor="white", edgecolor=FAILED, hatch="///", linewidth=0))
-        said, colour = str(cell.state) if cell else "not run", MUTED
+        label, colour = str(cell.state) if cell else "not run", MUTED
     else:
-        said, colour = f"{value:.4g}", _ink_on(image.to_rgba(np.array([value]))[0])
+        label, colour = f"{value:.4g}", _ink_on(image.to_rgba(np.array([value]))[0])
         if cell is not None and cell.state == "stopped":
-            said += "\ngiven up"
+            label += "\ngiven up"
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5} if math.isnan(value) else None
-    axes.text(column, row, said, ha="center", va="center", color=colour, bbox=box)
+    axes.text(column, row, label, ha="center", va="center", color=colour, bbox=box)
     if cell == best:
         corner = (column - 0.47, row - 0.47)
         axes.add_patch(Rectangle(corner, 0.94, 0.94, fill=False, edgecolor=BEST, linewidth=2.5))

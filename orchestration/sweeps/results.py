@@ -84,7 +84,7 @@ class Results:
     def _row(self, record: Record, measured: Sequence[str]) -> list[str]:
         values = [format_value(record.values[key]) for key in self.sweep.spec.search]
         metrics = [f"{record.metrics[name]:.4g}" if name in record.metrics else "–" for name in measured]
-        return [*values, *metrics, format_duration(record.seconds), state_in_words(record, record == self.best)]
+        return [*values, *metrics, format_duration(record.seconds), describe_state(record, record == self.best)]
 
 
 def write_results(sweep: Sweep, records: Sequence[Record]) -> Results:
@@ -129,7 +129,7 @@ def end_summary(sweep: Sweep, results: Results, parent: "Run") -> str:
     return "\n\n".join([*parts, "\n".join(places)])
 
 
-def state_in_words(record: Record, best: bool) -> str:
+def describe_state(record: Record, best: bool) -> str:
     """What became of a trial, in a few words."""
     if record.state == "failed":
         return f"failed: {record.reason.strip().splitlines()[0]}"

@@ -34,30 +34,30 @@ TUNE_FOLDER = ".tune"
 NEXT_TO_NOTHING = {"cpu": 0.0, "memory": 2.0**20}
 
 
-def fit(task: Task, looked: Sequence[TrialPlan], tracking: "Tracking", quiet: bool) -> None:
+def fit(task: Task, plans: Sequence[TrialPlan], tracking: "Tracking", quiet: bool) -> None:
     """Run the trials that are missing. Ray must be connected; raises ValueError when there is no room."""
     sweep = task.sweep
-    searched = _searched(sweep, looked)
-    if not searched["count"]:
+    search = _search(sweep, plans)
+    if not search["count"]:
         return
-    concurrent = num_concurrent(sweep, [sweep.config(one.trial) for one in looked] or [sweep.config()])
+    concurrent = num_concurrent(sweep, [sweep.config(one.trial) for one in plans] or [sweep.config()])
     shutil.rmtree(sweep.folder / TUNE_FOLDER, ignore_errors=True)
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(run_trial, task=task), NEXT_TO_NOTHING),
-        param_space=searched["space"],
+        param_space=search["space"],
         tune_config=tune.TuneConfig(
             metric="metric",
             mode=sweep.spec.mode,
-            search_alg=searched["algorithm"],
+            search_alg=search["algorithm"],
             scheduler=sweep.spec.trial_scheduler.tune_scheduler(sweep.spec.rungs, sweep.spec.reduction),
-            num_samples=searched["samples"],
+            num_samples=search["samples"],
             max_concurrent_trials=concurrent,
             reuse_actors=True,  # a process takes seconds to import what a trial needs
         ),
         run_config=tune.RunConfig(
             name="trials",
             storage_path=str(sweep.folder / TUNE_FOLDER),
-            callbacks=[Progress(sweep, tracking, searched["count"], quiet)],
+            callbacks=[Progress(sweep, tracking, search["count"], quiet)],
             verbose=0,
         ),
     )
@@ -84,12 +84,12 @@ def num_concurrent(sweep: Sweep, configs: Sequence[Config]) -> int:
     return wanted or fitting
 
 
-def _searched(sweep: Sweep, looked: Sequence[TrialPlan]) -> dict[str, Any]:
+def _search(sweep: Sweep, plans: Sequence[TrialPlan]) -> dict[str, Any]:
     """What Tune is told of the trials: those to be run, and with ASHA those that are done too, which come first."""
     if not sweep.spec.search_algorithm.plans_ahead:
-        return _suggested(sweep)
-    missing = [one for one in looked if not one.finished]
-    known = [one for one in looked if one.finished and sweep.spec.trial_scheduler.stops_trials]
+        return _suggesting_search(sweep)
+    missing = [one for one in plans if not one.finished]
+    known = [one for one in plans if one.finished and sweep.spec.trial_scheduler.stops_trials]
     if not missing:
         return {"count": 0}
     configs = [in_tune(one.trial, missing=not one.finished)["trial"] for one in (*known, *missing)]
@@ -97,7 +97,7 @@ def _searched(sweep: Sweep, looked: Sequence[TrialPlan]) -> dict[str, Any]:
     return {"space": space, "algorithm": None, "samples": 1, "count": len(missing)}
 
 
-def _suggested(sweep: Sweep) -> dict[str, Any]:
+def _suggesting_search(sweep: Sweep) -> dict[str, Any]:
     """With an algorithm that suggests values, the trials that are left after those that are done."""
     records = read_records(sweep.folder)
     name = sweep.spec.metric
@@ -136,7 +136,7 @@ class Progress(tune.Callback):
         for trial in trials:
             one = trial_of(trial.config)
             if one.id in self._running:
-                self._tell_log(one)
+                self._print_log(one)
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Done, or given up by the scheduler, which ends a trial's process without a word."""
@@ -148,7 +148,7 @@ class Progress(tune.Callback):
             record = record.with_state("stopped")
             record.write(self._sweep.folder)
             self._close(record, "FINISHED", {"hia.stopped": f"given up after {record.share:.3g} of the training"})
-        self._tell_end(one, record)
+        self._print_end(one, record)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
         """Failed, or its process was lost."""
@@ -159,7 +159,7 @@ class Progress(tune.Callback):
             record = record.with_state("failed", why)
             record.write(self._sweep.folder)
             self._close(record, "FAILED", {"hia.error": why})
-        self._tell_end(one, record)
+        self._print_end(one, record)
 
     def _record(self, trial: Trial) -> Record:
         return read_record(self._sweep.folder, trial) or begun(trial)
@@ -168,7 +168,7 @@ class Progress(tune.Callback):
         if record.run_id is not None:
             self._tracking.close(record.run_id, status, why)
 
-    def _tell_log(self, trial: Trial) -> None:
+    def _print_log(self, trial: Trial) -> None:
         file = log_file(self._sweep.folder, trial)
         if not file.exists():
             return
@@ -179,16 +179,16 @@ class Progress(tune.Callback):
         for line in [] if self._quiet else lines.splitlines():
             tqdm.write(f"  {trial.label}: {line}")
 
-    def _tell_end(self, trial: Trial, record: Record) -> None:
+    def _print_end(self, trial: Trial, record: Record) -> None:
         if trial.id in self._running:
-            self._tell_log(trial)
+            self._print_log(trial)
             del self._running[trial.id]
         self._ended += 1
         if not self._quiet:
-            tqdm.write(f"[{self._ended}/{self._count}] {trial.label}: {in_a_line(record, self._sweep.spec)}")
+            tqdm.write(f"[{self._ended}/{self._count}] {trial.label}: {describe_trial(record, self._sweep.spec)}")
 
 
-def in_a_line(record: Record, spec: SweepSpec) -> str:
+def describe_trial(record: Record, spec: SweepSpec) -> str:
     """What became of a trial."""
     if record.state == "failed":
         return f"failed: {record.reason.strip().splitlines()[0]}"

@@ -50,7 +50,7 @@ def connect_tracking(storage: str | os.PathLike[str]) -> Tracking:
         server = Server(MlflowClient(uri), uri)
         name = os.environ.get(EXPERIMENT_NAME) or EXPERIMENT
         artifacts = None if is_remote(uri) else (folder / "artifacts").as_uri()
-        experiment = server.ask(
+        experiment = server.call_with_retry(
             f"looking for experiment {name}",
             lambda: _experiment(server.client, name, artifacts),
             patience=CONNECTION_PATIENCE_SECONDS,

@@ -85,7 +85,7 @@ class Tracking:
     def close(self, run_id: str, status: Status, why: Mapping[str, str]) -> None:
         """End a run, if it goes on, whose process has ended without a word. why: tags for it and those below it."""
         self.close_below(run_id, why)
-        found = self.server.ask("reading a run", partial(self.server.client.get_run, run_id))
+        found = self.server.call_with_retry("reading a run", partial(self.server.client.get_run, run_id))
         if found.info.status == "RUNNING":
             run = self._run(found.info)
             run.set_tags(why)
@@ -139,9 +139,9 @@ class Tracking:
             if found.info.status == "RUNNING" and _has_driver(found, other_than_this=True):
                 continue
             run = self._run(found.info)
-            self.server.ask(f"resuming {name}", partial(client.update_run, run.id, "RUNNING"))
+            self.server.call_with_retry(f"resuming {name}", partial(client.update_run, run.id, "RUNNING"))
             if ERROR in found.data.tags:
-                self.server.ask(f"resuming {name}", partial(client.delete_tag, run.id, ERROR))
+                self.server.call_with_retry(f"resuming {name}", partial(client.delete_tag, run.id, ERROR))
             run.set_tags(tags)
             return run
         return None
@@ -156,10 +156,10 @@ class Tracking:
                 return made[0].info
             return client.create_run(self.experiment_id, tags=dict(tags) | {TOKEN: token}, run_name=name).info
 
-        return self._run(self.server.ask(f"beginning the run of {name}", create))
+        return self._run(self.server.call_with_retry(f"beginning the run of {name}", create))
 
     def _search(self, what: str, wanted: str, most: int) -> list[Any]:
-        return self.server.ask(
+        return self.server.call_with_retry(
             what,
             lambda: list(
                 self.server.client.search_runs(

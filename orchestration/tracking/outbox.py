@@ -70,7 +70,7 @@ class Outbox:
             return False
         item = self._items[0]
         try:
-            self._run.server.ask_once(f"sending {self.journal}", lambda: self._send(item))
+            self._run.server.call(f"sending {self.journal}", lambda: self._send(item))
         except TrackingRefused as refused:
             if self.refused is None:
                 log(f"{refused}; the stage goes on")
@@ -122,14 +122,14 @@ class Outbox:
         """Position to go on from. Where it is not known, the run itself says what it has."""
         position = self._position()
         if position is None:
-            self._run.server.ask_once("reading the run's metrics", self._ask_what_is_there)
+            self._run.server.call("reading the run's metrics", self._read_sent_metrics)
             return 0
         for entry in read_new(self.journal, 0)[0]:
             if isinstance(entry, Metrics) and entry.end <= position:
                 self._sent.add(entry.step, entry.values)
         return position
 
-    def _ask_what_is_there(self) -> None:
+    def _read_sent_metrics(self) -> None:
         client = self._run.server.client
         for name in client.get_run(self._run.id).data.metrics:
             if not name.startswith("system/"):

@@ -64,7 +64,7 @@ class Run:
     def finish(self, status: Status) -> None:
         """End it."""
         patience = INTERRUPTED_PATIENCE_SECONDS if status == "KILLED" else None
-        self._ask("ending the run", partial(self.server.client.set_terminated, self.id, status), patience)
+        self._call("ending the run", partial(self.server.client.set_terminated, self.id, status), patience)
 
     def log_params(self, config: Mapping[str, Any]) -> None:
         """A configuration, by the path of each value; long values are cut.
@@ -76,10 +76,10 @@ class Run:
 
         client = self.server.client
         values = {key[:LONGEST_KEY]: _cut(text, LONGEST_PARAMETER) for key, text in flat(config)}
-        known = self._ask("reading the run's parameters", partial(client.get_run, self.id)).data.params
+        known = self._call("reading the run's parameters", partial(client.get_run, self.id)).data.params
         new = [Param(key, value) for key, value in values.items() if key not in known]
         for batch in batches(new, PER_BATCH):
-            self._ask("writing parameters", partial(client.log_batch, self.id, params=batch))
+            self._call("writing parameters", partial(client.log_batch, self.id, params=batch))
         changed = [f"{key}: {known[key]} → {value}" for key, value in values.items() if known.get(key, value) != value]
         if changed:
             self.set_tags({"hia.changed": "\n".join(changed)})
@@ -91,7 +91,7 @@ class Run:
         client = self.server.client
         entities = [RunTag(key[:LONGEST_KEY], _cut(str(value), LONGEST_TAG)) for key, value in tags.items()]
         for batch in batches(entities, PER_BATCH):
-            self._ask("writing tags", partial(client.log_batch, self.id, tags=batch))
+            self._call("writing tags", partial(client.log_batch, self.id, tags=batch))
 
     def log_metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Numbers, at once; what a stage measures goes through its journal instead, which waits for no server."""
@@ -101,14 +101,14 @@ class Run:
         now = time.time_ns() // 1_000_000
         metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
         for batch in batches(metrics, METRICS_PER_BATCH):
-            self._ask("writing metrics", partial(client.log_batch, self.id, metrics=batch))
+            self._call("writing metrics", partial(client.log_batch, self.id, metrics=batch))
 
     def log_artifact(self, local_path: str | Path, under: str = "") -> None:
         """A file, or what is in a folder, into the folder `under` of the artifacts."""
         path = Path(local_path)
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file or folder, so it cannot be kept with the run")
-        self._ask(f"uploading {path.name}", partial(upload, self, path, under))
+        self._call(f"uploading {path.name}", partial(upload, self, path, under))
 
     def log_dict(self, content: Any, name: str) -> None:
         """Plain values as the JSON file `name` among the artifacts."""
@@ -116,11 +116,11 @@ class Run:
 
     def log_text(self, text: str, name: str) -> None:
         """A text file among the artifacts."""
-        self._ask(f"uploading {name}", partial(self.server.client.log_text, self.id, text, name))
+        self._call(f"uploading {name}", partial(self.server.client.log_text, self.id, text, name))
 
     def note_stages(self, outcomes: Sequence[StageOutcome]) -> None:
         """Add to a pipeline's description what became of its stages, with links to their runs, its own or others'."""
-        rows = [(one.name, self._in_words(one), f"{one.seconds:.0f} s", self._link(one)) for one in outcomes]
+        rows = [(one.name, self._describe_outcome(one), f"{one.seconds:.0f} s", self._link(one)) for one in outcomes]
         note = self._tags(self.id).get(NOTE, "")
         self.set_tags({NOTE: with_stages(note, rows)})
 
@@ -128,7 +128,7 @@ class Run:
         """Add to the description what came of it, Markdown, in place of an earlier result."""
         self.set_tags({NOTE: with_result(self._tags(self.id).get(NOTE, ""), text)})
 
-    def _in_words(self, outcome: StageOutcome) -> str:
+    def _describe_outcome(self, outcome: StageOutcome) -> str:
         if outcome.action != "reuse":
             return "resumed" if outcome.action == "resume" else "ran"
         if outcome.run_id is None or self._tags(outcome.run_id).get(PARENT) == self.id:
@@ -141,10 +141,10 @@ class Run:
         return f"[{outcome.name}](#/experiments/{self.experiment_id}/runs/{outcome.run_id})"
 
     def _tags(self, run_id: str) -> dict[str, str]:
-        return self._ask("reading a run", partial(self.server.client.get_run, run_id)).data.tags
+        return self._call("reading a run", partial(self.server.client.get_run, run_id)).data.tags
 
-    def _ask(self, what: str, call: Any, patience: float | None = None) -> Any:
-        return self.server.ask(what, call, patience)
+    def _call(self, what: str, call: Any, patience: float | None = None) -> Any:
+        return self.server.call_with_retry(what, call, patience)
 
 
 def upload(run: Run, path: Path, under: str) -> None:

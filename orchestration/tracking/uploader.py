@@ -62,9 +62,9 @@ class SystemSampler:
             monitor = SystemMetricsMonitor(
                 self._run.id, sampling_interval=self._interval, tracking_uri=self._run.server.uri
             )
-            _look(monitor)  # the share of time since the last look: the first has nothing to refer to
+            _measure_once(monitor)  # the share of time since the last look: the first has nothing to refer to
             while not self._ending.wait(monitor.sampling_interval):
-                self._keep(_look(monitor))
+                self._keep(_measure_once(monitor))
         except Exception as error:
             log(f"no system metrics can be had on this machine: {error!r}")
 
@@ -76,7 +76,7 @@ class SystemSampler:
         self._found.extend(Metric(f"system/{name}", value, now, step) for name, value in values.items())
 
 
-def _look(monitor: "SystemMetricsMonitor") -> dict[str, float]:
+def _measure_once(monitor: "SystemMetricsMonitor") -> dict[str, float]:
     monitor.collect_metrics()
     values = monitor.aggregate_metrics()
     for one in monitor.monitors:
@@ -106,7 +106,7 @@ class JournalUploader:
     ) -> None:
         self._run, self._patience, self._interval, self._system_interval = run, patience, interval, system_interval
         self._outbox = Outbox(run, Path(folder))
-        self._leaving, self._given_up, self._wake = threading.Event(), threading.Event(), threading.Event()
+        self._leaving, self._stopped, self._wake = threading.Event(), threading.Event(), threading.Event()
         self._answered = time.monotonic()
         self._away: TrackingUnavailable | None = None
         self._thread = threading.Thread(target=self._send, name="tracking", daemon=True)
@@ -125,9 +125,9 @@ class JournalUploader:
         try:
             self._wait(self._patience_after(error))
         finally:
-            self._given_up.set()
+            self._stopped.set()
         if error is None:
-            self._complain()
+            self._raise_unsent()
         elif self._thread.is_alive() or self._outbox.refused:
             log("not everything has reached the tracking server; running the same command again sends the rest")
 
@@ -143,10 +143,10 @@ class JournalUploader:
         while self._thread.is_alive():
             self._thread.join(0.2)
             if time.monotonic() - max(left, self._answered) > patience:
-                self._run.server.give_up()
+                self._run.server.stop_retrying()
                 return
 
-    def _complain(self) -> None:
+    def _raise_unsent(self) -> None:
         if self._thread.is_alive():
             raise self._away or TrackingUnavailable(
                 f"sending {self._outbox.journal}: the tracking server {self._run.server.name} has not answered for "
@@ -158,13 +158,13 @@ class JournalUploader:
     def _send(self) -> None:
         """The thread: whatever is new, until there is no more to come."""
         delay = FIRST_DELAY_SECONDS
-        while not self._given_up.is_set():
+        while not self._stopped.is_set():
             leaving = self._leaving.is_set()
             try:
                 self._send_all()
             except TrackingUnavailable as away:
                 if self._away is not None:
-                    self._run.server.tell(away.reason)
+                    self._run.server.warn_once(away.reason)
                 self._away = away
                 self._sleep(delay)
                 delay = min(2 * delay, LONGEST_DELAY_SECONDS)
@@ -176,7 +176,7 @@ class JournalUploader:
 
     def _send_all(self) -> None:
         self._outbox.add(self._sampler.fetch())
-        while not self._given_up.is_set() and self._outbox.send_next():
+        while not self._stopped.is_set() and self._outbox.send_next():
             self._answered = time.monotonic()
 
     def _sleep(self, seconds: float) -> None:

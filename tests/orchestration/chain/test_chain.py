@@ -273,7 +273,7 @@ def test_a_failing_stage_is_named_with_its_reason_and_what_was_done_is_kept(toy:
 
 def test_a_stage_that_writes_no_result_has_failed(toy: Toy) -> None:
     chain = toy.chain()
-    stages = [dataclasses.replace(chain.stages[0], keeps=("numbers.json", "other.json"))]
+    stages = [dataclasses.replace(chain.stages[0], required_outputs=("numbers.json", "other.json"))]
     lazy = dataclasses.replace(chain, stages=stages)
     parent = toy.tracking.start_pipeline(lazy.fingerprint, {}, {})
     with pytest.raises(StageFailed, match=r"without writing .*other\.json"), final_status(parent):

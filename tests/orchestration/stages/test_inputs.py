@@ -12,7 +12,7 @@ from hia.data.preprocess.build_store import run_in_process
 from hia.data.store.clip_store import StoreError, open_store
 from orchestration.chain import StageRun
 from orchestration.cluster import connected
-from orchestration.stages.inputs import Preprocessing, store_fingerprint, use_store, write_the_dancers
+from orchestration.stages.inputs import Preprocessing, store_fingerprint, use_store, write_dancer_videos
 from orchestration.tracking.journal import JournalWriter
 
 Configure = Callable[..., Config]
@@ -23,7 +23,7 @@ SETTINGS = ("preprocess.least_seconds=0.3", "dancers.count=3", "dancers.seconds=
 def dancers(tmp_path_factory: pytest.TempPathFactory, tiny_config: Configure) -> Path:
     """The folder of a finished stage with three dancers."""
     folder = tmp_path_factory.mktemp("dancers")
-    write_the_dancers(stage_run(tiny_config(*SETTINGS), folder))
+    write_dancer_videos(stage_run(tiny_config(*SETTINGS), folder))
     return folder
 
 
