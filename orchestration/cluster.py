@@ -1,4 +1,4 @@
-"""Joining or starting a Ray cluster, and leaving it in order."""
+"""Connection to a Ray cluster, its resources, and tasks on it."""
 
 import contextlib
 import logging
@@ -49,7 +49,7 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> None:
 
 
 def check_resources(count: int, each: Mapping[str, float], accelerator_type: str | None = None) -> None:
-    """Raises ValueError when not all of `count` workers, with the resources `each`, find a place: Ray would wait."""
+    """Raises ValueError when there is no room for `count` workers with the resources `each`: Ray would wait."""
     found = num_slots(each, accelerator_type)
     if found >= count:
         return
@@ -66,7 +66,7 @@ def check_resources(count: int, each: Mapping[str, float], accelerator_type: str
 
 
 def num_slots(each: Mapping[str, float], accelerator_type: str | None = None) -> int:
-    """How many workers, with the resources `each`, find a place when nothing else runs."""
+    """Number of workers, with the resources `each`, for which there is room when nothing else runs."""
     wanted = {name: amount for name, amount in each.items() if amount}
     nodes = _machines(accelerator_type)
     return sum(min(int(node.get(name, 0) / amount) for name, amount in wanted.items()) for node in nodes)
@@ -79,9 +79,9 @@ def _machines(accelerator_type: str | None) -> list[Mapping[str, float]]:
 
 
 def silence_ray() -> dict[str, Any]:
-    """Keep Ray from speaking of its own affairs; returns options of `ray.init`.
+    """Keep Ray from printing its own messages; returns options of `ray.init`.
 
-    What fails in a task is raised here all the same, and everything is in the logs of Ray's session.
+    Errors of tasks are raised here all the same, and everything is in the logs of Ray's session.
     """
     set_defaults(RAY)
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -90,7 +90,7 @@ def silence_ray() -> dict[str, Any]:
 
 @contextmanager
 def connected(address: str | None = None) -> Iterator[None]:
-    """Be connected for a while; SIGTERM ends it as Ctrl-C does: both leave no process behind."""
+    """Connection to the cluster within the block. SIGTERM ends it as Ctrl-C does: both leave no process behind."""
     connect(address)
     try:
         with interrupt_on_sigterm():
@@ -100,13 +100,13 @@ def connected(address: str | None = None) -> Iterator[None]:
 
 
 def worker_environment() -> dict[str, Any]:
-    """The part of a Ray `runtime_env` that lets workers find on their machine what the driver finds on its own."""
+    """Part of a Ray `runtime_env` with the variables by which workers find weights and downloads on their machine."""
     return {"env_vars": {name: os.environ[name] for name in FORWARDED if name in os.environ}}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the job with this index: its value, or the error that it raised or by which it was lost."""
+    """Outcome of the job with this index: its value, or the error that it raised or by which it was lost."""
 
     index: int
     value: Any = None
@@ -118,7 +118,7 @@ def map_tasks(
 ) -> Iterator[Outcome]:
     """Call `function(*job)` for each job in a task of its own; outcomes as they come.
 
-    As many run at once as there are training workers: what these need fits into the machines. A job whose process is
+    As many run at once as there are training workers, for which there is room. A job whose process is
     lost is tried again, `training.most_failures` times in all. Ray must be connected. Raises ValueError when there is
     no room for a single one.
     """

@@ -1,4 +1,4 @@
-"""Where a run's files are: absolute paths, for the working folder of a cluster's job is a copy that goes with it."""
+"""Absolute paths of a run: the working folder of a cluster's job is a temporary copy, and workers have others."""
 
 import json
 import os
@@ -14,9 +14,9 @@ JOB_STORAGE = "~/hia-runs"
 
 
 def with_absolute_paths(config: Config) -> tuple[Config, list[str]]:
-    """The configuration with absolute places, and what the user should know of them.
+    """Make the paths of a configuration absolute; also notes for the user about them.
 
-    Raises ConfigError for a relative place in a job, whose working folder is a temporary copy.
+    Raises ConfigError for a relative path in a job, whose working folder is a temporary copy.
     """
     notes = []
     storage, data = config.storage, config.data
@@ -41,7 +41,7 @@ def with_absolute_paths(config: Config) -> tuple[Config, list[str]]:
 
 
 def in_temporary_copy() -> bool:
-    """Whether this is a Ray job whose working folder Ray has unpacked for it."""
+    """True in a Ray job whose working folder Ray has unpacked for it."""
     try:
         environment = json.loads(os.environ.get(RAY_JOB, "{}")).get("runtime_env") or {}
     except (ValueError, AttributeError):

@@ -1,4 +1,4 @@
-"""A run of the whole chain: the configuration made absolute and checked, the plan, its execution, the summary."""
+"""A run of the whole chain: configuration, checks, plan, execution, summary."""
 
 import argparse
 import os
@@ -51,7 +51,7 @@ ROWS = {
 
 
 def run(arguments: argparse.Namespace, stages_of: StagesOf | None = None) -> None:
-    """Plan, and unless that was all, do it. Raises what the command explains.
+    """Plan the chain; without --dry-run, run it. Raises what the command explains.
 
     stages_of: the chain of a configuration, instead of the project's own. Nothing heavy is imported before the
     configuration, its data and the selected stages are known to be right.
@@ -85,7 +85,7 @@ def project_stages() -> StagesOf:
 
 
 def carry_out(stages: Sequence[ChainStage], config: Config, selection: Selection, quiet: bool) -> str:
-    """Run what is missing, and tell of it. Raises what `Chain.run` does."""
+    """Run the missing stages; returns the summary. Raises what `Chain.run` raises."""
     from orchestration.tracking import connect_tracking
 
     storage = Path(config.storage)
@@ -111,7 +111,7 @@ def carry_out(stages: Sequence[ChainStage], config: Config, selection: Selection
 
 
 def configured(arguments: argparse.Namespace) -> tuple[Config, list[str]]:
-    """The configuration with absolute places, and notes for the user. Raises ConfigError."""
+    """The configuration with absolute paths, and notes for the user. Raises ConfigError."""
     config = load_config(arguments.preset, arguments.set)
     if arguments.data is not None:
         config = replace(config, data=arguments.data)
@@ -120,7 +120,7 @@ def configured(arguments: argparse.Namespace) -> tuple[Config, list[str]]:
 
 
 def tags(config: Config) -> dict[str, str]:
-    """By what runs are looked for in the tracking server."""
+    """Tags by which runs are searched in the tracking server."""
     return {
         "preset": config.preset,
         "ablation": config.ablation or "full",
@@ -130,7 +130,7 @@ def tags(config: Config) -> dict[str, str]:
 
 
 def join_cluster(cluster: ExitStack, config: Config) -> None:
-    """Connect to the cluster, once, and see whether the workers fit in."""
+    """Connect to the cluster, once. Raises ValueError when it has no room for the workers."""
     import ray
 
     from orchestration.cluster import check_resources, connected
@@ -144,7 +144,7 @@ def join_cluster(cluster: ExitStack, config: Config) -> None:
 
 
 def _present_tracking(storage: Path) -> "Tracking | None":
-    """The tracking server, unless looking at it would make one."""
+    """The tracking server; None if connecting would create its database."""
     if not os.environ.get(TRACKING_URI) and not tracking_database(storage).is_file():
         return None
     from orchestration.tracking import connect_tracking
@@ -153,17 +153,17 @@ def _present_tracking(storage: Path) -> "Tracking | None":
 
 
 def _silent(_line: str) -> None:
-    """For --quiet."""
+    """Discard a line: the `say` of --quiet."""
 
 
 def plan_table(planned: Plan) -> str:
-    """A line for each stage: what would be done, and why."""
+    """Table of a plan: each stage with its action, and why."""
     rows = [("stage", "action", "why"), *((one.stage.name, one.action, one.why) for one in planned)]
     return table(rows)
 
 
 def end_summary(executed: Sequence[Executed], parent: "Run", storage: Path) -> str:
-    """What was made, and the commands to look at it, animate with it and serve it."""
+    """Summary for the user: times, metrics, places of the results, commands to look at, animate with and serve them."""
     by_name = {one.name: one for one in executed}
     parts = [_times(executed)]
     if (evaluated := by_name.get(EVALUATE)) and (table := metrics_table(evaluated.metrics)):
@@ -174,7 +174,7 @@ def end_summary(executed: Sequence[Executed], parent: "Run", storage: Path) -> s
 
 
 def metrics_table(metrics: Mapping[str, float]) -> str:
-    """The evaluation's metrics against its baselines; names may begin with the split that they are of."""
+    """Table of the evaluation's metrics beside its baselines'; their names may begin with their split."""
     splits = sorted({name.rpartition("psnr")[0] for name in metrics if name.endswith("psnr")}, key=len)
     split = splits[0] if splits else ""
     columns = [name for name in METRICS if f"{split}{name}" in metrics]
@@ -210,7 +210,7 @@ def _places(executed: Mapping[str, Executed]) -> list[str]:
 
 
 def _commands(executed: Mapping[str, Executed], storage: Path) -> list[str]:
-    """Exact commands, each with what it is for."""
+    """Exact commands, each with its purpose."""
     tracking = tracking_uri(storage)
     lines = [] if tracking.startswith("http") else [f"look:     mlflow ui --backend-store-uri {shlex.quote(tracking)}"]
     if EXPORT in executed:
@@ -229,7 +229,7 @@ def _commands(executed: Mapping[str, Executed], storage: Path) -> list[str]:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their entries; the last one as it is."""
+    """Format rows in columns as wide as their entries; the last one as it is."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     return "\n".join(
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()

@@ -1,4 +1,4 @@
-"""The main job: from videos to a model that animates, through all stages, each only if it is not done yet.
+"""Main job: all stages from videos to a model that animates; finished ones are reused.
 
     python orchestration/run_all.py --preset quickstart
     python orchestration/run_all.py --preset small --data videos --set storage=/mnt/runs
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # what takes seconds to import comes after the options have been read
+if TYPE_CHECKING:  # heavy imports come after the options have been read
     from orchestration.pipeline import StagesOf
 
 

@@ -1,11 +1,11 @@
-"""A sweep: the chain with many configurations, to find the best one. What is done is reused, nothing is trained twice.
+"""Sweep: the chain with many configurations, to find the best one. Finished stages are reused, none is trained twice.
 
     python orchestration/sweep.py experiments/sweeps/gamma_omega.yaml
     python orchestration/sweep.py experiments/sweeps/gamma.yaml --data videos --set training.workers=1 --dry-run
 
 A change of how to sample (ω, steps) is tried on one trained model; a change of how to train (γ, the learning rate)
 trains anew for every value, as briefly as the file's `budget` says. Joins the Ray cluster at $RAY_ADDRESS, else starts
-one on this machine. Ended by whatever, the same command goes on from there.
+one on this machine. After any interruption, the same command goes on from there.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # what takes seconds to import comes after the options have been read
+if TYPE_CHECKING:  # heavy imports come after the options have been read
     from orchestration.pipeline import StagesOf
 
 

@@ -26,7 +26,7 @@ from orchestration.training.distributed import process_group
 from orchestration.training.loop import Journal, train_stage
 from orchestration.training.run import RAY_FOLDER, TrainingFailed, TrainingRun
 
-# What no restart can mend: raised again here, with its message, instead of Ray's trying once more.
+# Errors that no restart can mend: raised again here, with their message, instead of another attempt by Ray.
 FINAL = (TrainingFailed, ValueError, FileNotFoundError, PermissionError, NotADirectoryError)
 
 
@@ -89,7 +89,7 @@ def _fit(trainer: Any, run: TrainingRun, note: Path) -> dict[str, Any]:
 
 
 def _worker(values: dict[str, Any]) -> dict[str, Any]:
-    """What each worker runs: all stages alike."""
+    """Body of each worker, the same for all stages."""
     import ray.train
 
     run, note = from_json(values["run"]), Path(values["note"])
@@ -114,7 +114,7 @@ def to_json(run: TrainingRun) -> dict[str, Any]:
 
 
 def from_json(values: dict[str, Any]) -> TrainingRun:
-    """Back from plain values. Raises ConfigError for a configuration that is none."""
+    """The run of plain values. Raises ConfigError for an invalid configuration."""
     config: Config = parse_config(values["config"])
     return TrainingRun(**(values | {"config": config, "weights": tuple(values["weights"])}))
 

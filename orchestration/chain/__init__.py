@@ -1,8 +1,8 @@
-"""The chain of stages: what is done is found again, what was begun goes on, what has changed runs.
+"""The chain of stages: finished stages are reused, unfinished ones resumed, changed ones run.
 
 A stage's fingerprint is a hash of what it reads of the configuration, of its inputs' content and of its version. Its
-folder is named after that, so that nothing has to be remembered: `planning` looks what is there, `execution` runs what
-is missing, `reasons` says why.
+folder is named after that, so that no record of what is done is needed: `plan` compares the stages with the folders and
+says why one runs, `execute` runs what is missing, `stage_folder` keeps a stage's notes and lock.
 """
 
 from orchestration.chain.execute import Chain, Executed

@@ -1,4 +1,4 @@
-"""Doing what is missing: one stage after the other, each under its lock, in its folder, with its tracking run."""
+"""Execution of a plan: one stage after the other, each under its lock, in its folder, with its tracking run."""
 
 import contextlib
 import time
@@ -26,7 +26,7 @@ FIRST_SHOWN = ("psnr", "ssim", "l1")
 
 @dataclass(frozen=True)
 class Executed:
-    """What became of a stage. seconds: that its last execution took; run_id: of its tracking run."""
+    """Outcome of a stage. seconds: duration of its last execution; run_id: of its tracking run."""
 
     name: str
     action: Action
@@ -38,7 +38,7 @@ class Executed:
 
 @dataclass(frozen=True)
 class Chain:
-    """The stages of a configuration, and where they run.
+    """The stages of a configuration with their storage and tracking server.
 
     storage: absolute. tags: of every tracking run. prepare: called before the first stage that needs the cluster.
     say: takes lines of progress. show: whether stages show their own.
@@ -55,15 +55,15 @@ class Chain:
 
     @property
     def fingerprint(self) -> str:
-        """Of the whole chain, before its data are looked at."""
+        """Digest of the whole chain, before its data are looked at."""
         return json_digest([[stage.name, stage.version, stage.reads] for stage in self.stages])
 
     def plan(self, selection: Selection | None = None) -> Plan:
-        """What would be done; raises ChainError for a selection that cannot be."""
+        """Plan all stages. Raises ChainError for a selection that cannot be."""
         return plan(self.stages, self.storage, self.tracking, selection)
 
     def run(self, planned: Plan, parent: "Run") -> tuple[Executed, ...]:
-        """Bring every stage of a plan to its end; parent: the tracking run that theirs belong to.
+        """Finish every stage of a plan. parent: the tracking run that theirs belong to.
 
         A stage is looked at once more when its turn comes: by then it may have been done by another process, or turn
         out not to be needed, since its input came out as before. Raises StageFailed from a stage's error.
@@ -83,7 +83,7 @@ class Chain:
     def _ensure_stage(
         self, one: Planned, inputs: Mapping[str, str], folders: Mapping[str, Path], parent: "Run", position: str
     ) -> tuple[Executed, str]:
-        """Look at a stage once more, now that its inputs are there, and do what it needs; also its fingerprint."""
+        """Examine a stage again, now that its inputs are there, and reuse, resume or run it; also its fingerprint."""
         stage = one.stage
         digest = fingerprint(stage, inputs)
         folder = StageFolder.of(self.storage, stage.name, digest)
@@ -128,7 +128,7 @@ class Chain:
     def _call_stage(
         self, planned_stage: Planned, inputs: Mapping[str, str], folders: Mapping[str, Path], run: "Run"
     ) -> None:
-        """The stage's own function, and the note that it has finished."""
+        """Call the stage's own function, and note that it has finished."""
         from orchestration.tracking.journal import JournalWriter
 
         stage, folder = planned_stage.stage, _folder(planned_stage)
@@ -143,7 +143,7 @@ class Chain:
         folder.finish(metrics, time.monotonic() - began)
 
     def _check_inputs(self, stage: ChainStage, inputs: Mapping[str, str], folders: Mapping[str, Path]) -> None:
-        """Refuse a result whose input was brought up to date by someone else on the way."""
+        """Refuse a result whose input was brought up to date by another run in the meantime."""
         by_name = {one.name: one for one in self.stages}
         for name in stage.inputs:
             if _output(by_name[name], folders[name], inputs[name]) != inputs[name]:
@@ -154,7 +154,7 @@ class Chain:
 
     @contextlib.contextmanager
     def _tracked(self, planned_stage: Planned, inputs: Mapping[str, str], parent: "Run") -> Iterator["Run"]:
-        """A stage's run in the tracking server, to which its journal is sent; it ends as the stage does."""
+        """The stage's tracking run, to which its journal is sent; it ends with the status of the stage."""
         from orchestration.tracking import JournalUploader
 
         folder, stage = _folder(planned_stage), planned_stage.stage
@@ -168,7 +168,7 @@ class Chain:
 
 @contextlib.contextmanager
 def _naming(stage: ChainStage) -> Iterator[None]:
-    """Turn whatever goes wrong into an error that names the stage."""
+    """Turn any error into one that names the stage."""
     try:
         yield
     except StageFailed:
@@ -179,7 +179,7 @@ def _naming(stage: ChainStage) -> Iterator[None]:
 
 @contextlib.contextmanager
 def final_status(run: "Run") -> Iterator[None]:
-    """End a tracking run as what is done for it ends. A server that is away hides no error."""
+    """End a tracking run with the status of the block. A server that is away hides no error."""
     try:
         yield
     except KeyboardInterrupt:
@@ -195,7 +195,7 @@ def final_status(run: "Run") -> Iterator[None]:
 
 
 def failure_reason(error: BaseException) -> str:
-    """What an error says to users: its message, with its kind where it was not made for them."""
+    """Message of an error for users, with its type where the message was not written for them."""
     cause = getattr(error, "cause", None)  # of Ray's errors, whose own message is a traceback
     if isinstance(cause, Exception):
         error = cause

@@ -1,4 +1,4 @@
-"""What would be done, and why, before anything is."""
+"""The plan of a chain: the action that each stage needs, and why, before anything is done."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ NOTHING = object()
 
 @dataclass(frozen=True)
 class Selection:
-    """What was asked for. anew: run this stage and all that follow it even if done; only: this stage and no other."""
+    """The stages to run. anew: run this stage and all that follow it even if done; only: this stage and no other."""
 
     anew: str | None = None
     only: str | None = None
@@ -34,20 +34,20 @@ class Selection:
             raise ChainError(f"--only {self.only} runs no other stage, so --from {self.anew} cannot be: leave one out")
 
     def runs_anew(self, stage: ChainStage, stages: Sequence[ChainStage]) -> bool:
-        """Whether the stage is to run whatever is there."""
+        """True if the stage is to run even if it is done."""
         if self.anew is None or self.leaves_out(stage):
             return False
         names = [one.name for one in stages]
         return names.index(stage.name) >= names.index(self.anew)
 
     def leaves_out(self, stage: ChainStage) -> bool:
-        """Whether the stage must not run."""
+        """True if the stage must not run."""
         return self.only is not None and stage.name != self.only
 
 
 @dataclass(frozen=True)
 class Planned:
-    """What is to be done with a stage, and why.
+    """The action that a stage needs, and why.
 
     fingerprint, folder: None while an input's content is not known. anew: its folder is set aside first.
     run_id: of its finished run in the tracking server, None when that has none.
@@ -68,7 +68,7 @@ Plan = tuple[Planned, ...]
 def plan(
     stages: Sequence[ChainStage], storage: Path, tracking: "Tracking | None", selection: Selection | None = None
 ) -> Plan:
-    """Each stage with what is to be done, in order; nothing is changed.
+    """Plan each stage, in order; nothing is changed.
 
     tracking: None when there is no tracking server yet. Raises ChainError when the selection cannot be.
     """
@@ -108,7 +108,7 @@ def examine(
     tracking: "Tracking | None",
     running: Sequence[str] = (),
 ) -> Planned:
-    """What is to be done with a stage whose inputs are known; inputs: content fingerprints, folders: theirs."""
+    """Plan a stage whose inputs are known. inputs: content fingerprints by name; folders: the inputs' folders."""
     digest = fingerprint(stage, inputs)
     folder = StageFolder.of(storage, stage.name, digest)
     examined = Planned(stage, "reuse", "", digest, folder)
@@ -144,7 +144,7 @@ def _progress(stage: ChainStage, folder: StageFolder) -> str:
 
 
 def _anew(one: Planned, selection: Selection) -> Planned:
-    """The same stage run whatever is there."""
+    """The same stage, run even if it is done."""
     why = "asked for by --from" if one.stage.name == selection.anew else f"follows {selection.anew} (--from)"
     if one.folder is not None and one.folder.path.exists():
         why += f"; the former folder is kept as {one.folder.aside.name}"
@@ -152,7 +152,7 @@ def _anew(one: Planned, selection: Selection) -> Planned:
 
 
 def _expected_output(one: Planned) -> str | None:
-    """The content fingerprint of what a stage hands on, as far as it can be known before it runs."""
+    """The content fingerprint of a stage's output, if it can be known before the stage runs."""
     if one.stage.output is None or one.fingerprint is None:
         return one.fingerprint
     return one.stage.output(one.folder.path) if one.action == "reuse" and one.folder is not None else None
@@ -177,7 +177,7 @@ def _selected(planned: Mapping[str, Planned], selection: Selection) -> Plan:
 
 
 def why_new(storage: Path, stage: ChainStage, inputs: Mapping[str, str], running: Sequence[str] = ()) -> str:
-    """Why nothing done can be reused. inputs: as for the fingerprint; running: those of them that run before it."""
+    """Explain why no finished execution can be reused. inputs: as for the fingerprint; running: those that run."""
     candidates = [
         (_changes(note, stage, inputs, running), folder)
         for folder in executions(storage, stage.name)
@@ -215,7 +215,7 @@ def _changes(
 
 
 def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Nested values by their dotted path; lists as a whole."""
+    """Flatten nested values to dotted paths; lists stay whole."""
     return dict(_leaves(values, path))
 
 
@@ -237,5 +237,5 @@ def _format_value(value: Any) -> str:
 
 
 def explain_missing(folder: StageFolder, name: str) -> str:
-    """Of a finished stage whose result is not whole any more."""
+    """Explain that a finished stage's result is not whole any more."""
     return f"it had finished, but {name} is missing in {folder.path}"

@@ -30,25 +30,25 @@ class StageFolder:
 
     @classmethod
     def of(cls, storage: Path, stage: str, fingerprint: str) -> "StageFolder":
-        """Where the stage with this fingerprint is, or will be."""
+        """The folder of the stage with this fingerprint, whether or not it exists yet."""
         return cls(storage / stage / fingerprint[:12])
 
     @property
     def note(self) -> dict[str, Any] | None:
-        """What was written when the stage began; None when it never did, or the note is damaged."""
+        """The note written when the stage began; None when it never did, or the note is damaged."""
         return _read(self.path / STAGE_NOTE)
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """What was written when it had finished: `metrics`, `seconds`, `time`."""
+        """The note written when the stage had finished: `metrics`, `seconds`, `time`; None before that."""
         return _read(self.path / DONE_NOTE)
 
     def missing(self, stage: ChainStage) -> str | None:
-        """The first thing that a finished stage should have here and has not."""
+        """The first required output that is not there; None when all are."""
         return next((name for name in stage.required_outputs if not (self.path / name).exists()), None)
 
     def begin(self, stage: ChainStage, fingerprint: str, inputs: Mapping[str, str]) -> None:
-        """Note what begins here; it is not finished any more, if it was."""
+        """Note the stage that begins here; a finished one counts as unfinished again."""
         self.path.mkdir(parents=True, exist_ok=True)
         before = self.note or {}
         if self.result is not None:  # a new execution has a journal of its own
@@ -66,29 +66,29 @@ class StageFolder:
         write_json(self.path / STAGE_NOTE, note)
 
     def set_run(self, run_id: str) -> None:
-        """Note the tracking run. What was sent to another one is sent again: it may be on another server."""
+        """Note the tracking run. Entries that were sent to another one are sent again: it may be on another server."""
         note = self.note or {}
         if note.get("mlflow_run_id") != run_id:
             (self.path / SENT_NOTE).unlink(missing_ok=True)
             write_json(self.path / STAGE_NOTE, note | {"mlflow_run_id": run_id})
 
     def finish(self, metrics: Mapping[str, float], seconds: float) -> None:
-        """Note that the stage is finished: the last thing that is written."""
+        """Note that the stage is finished. No file is written after this one."""
         write_json(self.path / DONE_NOTE, {"metrics": dict(metrics), "seconds": round(seconds, 3), "time": time.time()})
 
     def remove_temporary(self, stage: ChainStage) -> None:
-        """Remove what a finished stage needs no more."""
+        """Remove the outputs that a finished stage needs no more."""
         for name in stage.temporary_outputs:
             shutil.rmtree(self.path / name, ignore_errors=True)
 
     @property
     def aside(self) -> Path:
-        """The name that the folder gets when it must make room."""
+        """The next free name for a folder that is set aside."""
         numbers = itertools.count(1)
         return next(path for number in numbers if not (path := self._numbered(number)).exists())
 
     def set_aside(self) -> None:
-        """Make room, so that the stage begins anew."""
+        """Rename the folder, so that the stage begins anew."""
         if self.path.exists():
             os.rename(self.path, self.aside)
 
@@ -97,7 +97,7 @@ class StageFolder:
 
     @contextmanager
     def locked(self, say: Callable[[str], None]) -> Iterator[None]:
-        """Hold the folder for this process; waits for another one that has it. The lock goes with its holder.
+        """Lock the folder, waiting for another process that holds it. A killed process holds it no longer.
 
         Raises ChainError when the lock cannot be made.
         """

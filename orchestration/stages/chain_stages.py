@@ -131,7 +131,7 @@ def _trainer(stage: Stage, earlier: Sequence[str]) -> Callable[[StageRun], dict[
 
 
 def weights_folders(run: StageRun, stages: Sequence[str]) -> tuple[str, ...]:
-    """The folders of weights that some training stages have left, in that order."""
+    """Folders of the weights of some training stages, in that order."""
     return tuple(str(run.inputs[name] / WEIGHTS) for name in stages)
 
 
@@ -175,7 +175,7 @@ def _results(config: Config, trained: Sequence[str], contents: ContentHashes) ->
     )
 
 
-# Imported when they are called: the networks take seconds to import, for which a plan need not wait.
+# Imported when they are called: the networks take seconds to import, which a plan need not wait for.
 
 
 def _evaluate(run: StageRun) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The trained model against clips that were kept out of training: metrics, videos, a page and a sheet to look at."""
+"""The evaluation stage: metrics, videos, a report and a contact sheet of clips that were kept out of training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,10 +35,10 @@ MEANS = "over all frames of all clips"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a worker is told of an evaluation: plain values.
+    """The arguments of an evaluation's workers: plain values.
 
-    weights: folders of the stages' weights in order; folder: where all that is made goes, which all workers see.
-    fingerprint: of the stage, which stands for the model and all settings.
+    weights: folders of the stages' weights in order; folder: of all outputs, which all workers see.
+    fingerprint: of the stage, which identifies the model and all settings.
     """
 
     config: Config
@@ -50,12 +50,12 @@ class Evaluation:
 
     @property
     def prefix(self) -> str:
-        """What the names of its metrics begin with."""
+        """Prefix of its metrics' names."""
         return metric_prefix(self.split)
 
     @property
     def wanted(self) -> ReenactmentSettings:
-        """What is made of every clip."""
+        """Settings of the reenactment of every clip."""
         config = self.config
         return ReenactmentSettings(
             model=self.fingerprint,
@@ -68,7 +68,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class ClipResult:
-    """What a worker tells of a clip: its files, and how all were measured."""
+    """Result of a clip: its files, and the provenance of its metrics."""
 
     files: VideoFiles
     measured: Mapping[str, Any]
@@ -78,7 +78,7 @@ def evaluate(run: StageRun) -> dict[str, float]:
     """Reenact held-out clips, one task each, and compare with the truth; returns the metrics of all clips together.
 
     A store without held-out clips is evaluated on the clips that it was trained on, and every name says so. A clip that
-    fails is named in the summary and set aside. What an execution that was killed has made is not made again. Raises
+    fails is named in the summary and set aside. Clips that a killed execution has finished are not made again. Raises
     StageFailed when all fail.
     """
     store = open_store(run.store, check="size")
@@ -98,7 +98,7 @@ def evaluate(run: StageRun) -> dict[str, float]:
 
 
 def evaluate_clip(job: Evaluation, info: ClipInfo) -> ClipResult:
-    """One clip, in a worker; keeps its files. Raises ValueError for a clip that cannot be evaluated."""
+    """Evaluate one clip, in a worker, and keep its files. Raises ValueError for a clip that cannot be evaluated."""
     torch.set_num_threads(job.config.training.cpus_per_worker)
     model = _trained_model(job.config, job.weights, job.store)
     metrics = _metrics(job.config.evaluation, "cuda" if job.config.training.gpus_per_worker else "cpu")
@@ -107,7 +107,7 @@ def evaluate_clip(job: Evaluation, info: ClipInfo) -> ClipResult:
 
 
 def flat_metrics(results: Results, prefix: str = "") -> dict[str, float]:
-    """Every figure by one name, such as `psnr` or `codec_cap/psnr`; those of true sharpness have the short names."""
+    """All figures by name, such as `psnr` or `codec_cap/psnr`; those of true sharpness have the short names."""
     return {
         _full_name(prefix, method, name): figure.value
         for method, summary in results.summaries.items()
@@ -118,7 +118,7 @@ def flat_metrics(results: Results, prefix: str = "") -> dict[str, float]:
 @lru_cache(maxsize=1)
 def _metrics(wanted: EvaluationConfig, device: str) -> Metrics:
     measuring = MetricSettings(ClipSampling(wanted.stride, wanted.colour), wanted.first_frame)
-    # Whatever is asked for, PSNR and its like are measured; only what was asked for by name must be there.
+    # PSNR and the other measures of frames are always measured; only metrics that were named must have their weights.
     names = wanted.names if wanted.metrics is not None else None
     return load_metrics(names, own_weights(wanted.weights), measuring, device, usual=wanted.names)
 
@@ -126,7 +126,7 @@ def _metrics(wanted: EvaluationConfig, device: str) -> Metrics:
 def _evaluate_all(
     job: Evaluation, clips: Sequence[ClipInfo], show: bool
 ) -> tuple[list[ClipResult], list[dict[str, str]]]:
-    """Results in the clips' order, and what was set aside, with its reason."""
+    """Results in the clips' order, and the clips that were set aside, with their reasons."""
     outcomes = map_tasks(evaluate_clip, [(job, clip) for clip in clips], job.config.training)
     bar = tqdm(outcomes, total=len(clips), desc="evaluate", unit="clip", disable=not show, dynamic_ncols=True)
     by_index = {outcome.index: outcome for outcome in bar}
@@ -149,7 +149,7 @@ def _full_name(prefix: str, method: str, name: str) -> str:
 
 
 def _show(run: StageRun, job: Evaluation, results: Results) -> None:
-    """Hand to the tracking server what people look at."""
+    """Send the report and the pictures to the tracking server."""
     under = f"evaluation/{job.prefix}".rstrip("/")
     for name in (SUMMARY, RESULTS, TABLE, REPORT, CONTACT_SHEET):
         run.journal.artifact(name, under)
@@ -160,7 +160,7 @@ def _show(run: StageRun, job: Evaluation, results: Results) -> None:
 
 
 def _summary(job: Evaluation, store: ClipStore, results: Results, metrics: Mapping[str, float]) -> dict[str, Any]:
-    """All that is needed to read the metrics. `truth` names what was compared with: equal ones can be compared."""
+    """All that is needed to read the metrics. `truth` identifies the true frames: equal ones can be compared."""
     config = job.config
     frames = [[one.name, one.scores[OURS["truth"]].num_frames] for one in results.videos]
     return {

@@ -22,6 +22,6 @@ def export(run: StageRun) -> dict[str, float]:
 
 
 def portable(config: Config) -> Config:
-    """The configuration without the places of this machine, which are no property of a model."""
+    """The configuration without this machine's paths, which are no property of a model."""
     defaults = Config(preset=config.preset)
     return replace(config, storage=defaults.storage, data=defaults.data)

@@ -1,4 +1,4 @@
-"""The first stages of the chain: generated dancers, and a clip store that is up to date with its videos."""
+"""The input stages: generated dancers, and a clip store that is up to date with its videos."""
 
 import json
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ from orchestration.stages.content_hashes import content_states
 if TYPE_CHECKING:
     from hia.data.preprocess.build_store import Built, Runner
 
-# Why videos are passed by that another look will not change.
+# Reasons for leaving out a video that another attempt will not change.
 LASTING = ("missing", "unreadable", "unreadable_folder", "broken_symlink", "symlink_loop", "not_a_file", "no_frames")
 
 
 def write_dancer_videos(run: StageRun) -> dict[str, float]:
-    """Draw the dancers that the folder lacks."""
+    """Render the dancers that the folder lacks."""
     from hia.synthetic import write_dancers
 
     wanted, config = run.config.dancers, run.config
@@ -42,7 +42,7 @@ def write_dancer_videos(run: StageRun) -> dict[str, float]:
 
 
 def use_store(run: StageRun) -> dict[str, float]:
-    """Take a store that was given as it is. Raises StoreError when it is damaged or has nothing to train on."""
+    """Use the configured clip store as it is. Raises StoreError when it is damaged or has nothing to train on."""
     location = str(run.config.data)
     store = open_store(location, check="size", progress=run.show)
     return _note(run, store, location, {"videos": len({clip.video for clip in store.clips})})
@@ -50,16 +50,16 @@ def use_store(run: StageRun) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Makes a clip store of the run's videos, or brings it up to date with them.
+    """Preprocessing of the run's videos into a clip store, or of what a store lacks of them.
 
-    runner: where videos are worked on; None for the cluster, with the GPUs that training has.
+    runner: runs the jobs; None for the cluster, with the GPUs that training has.
     """
 
     config: Config
     runner: "Runner | None" = None
 
     def run(self, run: StageRun) -> dict[str, float]:
-        """Preprocess what is not done. Raises what `build_store` does, and ChainError without clips."""
+        """Preprocess the videos that are not done. Raises what `build_store` does, and ChainError without clips."""
         from hia.data.preprocess.build_store import build_store
         from orchestration.preprocess import RayRunner
 
@@ -81,7 +81,7 @@ class Preprocessing:
         return metrics
 
     def outdated(self, folder: Path, inputs: Mapping[str, Path]) -> str | None:
-        """What has changed since the store was made; None when it is up to date."""
+        """Describe the changes since the store was made; None when it is up to date."""
         try:
             before = json.loads((folder / SEEN_NOTE).read_text(encoding="utf-8"))
             open_store(store_of(folder), check="size")
@@ -93,7 +93,7 @@ class Preprocessing:
         return self.config.data if self.config.data is not None else str(inputs[DANCERS] / VIDEOS)
 
     def _current_state(self, videos: str) -> dict[str, Any]:
-        """The state of all that the store depends on and may follow."""
+        """The state of the videos, files and settings with which the store is kept up to date."""
         wanted = self.config.preprocess
         try:
             sources = find_videos_in_layout([videos], wanted.layout, maps=wanted.maps).sources
@@ -111,7 +111,7 @@ class Preprocessing:
 
 
 def _note(run: StageRun, store: ClipStore, location: str, counts: dict[str, float]) -> dict[str, float]:
-    """Note where the store is, and what is in it."""
+    """Write the note of the store's location and its statistics; returns the stage's metrics."""
     statistics = store.statistics
     write_json(run.folder / "statistics.json", statistics)
     run.journal.artifact("statistics.json", "data")
@@ -122,12 +122,12 @@ def _note(run: StageRun, store: ClipStore, location: str, counts: dict[str, floa
 
 
 def store_fingerprint(folder: Path) -> str:
-    """Of the store's content as it is now. Raises OSError or ValueError when it is not there any more."""
+    """Fingerprint of the store's present content. Raises OSError or ValueError when it is not there any more."""
     return open_store(store_of(folder), check="none").fingerprint
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """What has changed, in words, since the store was made; videos that are gone stay in it."""
+    """Describe the changes since the store was made; None for none. Videos that are gone stay in the store."""
     known = before["videos"]
     changed = [name for name, state in known.items() if now["videos"].get(name, state) != state]
     counts = {"new": len(now["videos"].keys() - known), "changed": len(changed), "to be tried again": before["again"]}
@@ -138,5 +138,5 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | Non
 
 
 def _to_be_tried_again(built: "Built") -> int:
-    """Videos that failed for reasons that may pass."""
+    """Count the videos that failed for reasons that may pass."""
     return len({one.video for one in built.retriable if one.reason not in (*LASTING, "duplicate")})

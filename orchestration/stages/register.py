@@ -1,4 +1,4 @@
-"""From trained weights to a model directory, and from that to a version in MLflow's model registry."""
+"""The register stage: a version in MLflow's model registry, and the choice of the champion."""
 
 import json
 import os
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 
 
-# --------------------------------------------------------------------------------------------------------- registry
-
-
 def register(run: StageRun) -> dict[str, float]:
     """Make the exported model a version of the registered model `hia`, with its metrics as tags; returns its number.
 
@@ -40,7 +37,7 @@ def register(run: StageRun) -> dict[str, float]:
     """
     server = run.run.server
     summary = json.loads((run.inputs[EVALUATE] / SUMMARY).read_text(encoding="utf-8"))
-    # MLflow's registry looks for the model that a version is made of there, whatever its client was told.
+    # MLflow's registry looks there for the model of a version, whatever address its client has.
     with _environment(MLFLOW_TRACKING_URI=server.uri, MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false"):
         found = server.call_with_retry("looking for the model", lambda: _registered(server.client, run.fingerprint))
         version = found or _register(server, run, summary)
@@ -49,7 +46,7 @@ def register(run: StageRun) -> dict[str, float]:
 
 
 def better(tags: Mapping[str, str], champions: Mapping[str, str]) -> tuple[bool, str]:
-    """Whether a version is better than the champion, told by both versions' tags (see `tags_of`); and why, in words.
+    """Compare a version with the champion by both versions' tags (see `tags_of`): whether it is better, and why.
 
     PSNRs can be compared when they are of the same frames of the same clips. A model that was evaluated on clips kept
     out of training is preferred to one that was not. The champion's own weights, registered anew, take its place: what
@@ -67,9 +64,9 @@ def better(tags: Mapping[str, str], champions: Mapping[str, str]) -> tuple[bool,
 
 
 def tags_of(summary: Mapping[str, Any]) -> dict[str, str]:
-    """What a version's tags say of its evaluation: the model's metrics by name, and what they were measured on.
+    """Tags of a version: the model's metrics by name, and the split and frames that they were measured on.
 
-    Of baselines only the measures of frames.
+    Of baselines, only the metrics of single frames are included.
     """
     metrics = {name: f"{value:.6g}" for name, value in summary["metrics"].items() if _is_telling(name)}
     return metrics | {"split": summary["split"], "truth": summary["truth"]}
@@ -102,7 +99,7 @@ def _register(server: "Server", run: StageRun, summary: Mapping[str, Any]) -> "M
 
 
 def _make_version(client: "MlflowClient", logged: "LoggedModel", run_id: str, tags: dict[str, str]) -> "ModelVersion":
-    """The version of a model that has been uploaded; one only, however often this is repeated."""
+    """Create the version of an uploaded model; repeated calls create no second one."""
     from mlflow.entities import LoggedModelOutput
 
     if (made := _registered(client, tags["fingerprint"])) is not None:
@@ -151,7 +148,7 @@ def _champion(client: "MlflowClient") -> "ModelVersion | None":
 
 @contextmanager
 def _environment(**values: str) -> Iterator[None]:
-    """Environment variables for a while."""
+    """Environment variables that are set within the block."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

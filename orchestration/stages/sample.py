@@ -1,4 +1,4 @@
-"""The chain's last stage: something to look at, made with the exported model as anyone would use it."""
+"""The sample stage: a video of a held-out person in another video's motion, made with the exported model."""
 
 import math
 from dataclasses import dataclass, replace
@@ -37,20 +37,20 @@ LIMBS = slice(JOINTS["left_shoulder"], BODY.stop)
 
 @dataclass(frozen=True)
 class Choice:
-    """Who is animated by whose motion; the same clip twice is a self reenactment."""
+    """The clip whose person is animated and the clip whose motion drives; twice the same is a self reenactment."""
 
     reference: ClipInfo
     driving: ClipInfo
 
     @property
     def is_own(self) -> bool:
-        """Whether the truth is known."""
+        """True if the driving clip shows the same person, so that the true frames are known."""
         return self.reference.id == self.driving.id
 
 
 @dataclass(frozen=True)
 class SampleJob:
-    """What a worker is told: plain values. folder: where files go, which the worker sees."""
+    """The arguments of the sample's worker: plain values. folder: of the outputs, which the worker sees."""
 
     model: str
     store: str
@@ -100,7 +100,7 @@ def make_sample(job: SampleJob) -> int:
 
 
 def choose(model: AnimationModel, store: ClipStore) -> tuple[Choice, DrivingSignal]:
-    """The first held-out clip whose person can be animated, by the motion of another video that suits it best.
+    """Choose the first held-out clip whose person can be animated, and the motion of another video that suits it best.
 
     That is one that shows as much of the body, within the frame once it is fitted to the person; among equals, of a
     held-out clip. A store without held-out clips is sampled from what it has. Where no other motion can be used, the
@@ -148,7 +148,7 @@ def aligned(person: KeypointSequence, driving: Clip) -> KeypointSequence | None:
 
 
 def _limbs_in_sight(motion: KeypointSequence) -> NDArray[np.bool_]:
-    """[N, limbs]: which are seen, and within the frame."""
+    """True where a limb is seen within the frame, bool [N, limbs]."""
     points, scores = motion.keypoints[:, LIMBS], motion.scores[:, LIMBS]
     inside = (points >= 0).all(axis=-1) & (points[..., 0] < motion.width) & (points[..., 1] < motion.height)
     return inside & (scores >= SCORE_THRESHOLD)

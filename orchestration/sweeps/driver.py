@@ -1,4 +1,4 @@
-"""Running a sweep: which trials are missing, Ray Tune for those, and what is made of all of them at the end."""
+"""The driver of a sweep: it checks the file, plans the trials, runs the missing ones, and writes the results."""
 
 import argparse
 import contextlib
@@ -34,7 +34,7 @@ class SweepIncomplete(RuntimeError):
 
 
 def run(arguments: argparse.Namespace, stages_of: StagesOf | None = None) -> None:
-    """List the trials, and unless that was all, run those that are missing. Raises what the command explains.
+    """Plan the trials; without --dry-run, run the missing ones. Raises what the command explains.
 
     stages_of: the chain of a configuration, instead of the project's own.
     """
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace, stages_of: StagesOf | None = None) -> Non
 
 
 def checked_sweep(arguments: argparse.Namespace) -> Sweep:
-    """The sweep of a file; refuses what can be known to be wrong with its trials before anything heavy is imported."""
+    """Read a sweep file and check the configurations of all its trials, before anything heavy is imported."""
     file = Path(arguments.config)
     spec = load_sweep(file, arguments.data, dict(map(parse_override, arguments.set)))
     sweep, notes = resolve(file.stem, spec)
@@ -63,7 +63,7 @@ def checked_sweep(arguments: argparse.Namespace) -> Sweep:
 
 
 def planned_trials(sweep: Sweep, stages_of: StagesOf, file: str) -> list[TrialPlan]:
-    """The trials as they are before they run. Raises ConfigError naming the file for a scheduler that saves nothing."""
+    """Plan the trials before any runs. Raises ConfigError naming the file for a scheduler that saves nothing."""
     from orchestration.stages.content_hashes import ContentHashes
 
     spec = sweep.spec
@@ -79,7 +79,7 @@ def planned_trials(sweep: Sweep, stages_of: StagesOf, file: str) -> list[TrialPl
 
 
 def carry_out(sweep: Sweep, plans: Sequence[TrialPlan], stages_of: StagesOf, quiet: bool) -> None:
-    """Run what is missing and write what came of it. Raises SweepIncomplete when trials failed."""
+    """Run the missing trials and write the results. Raises SweepIncomplete when trials failed."""
     from orchestration.tracking import connect_tracking
 
     write_spec(sweep)
@@ -110,7 +110,7 @@ def tune(
     quiet: bool,
     cluster: ExitStack,
 ) -> None:
-    """Ray Tune's part. Raises ValueError when the cluster has no room for the trials."""
+    """Run the missing trials with Ray Tune. Raises ValueError when the cluster has no room for the trials."""
     set_defaults(RAY_TUNE)
     import ray
 
@@ -124,7 +124,7 @@ def tune(
 
 
 def present_records(sweep: Sweep, plans: Sequence[TrialPlan]) -> list[Record]:
-    """Of the sweep's trials, in their order; those that have not begun are left out."""
+    """Records of the sweep's trials, in their order, without those that have not begun."""
     records = {record.trial.id: record for record in read_records(sweep.folder)}
     if not sweep.spec.search_algorithm.plans_ahead:
         return list(records.values())
@@ -132,7 +132,7 @@ def present_records(sweep: Sweep, plans: Sequence[TrialPlan]) -> list[Record]:
 
 
 def write_spec(sweep: Sweep) -> None:
-    """Keep with the results how they were asked for."""
+    """Write the sweep file, with all defaults, beside the results."""
     sweep.folder.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(sweep.spec.plain(), allow_unicode=True, sort_keys=False)
     write_bytes(sweep.folder / "sweep.yaml", text.encode())
@@ -157,7 +157,7 @@ def _alone(sweep: Sweep) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _closing(tracking: "Tracking", parent: "Run") -> Iterator[None]:
-    """After the trials' processes are gone, none of their runs stays RUNNING."""
+    """Leave no run of a trial RUNNING after an error, when the trials' processes are gone."""
     try:
         yield
     except BaseException:

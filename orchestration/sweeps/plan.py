@@ -1,4 +1,4 @@
-"""Which values are tried: all combinations, drawn ones, or such as Optuna suggests from the results so far."""
+"""The plan of a sweep: the order of its trials, and what each one runs, shares and reuses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def interleave_by_training(trials: Sequence[Trial], groups: Sequence[str]) -> list[Trial]:
-    """The order in which they begin: of those that share a training, one after the other, but one of each first.
+    """Order the trials so that those of one training follow each other, after the first trial of every training.
 
     So trials that run at once train different things, instead of waiting for each other's training.
-    groups: what each one's training goes by.
+    groups: digest of each trial's training.
     """
     turns: dict[str, int] = {}
     keyed = []
@@ -30,7 +30,7 @@ def interleave_by_training(trials: Sequence[Trial], groups: Sequence[str]) -> li
 
 
 def lineages(stages: Sequence[ChainStage]) -> dict[str, str]:
-    """For each stage what its result goes by as far as the configuration tells, without a look at any data.
+    """Digest of each stage by the configuration alone, its own and its inputs', without a look at any data.
 
     Stages of two chains with the same lineage have the same fingerprint when their turn comes.
     """
@@ -47,7 +47,7 @@ class TrialPlan:
     """A trial before it runs.
 
     finished: nothing is left to do. runs, reuses: names of stages; shares: those that an earlier trial of the list runs
-    for this one, too. training: what its training goes by.
+    for this one, too. training: digest of its training.
     """
 
     trial: Trial
@@ -61,7 +61,7 @@ class TrialPlan:
 def plan_trials(
     sweep: Sweep, trials: Sequence[Trial], stages_of: StagesOf, contents: "ContentHashes"
 ) -> list[TrialPlan]:
-    """Of all trials, in the order in which they begin."""
+    """Plan all trials, in the order in which they begin."""
     stages = {trial.id: _stages(sweep, trial, stages_of, contents) for trial in trials}
     digests = {name: lineages(chain) for name, chain in stages.items()}
     trainings = [_training(stages[trial.id], digests[trial.id]) for trial in trials]
@@ -76,7 +76,7 @@ def plan_trials(
 
 
 def trial_plan_table(sweep: Sweep, plans: Sequence[TrialPlan]) -> str:
-    """A line for each trial."""
+    """Table of the plan, with a line for each trial."""
     spec = sweep.spec
     if not plans:
         chooser = spec.search_algorithm.title
@@ -91,7 +91,7 @@ def trial_plan_table(sweep: Sweep, plans: Sequence[TrialPlan]) -> str:
 
 
 def _stages(sweep: Sweep, trial: Trial, stages_of: StagesOf, contents: "ContentHashes") -> tuple[ChainStage, ...]:
-    """The chain with which the trial ends: of one that was given up, the last that it had."""
+    """The last chain of the trial: with the shorter training, if the scheduler gave it up."""
     record = read_record(sweep.folder, trial)
     share = record.share if record is not None and record.state == "stopped" else 1.0
     return stages_up_to(stages_of(sweep.config(trial, share), contents), EVALUATE)
@@ -115,7 +115,7 @@ def _plan_trial(
 
 
 def _training(stages: Sequence[ChainStage], digests: dict[str, str]) -> str:
-    """What all that comes before the evaluation goes by."""
+    """Digest of everything before the evaluation."""
     judge = next(stage for stage in stages if stage.name == EVALUATE)
     return json_digest([digests[name] for name in judge.inputs])
 

@@ -1,4 +1,4 @@
-"""What a sweep has found: tables, a picture, the best configuration; in its folder and in its tracking run."""
+"""Results of a sweep: tables, a picture, the best configuration; in its folder and in its tracking run."""
 
 import csv
 import io
@@ -28,19 +28,19 @@ CSV, MARKDOWN, PICTURE, BEST, SPEC = "results.csv", "results.md", "results.png",
 
 @dataclass(frozen=True)
 class Results:
-    """The trials of a sweep, and the files that tell of them."""
+    """The trials of a sweep with their metrics, and the files about them."""
 
     sweep: Sweep
     records: Sequence[Record]
 
     @property
     def failed(self) -> list[Record]:
-        """Those that ended with an error."""
+        """Trials that ended with an error."""
         return [record for record in self.records if record.state == "failed"]
 
     @property
     def best(self) -> Record | None:
-        """The best of those that went to their end; of equal ones the first."""
+        """The best finished trial, the first of equal ones; None without any."""
         spec, best = self.sweep.spec, None
         for record in self.records:
             if record.state != "done":
@@ -51,18 +51,18 @@ class Results:
 
     @property
     def files(self) -> list[Path]:
-        """What was written."""
+        """The files that were written."""
         names = (SPEC, CSV, MARKDOWN, PICTURE, BEST)
         return [path for name in names if (path := self.sweep.folder / name).is_file()]
 
     def rows(self) -> list[list[str]]:
-        """A header and a line for each trial, to be read: the values, the metrics, what became of it."""
+        """Rows of a table: a header, and for each trial its values, metrics, time and state."""
         measured = self.shown_metrics()
         header = [*map(short_name, self.sweep.spec.search), *measured, "time", "state"]
         return [header, *(self._row(record, measured) for record in self.records)]
 
     def shown_metrics(self) -> list[str]:
-        """The metric that counts, and the usual ones, as far as a trial has them."""
+        """Names of the sweep's own metric and of the usual ones that any trial has."""
         metric = self.sweep.spec.metric
         prefix = metric.rpartition("/")[0]
         known = {name for record in self.records for name in record.metrics}
@@ -70,7 +70,7 @@ class Results:
         return [metric, *(name for name in usual if name != metric and name in known)]
 
     def log(self, parent: "Run") -> None:
-        """Keep it all with the sweep's tracking run."""
+        """Log files, counts and the best trial to the sweep's tracking run."""
         for path in self.files:
             parent.log_artifact(path)
         states = [record.state for record in self.records]
@@ -116,7 +116,7 @@ def best_configuration(sweep: Sweep, best: Record) -> str:
 
 
 def end_summary(sweep: Sweep, results: Results, parent: "Run") -> str:
-    """What was found, where it is, and what to do next."""
+    """Summary for the user: the table, the best trial, the places of the results, the next command."""
     parts = [table([list(map(str, row)) for row in results.rows()])]
     best = results.best
     if best is not None:
@@ -130,7 +130,7 @@ def end_summary(sweep: Sweep, results: Results, parent: "Run") -> str:
 
 
 def describe_state(record: Record, best: bool) -> str:
-    """What became of a trial, in a few words."""
+    """Describe the state of a trial in a few words."""
     if record.state == "failed":
         return f"failed: {record.reason.strip().splitlines()[0]}"
     if record.state == "stopped":

@@ -1,4 +1,4 @@
-"""A sweep file: which values to try, how, and by what to judge them."""
+"""The sweep file: the values to try, the algorithm and scheduler, and the metric that judges."""
 
 import difflib
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # a type checker knows literal names only
     SchedulerName: TypeAlias = str
 else:
     AlgorithmName, SchedulerName = Literal[tuple(ALGORITHMS)], Literal[tuple(SCHEDULERS)]
-# All trials share one storage, where they find what others have done, and the tracking server is told the preset.
+# All trials share one storage, in which they reuse each other's stages, and one preset, under which they are tracked.
 NEVER_SEARCHED = ("storage", "preset")
 
 
@@ -29,7 +29,7 @@ NEVER_SEARCHED = ("storage", "preset")
 class SweepSpec:
     """The content of a sweep file.
 
-    preset: name or YAML file, which may lie beside the sweep file; data: as of run_all.py. set: changes in all trials
+    preset: name or YAML file, which may lie beside the sweep file; data: as in run_all.py. set: changes in all trials
     and in the best configuration; budget: changes in all trials only, such as shorter training. Both by dotted key.
     search: for each dotted key the values to try, or a range of them. trials: how many (random, optuna).
     metric: of the evaluation; mode: whether more of it is better. concurrent: trials at a time; None for as many as the
@@ -93,11 +93,11 @@ class SweepSpec:
         return self.search_algorithm.trials(self.space)
 
     def better(self, value: float, other: float) -> bool:
-        """Whether a value of the metric is better than another."""
+        """True if a value of the metric is better than another."""
         return value > other if self.mode == "max" else value < other
 
     def plain(self) -> dict[str, Any]:
-        """The content of a sweep file that says the same."""
+        """The content of an equal sweep file, as plain values."""
         return asdict(self)
 
 
@@ -144,7 +144,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _preset(file: Path, preset: Any) -> Any:
-    """A YAML file beside the sweep file by its absolute path; a preset's name as it is."""
+    """Absolute path of a YAML file, which may lie beside the sweep file; a preset's name as it is."""
     if not isinstance(preset, str):
         return preset
     beside = file.parent / preset

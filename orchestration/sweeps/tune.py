@@ -1,4 +1,4 @@
-"""Ray Tune: the trials as its trials, as many at a time as the cluster has room for, and lines that say how it goes.
+"""The run of Ray Tune: as many trials at a time as the cluster has room for, with progress lines.
 
 A trial's own process holds no CPU. It only starts the chain, whose training takes all its workers at once or waits for
 them, and whose locks are waited for without holding any: so trials that wait never keep others from ending.
@@ -61,7 +61,9 @@ def fit(task: Task, plans: Sequence[TrialPlan], tracking: "Tracking", quiet: boo
             verbose=0,
         ),
     )
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial is told of below, and in its tracking run
+    logging.getLogger("ray.tune").setLevel(
+        logging.CRITICAL
+    )  # a failed trial is reported below, and in its tracking run
     try:
         tuner.fit()
     finally:
@@ -69,7 +71,7 @@ def fit(task: Task, plans: Sequence[TrialPlan], tracking: "Tracking", quiet: boo
 
 
 def num_concurrent(sweep: Sweep, configs: Sequence[Config]) -> int:
-    """How many trials run at a time. Raises ValueError when what was asked for, or one trial, does not fit."""
+    """Number of trials at a time. Raises ValueError when `concurrent`, or a single trial, does not fit."""
     most = max((config.training for config in configs), key=lambda one: one.workers * one.cpus_per_worker)
     each = {"CPU": most.cpus_per_worker, "GPU": most.gpus_per_worker}
     check_resources(most.workers, each, most.accelerator_type)
@@ -85,7 +87,7 @@ def num_concurrent(sweep: Sweep, configs: Sequence[Config]) -> int:
 
 
 def _search(sweep: Sweep, plans: Sequence[TrialPlan]) -> dict[str, Any]:
-    """What Tune is told of the trials: those to be run, and with ASHA those that are done too, which come first."""
+    """Ray Tune's search: the trials to run; before them the finished ones, if the scheduler judges by those."""
     if not sweep.spec.search_algorithm.plans_ahead:
         return _suggesting_search(sweep)
     missing = [one for one in plans if not one.finished]
@@ -98,7 +100,7 @@ def _search(sweep: Sweep, plans: Sequence[TrialPlan]) -> dict[str, Any]:
 
 
 def _suggesting_search(sweep: Sweep) -> dict[str, Any]:
-    """With an algorithm that suggests values, the trials that are left after those that are done."""
+    """Ray Tune's search with an algorithm that suggests values: as many trials as are left to do."""
     records = read_records(sweep.folder)
     name = sweep.spec.metric
     measured = {record.trial.id: record for record in records if record.state in FINAL}
@@ -112,19 +114,19 @@ def _suggesting_search(sweep: Sweep) -> dict[str, Any]:
 
 
 class Progress(tune.Callback):
-    """A line for each trial that ends, and between them what their chains say; the last word on lost ones is here."""
+    """Callback that prints a line for each trial that ends and the progress of its chain, and closes lost trials."""
 
     def __init__(self, sweep: Sweep, tracking: "Tracking", count: int, quiet: bool) -> None:
         self._sweep, self._tracking, self._count, self._quiet = sweep, tracking, count, quiet
         self._ended = 0
-        self._running: dict[str, int] = {}  # how far the log of each has been told
+        self._running: dict[str, int] = {}  # position in the log of each up to which it was printed
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune keeps itself in a file, to be restored from; here, what is done is found in the storage."""
+        """No state: Tune saves itself to be restored; here, finished trials are found in the storage."""
         return {}
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        """Its log is told from here on."""
+        """Print the trial's log from here on."""
         one = trial_of(trial.config)
         if is_replayed(trial.config):
             return
@@ -132,14 +134,14 @@ class Progress(tune.Callback):
         self._running[one.id] = file.stat().st_size if file.exists() else 0
 
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
-        """Tell what is new in the logs."""
+        """Print the new lines of the logs."""
         for trial in trials:
             one = trial_of(trial.config)
             if one.id in self._running:
                 self._print_log(one)
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        """Done, or given up by the scheduler, which ends a trial's process without a word."""
+        """Record a trial that is done, or given up by the scheduler, which ends its process without notice."""
         one = trial_of(trial.config)
         record = self._record(one)
         if is_replayed(trial.config):
@@ -151,7 +153,7 @@ class Progress(tune.Callback):
         self._print_end(one, record)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        """Failed, or its process was lost."""
+        """Record a trial that failed, or whose process was lost."""
         one = trial_of(trial.config)
         record = self._record(one)
         if record.state != "failed":
@@ -189,7 +191,7 @@ class Progress(tune.Callback):
 
 
 def describe_trial(record: Record, spec: SweepSpec) -> str:
-    """What became of a trial."""
+    """Describe the outcome of a trial in a line."""
     if record.state == "failed":
         return f"failed: {record.reason.strip().splitlines()[0]}"
     value = f"{spec.metric} {record.metrics[spec.metric]:.4g}"

@@ -1,4 +1,4 @@
-"""Where the tracking server is, and its experiment; without a server, a database in the storage."""
+"""Connection to the tracking server and its experiment; without a server, to a database in the storage."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 # At the start, a wrong address is likelier than a server that is being started again.
 CONNECTION_PATIENCE_SECONDS = 30.0
 
-# What they have to say is raised here, too, or of no interest.
+# Their warnings are raised here as errors, too, or of no interest.
 QUIET = {
     "mlflow": logging.ERROR,
     "mlflow.store.db.utils": logging.CRITICAL,
@@ -59,7 +59,7 @@ def connect_tracking(storage: str | os.PathLike[str]) -> Tracking:
 
 
 def is_remote(uri: str) -> bool:
-    """Whether a server stores the artifacts, and not this process."""
+    """True if a server stores the artifacts, instead of this process."""
     return uri.startswith(("http://", "https://", "databricks"))
 
 
@@ -82,7 +82,7 @@ def _experiment(client: "MlflowClient", name: str, artifacts: str | None) -> str
 
 
 def _alone(uri: str) -> AbstractContextManager[object]:
-    """One process at a time makes the tables of a database file: those that come second would find half of them."""
+    """Let one process at a time create the tables of a database file: others would find half of them."""
     if not uri.startswith("sqlite:///"):
         return nullcontext()
     database = Path(uri.removeprefix("sqlite:///").partition("?")[0]).absolute()
@@ -91,7 +91,7 @@ def _alone(uri: str) -> AbstractContextManager[object]:
 
 
 def _identity(storage: Path) -> str:
-    """A name of the storage that no other has, wherever it is mounted: its runs are the ones that can be resumed."""
+    """A unique name of the storage, wherever it is mounted: only runs of the same storage can be resumed."""
     note = storage / ".storage"
     with FileLock(storage / ".storage.lock"):
         if not note.is_file():

@@ -1,4 +1,4 @@
-"""A tracking server that may be away for a while."""
+"""Calls to a tracking server that are repeated while it does not answer."""
 
 import sys
 import threading
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 600.0
 FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 0.5, 10.0
 
-# What a server says that is there, but not well, by MLflow's names; anything else that it says is its answer.
+# MLflow's codes of transient server errors; any other code is the server's answer.
 OVERLOADED = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED")
-# HTTP's codes for the same.
+# HTTP's codes of the same.
 OVERLOADED_CODES = (408, 429, 500, 502, 503, 504)
 
 Answer = TypeVar("Answer")
 
 
 class TrackingUnavailable(ConnectionError):
-    """The tracking server does not answer; the message says where it should be, why, what to do. reason: in short."""
+    """The tracking server does not answer; the message has its address, the cause and a remedy. reason: in short."""
 
     reason = ""
 
 
 class TrackingRefused(ValueError):
-    """The tracking server is there, and does not do what it is asked for; the message says why."""
+    """The tracking server answers, and refuses a request; the message says why."""
 
 
 @dataclass
 class Server:
-    """Asks a tracking server, or a database in its place. May be used by several threads.
+    """Client of a tracking server, or of a database in its place. May be used by several threads.
 
-    uri: its address. patience: seconds that a question waits for a server that is away. Once that was in vain,
-    questions are asked but once, until one is answered: a lost server does not cost the same time over and over.
+    uri: its address. patience: seconds for which a call is repeated while the server is away. After they have run out
+    once, calls are not repeated until one succeeds: a lost server does not cost the same time over and over.
     """
 
     client: "MlflowClient"
@@ -55,7 +55,7 @@ class Server:
         return without_password(self.uri)
 
     def call_with_retry(self, what: str, function: Callable[[], Answer], patience: float | None = None) -> Answer:
-        """What `call` returns, which is repeated while the server is away.
+        """Result of `function`, which is called again while the server is away.
 
         what: the purpose, in words, for error messages. Raises TrackingUnavailable when patience has run out, and
         TrackingRefused.
@@ -94,14 +94,14 @@ class Server:
         return answer
 
     def warn_once(self, reason: str) -> None:
-        """Say that the server is waited for; once, until it is back."""
+        """Tell the user that the server is waited for; once, until it answers again."""
         with self._lock:
             warned, self._warned = self._warned, True
         if not warned:
             log(f"tracking server {self.name} does not answer ({reason}); trying again")
 
     def stop_retrying(self) -> None:
-        """Patience was in vain."""
+        """Call once only, until a call succeeds."""
         self._retries_stopped = True
 
     def _note_answer(self) -> None:
@@ -115,12 +115,12 @@ class Server:
 
 
 def log(line: str) -> None:
-    """A line for people, beside whatever bars of progress there are."""
+    """Print a line on stderr, above any progress bars."""
     tqdm.write(line, file=sys.stderr)
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether an error means that nobody is there, or not well, so that the same may succeed later."""
+    """True for an error of a server that is away or overloaded, so that the same call may succeed later."""
     from mlflow.exceptions import MlflowException
     from requests import HTTPError, RequestException
 
@@ -137,7 +137,7 @@ def is_away(error: BaseException) -> bool:
 
 
 def short_reason(error: BaseException) -> str:
-    """The reason at the bottom of an error, in a line: `Connection refused` rather than what was made of it."""
+    """The first cause of an error, in a line: `Connection refused` rather than the errors that followed from it."""
     for cause in reversed(list(_causes(error))):
         if isinstance(cause, OSError) and cause.strerror:
             return f"{cause.strerror}: {cause.filename}" if cause.filename else cause.strerror
@@ -148,7 +148,7 @@ def short_reason(error: BaseException) -> str:
 
 
 def without_password(uri: str) -> str:
-    """An address as it may be shown."""
+    """An address without its password, to be shown."""
     parts = urlsplit(uri)
     if "@" not in parts.netloc:
         return uri

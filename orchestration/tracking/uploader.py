@@ -1,4 +1,4 @@
-"""From a stage's journal to its run, as it is written."""
+"""Upload of a stage's journal and of system metrics to its run, in a thread, while the stage runs."""
 
 import threading
 import time
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 
 INTERVAL_SECONDS = 5.0
-# A server that is away for a day; what is older than that goes.
+# Enough for a server that is away for a day; older ones are dropped.
 MOST_KEPT = 300_000
 INTERVAL = 1.0
-# Where an error has ended the stage, that is what the user wants to be told, and soon.
+# After an error of the stage, the user wants to see that error, and soon.
 PATIENCE_AFTER_ERROR_SECONDS = 30.0
 
 
 class SystemSampler:
-    """A thread that measures now and then; what it found waits here until it is fetched.
+    """A thread that measures the machine at intervals; its metrics are kept until they are fetched.
 
     The step of a measurement is the second of its run, which goes on where the run is resumed.
     """
@@ -44,21 +44,21 @@ class SystemSampler:
         self._thread.start()
 
     def fetch(self) -> "list[Metric]":
-        """What was measured since the last time."""
+        """Return and forget the metrics measured since the last call."""
         return [self._found.popleft() for _ in range(len(self._found))]
 
     def end(self) -> None:
-        """Measure no more."""
+        """Stop measuring."""
         self._ending.set()
         self._thread.join()
 
     def _measure(self) -> None:
-        """The thread. A machine that cannot be measured is worked on all the same."""
+        """Body of the thread. A machine that cannot be measured is no error."""
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
         try:
             # For its collection of monitors (CPU, memory, disk, network, GPUs where there are) and its settings only:
-            # its own thread ends at the first question that the server does not answer.
+            # its own thread ends at the first request that the server does not answer.
             monitor = SystemMetricsMonitor(
                 self._run.id, sampling_interval=self._interval, tracking_uri=self._run.server.uri
             )
@@ -85,10 +85,10 @@ def _measure_once(monitor: "SystemMetricsMonitor") -> dict[str, float]:
 
 
 class JournalUploader:
-    """While it is entered, a thread sends to `run` what is written to the journal in `folder`, and system metrics.
+    """Context in which a thread sends the entries of the journal in `folder`, and system metrics, to `run`.
 
-    A server that is away holds up nothing; what it misses is sent when it is back. On leaving, the rest is sent.
-    Each (metric, step) is sent once: what a restarted stage measures again is not.
+    A server that is away holds up nothing: entries are sent when it is back. On leaving, the rest is sent.
+    Each (metric, step) is sent once: a restarted stage's repeated measurements are not.
 
     patience: seconds that a server may be away in the end. interval, system_interval: seconds between looks at the
     journal, and at the machine. Leaving the context raises TrackingUnavailable or TrackingRefused when not all could be
@@ -138,7 +138,7 @@ class JournalUploader:
         return min(self._patience, INTERRUPTED_PATIENCE_SECONDS if quick else PATIENCE_AFTER_ERROR_SECONDS)
 
     def _wait(self, patience: float) -> None:
-        """Until all is sent, or nothing was for too long."""
+        """Wait until all is sent, or nothing was sent for `patience` seconds."""
         left = time.monotonic()
         while self._thread.is_alive():
             self._thread.join(0.2)
@@ -156,7 +156,7 @@ class JournalUploader:
             raise self._outbox.refused
 
     def _send(self) -> None:
-        """The thread: whatever is new, until there is no more to come."""
+        """Body of the thread: send new entries, until there are no more to come."""
         delay = FIRST_DELAY_SECONDS
         while not self._stopped.is_set():
             leaving = self._leaving.is_set()
