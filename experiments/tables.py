@@ -1,11 +1,12 @@
-"""The paper's tables: what their rows need is run, or reused, and printed beside the paper's figures.
+"""The paper's tables: their rows are run, or reused, and printed beside the paper's figures.
 
     python experiments/tables.py --table 2 --preset smoke                 # minutes, no GPU: does it run?
     python experiments/tables.py --table 2 --data videos                  # the paper's recipe; needs its GPUs
     python experiments/tables.py --table 1 --data videos --dataset tiktok
 
 Rows are configurations over one base (experiments/ablations, experiments/baselines). Stages that rows have in common
-are run once, and what run_all.py has made with the same settings is reused. If killed, the same command goes on.
+are run once, and stages that run_all.py has finished with the same settings are reused. If killed, the same command
+goes on.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # what takes seconds to import comes after the options have been read
+if TYPE_CHECKING:  # heavy imports come after the options have been read
     from experiments.paper_tables.layout import MeasuredTable
     from experiments.paper_tables.spec import Table
     from hia.config import Config
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None, stages_of: "StagesOf | None" = 
 
 
 def run(parsed: argparse.Namespace, stages_of: "StagesOf | None" = None) -> int:
-    """Plan, and unless that was all, run the rows and tell of them. Raises what `main` explains."""
+    """Plan the rows; without --dry-run, run them and print the table. Raises what the command explains."""
     from experiments.paper_tables.running import plans
     from experiments.paper_tables.spec import base_config, configs_of, load_table
     from orchestration.job_paths import with_absolute_paths
@@ -63,7 +64,7 @@ def run(parsed: argparse.Namespace, stages_of: "StagesOf | None" = None) -> int:
 def fill(
     table: "Table", base: "Config", configs: "Sequence[Config]", stages_of: "StagesOf", parsed: argparse.Namespace
 ) -> tuple["MeasuredTable", Path, str]:
-    """Run the rows; keep the table in the storage and with a tracking run, whose URL is returned last."""
+    """Run the rows; write the table to the storage and to a tracking run, whose URL is returned last."""
     from experiments.paper_tables.layout import MeasuredTable
     from experiments.paper_tables.running import Rows
     from hia.io.files import Folder

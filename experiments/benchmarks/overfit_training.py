@@ -1,4 +1,4 @@
-"""Training the benchmark's models by the product's own road, and animating the frames that were kept out."""
+"""Training of the overfitting benchmark's models by the product's own code, and animation of the kept-out frames."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
