@@ -48,6 +48,32 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> None:
     )
 
 
+@contextmanager
+def connected(address: str | None = None) -> Iterator[None]:
+    """Connection to the cluster within the block. SIGTERM ends it as Ctrl-C does: both leave no process behind."""
+    connect(address)
+    try:
+        with interrupt_on_sigterm():
+            yield
+    finally:
+        ray.shutdown()
+
+
+def silence_ray() -> dict[str, Any]:
+    """Keep Ray from printing its own messages; returns options of `ray.init`.
+
+    Errors of tasks are raised here all the same, and everything is in the logs of Ray's session.
+    """
+    set_defaults(RAY)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    return {"logging_level": logging.ERROR, "log_to_driver": False}
+
+
+def worker_environment() -> dict[str, Any]:
+    """Part of a Ray `runtime_env` with the variables by which workers find weights and downloads on their machine."""
+    return {"env_vars": {name: os.environ[name] for name in FORWARDED if name in os.environ}}
+
+
 def check_resources(count: int, each: Mapping[str, float], accelerator_type: str | None = None) -> None:
     """Raises ValueError when there is no room for `count` workers with the resources `each`: Ray would wait."""
     found = num_slots(each, accelerator_type)
@@ -76,32 +102,6 @@ def _machines(accelerator_type: str | None) -> list[Mapping[str, float]]:
     """The resources of each machine that may be used."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return [node for node in nodes if f"accelerator_type:{accelerator_type}" in node] if accelerator_type else nodes
-
-
-def silence_ray() -> dict[str, Any]:
-    """Keep Ray from printing its own messages; returns options of `ray.init`.
-
-    Errors of tasks are raised here all the same, and everything is in the logs of Ray's session.
-    """
-    set_defaults(RAY)
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    return {"logging_level": logging.ERROR, "log_to_driver": False}
-
-
-@contextmanager
-def connected(address: str | None = None) -> Iterator[None]:
-    """Connection to the cluster within the block. SIGTERM ends it as Ctrl-C does: both leave no process behind."""
-    connect(address)
-    try:
-        with interrupt_on_sigterm():
-            yield
-    finally:
-        ray.shutdown()
-
-
-def worker_environment() -> dict[str, Any]:
-    """Part of a Ray `runtime_env` with the variables by which workers find weights and downloads on their machine."""
-    return {"env_vars": {name: os.environ[name] for name in FORWARDED if name in os.environ}}
 
 
 @dataclass(frozen=True)

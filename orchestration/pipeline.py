@@ -77,11 +77,35 @@ def run(arguments: argparse.Namespace, stages_of: StagesOf | None = None) -> Non
     tqdm.write(carry_out(stages, config, selection, quiet=arguments.quiet))
 
 
+def configured(arguments: argparse.Namespace) -> tuple[Config, list[str]]:
+    """The configuration with absolute paths, and notes for the user. Raises ConfigError."""
+    config = load_config(arguments.preset, arguments.set)
+    if arguments.data is not None:
+        config = replace(config, data=arguments.data)
+    make_weights_folders_absolute()
+    return with_absolute_paths(config)
+
+
 def project_stages() -> StagesOf:
     """The project's own chain, whose modules take seconds to import."""
     from orchestration.stages.chain_stages import chain_stages
 
     return chain_stages
+
+
+def _present_tracking(storage: Path) -> "Tracking | None":
+    """The tracking server; None if connecting would create its database."""
+    if not os.environ.get(TRACKING_URI) and not tracking_database(storage).is_file():
+        return None
+    from orchestration.tracking import connect_tracking
+
+    return connect_tracking(storage)
+
+
+def plan_table(planned: Plan) -> str:
+    """Table of a plan: each stage with its action, and why."""
+    rows = [("stage", "action", "why"), *((one.stage.name, one.action, one.why) for one in planned)]
+    return table(rows)
 
 
 def carry_out(stages: Sequence[ChainStage], config: Config, selection: Selection, quiet: bool) -> str:
@@ -110,15 +134,6 @@ def carry_out(stages: Sequence[ChainStage], config: Config, selection: Selection
     return end_summary(executed, parent, storage)
 
 
-def configured(arguments: argparse.Namespace) -> tuple[Config, list[str]]:
-    """The configuration with absolute paths, and notes for the user. Raises ConfigError."""
-    config = load_config(arguments.preset, arguments.set)
-    if arguments.data is not None:
-        config = replace(config, data=arguments.data)
-    make_weights_folders_absolute()
-    return with_absolute_paths(config)
-
-
 def tags(config: Config) -> dict[str, str]:
     """Tags by which runs are searched in the tracking server."""
     return {
@@ -143,23 +158,8 @@ def join_cluster(cluster: ExitStack, config: Config) -> None:
     check_resources(training.workers, each, training.accelerator_type)
 
 
-def _present_tracking(storage: Path) -> "Tracking | None":
-    """The tracking server; None if connecting would create its database."""
-    if not os.environ.get(TRACKING_URI) and not tracking_database(storage).is_file():
-        return None
-    from orchestration.tracking import connect_tracking
-
-    return connect_tracking(storage)
-
-
 def _silent(_line: str) -> None:
     """Discard a line: the `say` of --quiet."""
-
-
-def plan_table(planned: Plan) -> str:
-    """Table of a plan: each stage with its action, and why."""
-    rows = [("stage", "action", "why"), *((one.stage.name, one.action, one.why) for one in planned)]
-    return table(rows)
 
 
 def end_summary(executed: Sequence[Executed], parent: "Run", storage: Path) -> str:
@@ -171,6 +171,14 @@ def end_summary(executed: Sequence[Executed], parent: "Run", storage: Path) -> s
     parts.append("\n".join([*_places(by_name), f"MLflow run: {parent.url}"]))
     parts.append("\n".join(_commands(by_name, storage)))
     return "\n\n".join(parts)
+
+
+def _times(executed: Sequence[Executed]) -> str:
+    rows = [("stage", "", "time")]
+    rows += [
+        (one.name, "reused" if one.action == "reuse" else "done", format_duration(one.seconds)) for one in executed
+    ]
+    return table(rows)
 
 
 def metrics_table(metrics: Mapping[str, float]) -> str:
@@ -185,14 +193,6 @@ def metrics_table(metrics: Mapping[str, float]) -> str:
         if all(f"{split}{prefix}{name}" in metrics for name in columns)
     ]
     return table([(title, *columns), *rows]) if columns else ""
-
-
-def _times(executed: Sequence[Executed]) -> str:
-    rows = [("stage", "", "time")]
-    rows += [
-        (one.name, "reused" if one.action == "reuse" else "done", format_duration(one.seconds)) for one in executed
-    ]
-    return table(rows)
 
 
 def _places(executed: Mapping[str, Executed]) -> list[str]:

@@ -27,7 +27,7 @@ from hia.visualization.comparison import sheet, titled
 from orchestration.chain.stage import StageFailed, StageRun
 from orchestration.cluster import map_tasks
 from orchestration.names import CONTACT_SHEET, SUMMARY
-from orchestration.stages.trained_model import _trained_model, trained_weights
+from orchestration.stages.trained_model import cached_model, trained_weights
 from orchestration.tracking.journal import metric_prefix, tracked_name
 
 MEANS = "over all frames of all clips"
@@ -100,7 +100,7 @@ def evaluate(run: StageRun) -> dict[str, float]:
 def evaluate_clip(job: Evaluation, info: ClipInfo) -> ClipResult:
     """Evaluate one clip, in a worker, and keep its files. Raises ValueError for a clip that cannot be evaluated."""
     torch.set_num_threads(job.config.training.cpus_per_worker)
-    model = _trained_model(job.config, job.weights, job.store)
+    model = cached_model(job.config, job.weights, job.store)
     metrics = _metrics(job.config.evaluation, "cuda" if job.config.training.gpus_per_worker else "cpu")
     clip = open_store(job.store, check="none").read(info)
     return ClipResult(score_clip(model, clip, job.wanted, metrics, job.folder), metrics.provenance())

@@ -42,5 +42,5 @@ def to_workers_device(model: AnimationModel) -> AnimationModel:
 
 # A worker evaluates all its clips with the same model.
 @lru_cache(maxsize=1)
-def _trained_model(config: Config, weights: tuple[str, ...], store: str) -> AnimationModel:
+def cached_model(config: Config, weights: tuple[str, ...], store: str) -> AnimationModel:
     return to_workers_device(trained_model(config, weights, open_store(store, check="none")))

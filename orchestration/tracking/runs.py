@@ -18,9 +18,11 @@ LONGEST_PARAMETER, LONGEST_TAG, LONGEST_KEY = 500, 5000, 250
 PER_BATCH, METRICS_PER_BATCH = 100, 1000
 # A driver that was told to stop does not wait for a server.
 INTERRUPTED_PATIENCE_SECONDS = 5.0
-Item = TypeVar("Item")
+# Parts of a run's description, which are replaced when it is resumed.
 STAGES, RESULT = "\n\n## Stages\n\n", "\n\n## Result\n\n"
 LONGEST_CELL = 1500
+
+Item = TypeVar("Item")
 
 
 class StageOutcome(Protocol):

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 
-INTERVAL_SECONDS = 5.0
+SYSTEM_INTERVAL_SECONDS = 5.0
 # Enough for a server that is away for a day; older ones are dropped.
-MOST_KEPT = 300_000
-INTERVAL = 1.0
+MOST_SAMPLES = 300_000
+JOURNAL_INTERVAL_SECONDS = 1.0
 # After an error of the stage, the user wants to see that error, and soon.
 PATIENCE_AFTER_ERROR_SECONDS = 30.0
 
@@ -36,9 +36,9 @@ class SystemSampler:
     The step of a measurement is the second of its run, which goes on where the run is resumed.
     """
 
-    def __init__(self, run: Run, interval: float = INTERVAL_SECONDS) -> None:
+    def __init__(self, run: Run, interval: float = SYSTEM_INTERVAL_SECONDS) -> None:
         self._run, self._interval = run, interval
-        self._found: deque[Metric] = deque(maxlen=MOST_KEPT)
+        self._found: deque[Metric] = deque(maxlen=MOST_SAMPLES)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._measure, name="system metrics", daemon=True)
         self._thread.start()
@@ -101,8 +101,8 @@ class JournalUploader:
         run: Run,
         folder: str | Path,
         patience: float = PATIENCE_SECONDS,
-        interval: float = INTERVAL,
-        system_interval: float = INTERVAL_SECONDS,
+        interval: float = JOURNAL_INTERVAL_SECONDS,
+        system_interval: float = SYSTEM_INTERVAL_SECONDS,
     ) -> None:
         self._run, self._patience, self._interval, self._system_interval = run, patience, interval, system_interval
         self._outbox = Outbox(run, Path(folder))
