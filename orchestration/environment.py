@@ -24,7 +24,7 @@ TRACKING_URI, EXPERIMENT_NAME = "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"
 WEIGHTS = "HIA_WEIGHTS"
 COMMAND = "HIA_COMMAND"
 
-# Where workers look for weights and keep downloads. Credentials are the cluster's affair.
+# Where workers look for weights and keep downloads. Credentials are left to the cluster.
 FORWARDED = (
     *(WEIGHTS, "XDG_CACHE_HOME", "TORCH_HOME"),
     *("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT"),

@@ -1,4 +1,4 @@
-"""The checks before any work: they say no before anything heavy is imported, and let nothing pass that does not fit."""
+"""The checks before any work: they refuse before anything heavy is imported, and let nothing pass that does not fit."""
 
 import json
 import subprocess

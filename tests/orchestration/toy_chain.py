@@ -1,4 +1,4 @@
-"""A chain of small real stages that write files, for tests of what runs when.
+"""A chain of small real stages that write files, for tests of the chain.
 
 numbers → steps → report → listed
 

@@ -1,4 +1,4 @@
-"""The chain: what is done is found again, what was begun goes on, what has changed runs, and why."""
+"""The chain: finished stages are reused, unfinished ones resumed, changed ones run; failures, locks, tracking."""
 
 import dataclasses
 import json

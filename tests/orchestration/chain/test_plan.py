@@ -1,4 +1,4 @@
-"""The plan of a chain: why a stage runs, and what a selection of stages leaves out."""
+"""The plan of a chain: the reason of each stage to run, and selections of stages."""
 
 import dataclasses
 

@@ -16,7 +16,7 @@ NAMES = ("numbers", "steps", "report", "listed")
 
 @dataclass
 class Toy:
-    """A toy chain in a folder of its own; lines: what it told."""
+    """A toy chain in a folder of its own; lines: its progress."""
 
     folder: Path
     configure: Callable[..., Config]

@@ -1,4 +1,4 @@
-"""The stages that bring videos to a clip store, and when a store is out of date."""
+"""The stages from videos to a clip store, and stores that are out of date."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ def dancers(tmp_path_factory: pytest.TempPathFactory, tiny_config: Configure) ->
 
 @pytest.fixture
 def videos(dancers: Path, tmp_path: Path) -> Path:
-    """Two of the three."""
+    """A folder with two of the three dancers."""
     for number in (0, 1):
         add(dancers, tmp_path / "videos", number)
     return tmp_path / "videos"
@@ -48,7 +48,7 @@ def preprocess(videos: Path, tmp_path: Path, tiny_config: Configure) -> Callable
 
 @pytest.fixture
 def outdated(videos: Path, tmp_path: Path, tiny_config: Configure) -> Callable[..., str | None]:
-    """Why what has been done is out of date, with some values changed."""
+    """The reason why the store is out of date, with some values changed."""
 
     def find(*overrides: str) -> str | None:
         return Preprocessing(tiny_config(f"data={videos}", *SETTINGS, *overrides)).outdated(tmp_path / "stage", {})

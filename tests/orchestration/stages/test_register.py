@@ -1,4 +1,4 @@
-"""The model directory that training ends in, and its version in MLflow's registry."""
+"""The model directory of trained weights, and its version in MLflow's registry."""
 
 import base64
 import json
@@ -52,14 +52,14 @@ def exported(ready):
 
 @pytest.fixture(scope="module", autouse=True)
 def database(ready) -> Iterator[None]:
-    """MLflow's own functions, here and in the stage, mean the database in the storage."""
+    """Let MLflow's own functions, here and in the stage, use the database in the storage."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{ready.storage / 'mlflow.db'}")
         yield
 
 
 def evaluation(folder: Path, psnr: float, truth: str = "truth A", split: str = "test") -> Path:
-    """What the stage `evaluate` leaves."""
+    """The folder of a finished stage `evaluate`."""
     prefix = "" if split == "test" else "split_train/"
     metrics = {f"{prefix}psnr": psnr, f"{prefix}repeat_reference/psnr": 11.5}
     folder.mkdir(exist_ok=True)

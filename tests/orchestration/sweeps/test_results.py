@@ -1,4 +1,4 @@
-"""What is made of the trials: the best one, tables, a picture, a configuration to go on with."""
+"""Results of a sweep: the best trial, tables, a picture, a configuration to go on with."""
 
 import csv
 import io

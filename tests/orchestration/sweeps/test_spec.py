@@ -1,4 +1,4 @@
-"""Sweep files: what they say, what is refused, and which trials follow."""
+"""Sweep files: their content, refused ones, and the trials that follow."""
 
 from pathlib import Path
 
