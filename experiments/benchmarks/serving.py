@@ -3,8 +3,8 @@
     python experiments/benchmarks/serving.py --model runs/export/…/model [--repeats 5] [--frames 32]
 
 Both load the model once, and answer once before anything is timed. They take turns, so that a busy machine disturbs
-both alike. The watermark and the encoding of the video are measured separately: `hia animate` does not have the one, and the
-other is the same.
+both alike. The watermark and the encoding of the video are measured separately: `hia animate` does not have
+the one, and the other is the same.
 """
 
 import argparse

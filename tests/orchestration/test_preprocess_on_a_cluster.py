@@ -40,7 +40,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory) -> Iterator[str]:
-    """Address of a Ray cluster whose workers start in another folder, without the variables by which weights are found."""
+    """Address of a Ray cluster whose workers start in another folder, without variables that name weights."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(REPOSITORY)}.items():
             patch.setenv(name, value)
