@@ -1,22 +1,22 @@
-"""The paper's tables: what their rows need is run, or reused, and printed beside the paper's figures.
+"""The paper's tables: their rows are run, or reused, and printed beside the paper's figures.
 
     python experiments/tables.py --table 2 --preset smoke                 # minutes, no GPU: does it run?
     python experiments/tables.py --table 2 --data videos                  # the paper's recipe; needs its GPUs
     python experiments/tables.py --table 1 --data videos --dataset tiktok
 
 Rows are configurations over one base (experiments/ablations, experiments/baselines). Stages that rows have in common
-are run once, and what run_all.py has made with the same settings is reused. If killed, the same command goes on.
+are run once, and stages that run_all.py has finished with the same settings are reused. If killed, the same command
+goes on.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # what takes seconds to import comes after the options have been read
+if TYPE_CHECKING:  # heavy imports come after the options have been read
     from experiments.paper_tables.layout import MeasuredTable
     from experiments.paper_tables.spec import Table
     from hia.config import Config
@@ -28,38 +28,28 @@ def main(arguments: Sequence[str] | None = None, stages_of: "StagesOf | None" = 
 
     stages_of: the chain of a configuration, instead of the project's own.
     """
+    from orchestration.command import exit_status
+
     parsed = _parser().parse_args(arguments)
-    from hia.console import interrupt_on_sigterm
-    from orchestration.chain.execute import failure_reason
-    from orchestration.stages.chain_stages import chain_stages
-
-    try:
-        with interrupt_on_sigterm():
-            return run(parsed, stages_of or chain_stages)
-    except KeyboardInterrupt:
-        print("tables: interrupted; the same command goes on from there", file=sys.stderr)
-        return 130
-    except Exception as error:
-        if parsed.traceback:
-            raise
-        print(f"tables: {failure_reason(error)}", file=sys.stderr)
-        return 2 if isinstance(error, (ValueError, OSError)) else 1
+    return exit_status("tables", lambda: run(parsed, stages_of), parsed.traceback)
 
 
-def run(parsed: argparse.Namespace, stages_of: "StagesOf") -> int:
-    """Plan, and unless that was all, run the rows and tell of them. Raises what `main` explains."""
+def run(parsed: argparse.Namespace, stages_of: "StagesOf | None" = None) -> int:
+    """Plan the rows; without --dry-run, run them and print the table. Raises what the command explains."""
     from experiments.paper_tables.running import plans
     from experiments.paper_tables.spec import base_config, configs_of, load_table
-    from orchestration.job_paths import check_writable, with_absolute_paths
-    from orchestration.pipeline import check, plan_table
+    from orchestration.job_paths import with_absolute_paths
+    from orchestration.pipeline import plan_table, project_stages
+    from orchestration.preflight import check, check_writable
 
     table = load_table(parsed.table)
-    found = [with_absolute_paths(config) for config in configs_of(table, parsed.preset, parsed.set, parsed.data)]
-    configs = [config for config, _ in found]
-    for note in dict.fromkeys(note for _, notes in found for note in notes):
+    resolved = [with_absolute_paths(config) for config in configs_of(table, parsed.preset, parsed.set, parsed.data)]
+    configs = [config for config, _ in resolved]
+    for note in dict.fromkeys(note for _, notes in resolved for note in notes):
         print(note, file=sys.stderr)
     for config in configs:
         check(config)
+    stages_of = stages_of or project_stages()
     if parsed.dry_run:
         for row, planned in zip(table.rows, plans(configs, stages_of), strict=True):
             print(f"{row.name}\n{plan_table(planned)}\n")
@@ -74,7 +64,7 @@ def run(parsed: argparse.Namespace, stages_of: "StagesOf") -> int:
 def fill(
     table: "Table", base: "Config", configs: "Sequence[Config]", stages_of: "StagesOf", parsed: argparse.Namespace
 ) -> tuple["MeasuredTable", Path, str]:
-    """Run the rows; keep the table in the storage and with a tracking run, whose URL is returned last."""
+    """Run the rows; write the table to the storage and to a tracking run, whose URL is returned last."""
     from experiments.paper_tables.layout import MeasuredTable
     from experiments.paper_tables.running import Rows
     from hia.io.files import Folder
@@ -101,7 +91,9 @@ def fill(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    from orchestration.command import add_changes, add_output_options, new_parser
+
+    parser = new_parser(__doc__)
     parser.add_argument("--table", type=int, required=True, choices=(1, 2, 3), help="of the paper")
     parser.add_argument(
         "--preset",
@@ -113,21 +105,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dataset", default="humandance", choices=("humandance", "tiktok"), help="of the paper's figures (%(default)s)"
     )
-    parser.add_argument("--set", action="extend", nargs="+", default=[], metavar="KEY=VALUE", help="change all rows")
-    parser.add_argument("--dry-run", action="store_true", help="say what each row would run and reuse; do nothing")
-    parser.add_argument("--quiet", action="store_true", help="no progress: the table and errors only")
-    parser.add_argument("--traceback", action="store_true", help="show where in the program an error arose")
+    add_changes(parser, "change all rows")
+    add_output_options(
+        parser, "say what each row would run and reuse; do nothing", "no progress: the table and errors only"
+    )
     return parser
 
 
-def _find_packages() -> None:
-    """Run as a script: the packages are beside its folder, here and in all processes that this one starts."""
-    here = Path(__file__).resolve().parent
-    repository = str(here.parent)
-    sys.path[:] = [repository, *(path for path in sys.path if path != str(here))]
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [repository, os.environ.get("PYTHONPATH")]))
-
-
 if __name__ == "__main__":
-    _find_packages()
+    if not __package__:  # a script: the packages are beside its folder
+        sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+        from orchestration.command import use_packages_beside
+
+        use_packages_beside(__file__)
     sys.exit(main())

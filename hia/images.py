@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -86,6 +85,8 @@ def cover_transform(
 
 def to_tensor(frames: Frame) -> "Tensor":
     """uint8 [..., H, W, 3] → float32 [..., 3, H, W] in [−1, 1]."""
+
+    import torch  # here: the modules that only read pictures and videos start without it
 
     return torch.from_numpy(np.array(frames)).movedim(-1, -3).float() / 127.5 - 1
 

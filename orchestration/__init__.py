@@ -1,1 +1,1 @@
-"""The chain of stages on a cluster: preprocessing, training, sweeps, tracking."""
+"""The chain of stages on a Ray cluster: preprocessing, training, evaluation, registration, sweeps, tracking."""

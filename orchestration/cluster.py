@@ -1,4 +1,4 @@
-"""Joining or starting a Ray cluster, and leaving it in order."""
+"""Connection to a Ray cluster, its resources, and tasks on it."""
 
 import contextlib
 import logging
@@ -13,24 +13,11 @@ from ray.exceptions import RayError, RayTaskError
 
 from hia.config import TrainingConfig
 from hia.console import interrupt_on_sigterm
+from orchestration.environment import FORWARDED, RAY, RAY_ADDRESS, set_defaults
 
 # Ray starts with too few logical CPUs to run actors and the tasks around them on a small machine: it waits for ever.
 LEAST_LOGICAL_CPUS = 4
 LOCAL_OBJECT_STORE_BYTES = 200_000_000
-# Ray Train looks at its workers five times a second instead of every two, without which short stages wait for it; and
-# keeps no statistics of its own.
-TRAIN_SETTINGS = {
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-    "RAY_worker_niceness": "0",
-}
-# Where workers look for weights and keep downloads. Credentials are the cluster's affair.
-FORWARDED_VARIABLES = (
-    *("HIA_WEIGHTS", "XDG_CACHE_HOME", "TORCH_HOME"),
-    *("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT"),
-)
 
 
 def connect(address: str | None = None, num_cpus: int | None = None) -> None:
@@ -41,7 +28,7 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> None:
     """
     if ray.is_initialized():
         return
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = address or os.environ.get(RAY_ADDRESS)
     quiet = silence_ray()
     if address and address != "local":
         try:
@@ -61,8 +48,34 @@ def connect(address: str | None = None, num_cpus: int | None = None) -> None:
     )
 
 
+@contextmanager
+def connected(address: str | None = None) -> Iterator[None]:
+    """Connection to the cluster within the block. SIGTERM ends it as Ctrl-C does: both leave no process behind."""
+    connect(address)
+    try:
+        with interrupt_on_sigterm():
+            yield
+    finally:
+        ray.shutdown()
+
+
+def silence_ray() -> dict[str, Any]:
+    """Keep Ray from printing its own messages; returns options of `ray.init`.
+
+    Errors of tasks are raised here all the same, and everything is in the logs of Ray's session.
+    """
+    set_defaults(RAY)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    return {"logging_level": logging.ERROR, "log_to_driver": False}
+
+
+def worker_environment() -> dict[str, Any]:
+    """Part of a Ray `runtime_env` with the variables by which workers find weights and downloads on their machine."""
+    return {"env_vars": {name: os.environ[name] for name in FORWARDED if name in os.environ}}
+
+
 def check_resources(count: int, each: Mapping[str, float], accelerator_type: str | None = None) -> None:
-    """Raises ValueError when not all of `count` workers, with the resources `each`, find a place: Ray would wait."""
+    """Raises ValueError when there is no room for `count` workers with the resources `each`: Ray would wait."""
     found = num_slots(each, accelerator_type)
     if found >= count:
         return
@@ -79,7 +92,7 @@ def check_resources(count: int, each: Mapping[str, float], accelerator_type: str
 
 
 def num_slots(each: Mapping[str, float], accelerator_type: str | None = None) -> int:
-    """How many workers, with the resources `each`, find a place when nothing else runs."""
+    """Number of workers, with the resources `each`, for which there is room when nothing else runs."""
     wanted = {name: amount for name, amount in each.items() if amount}
     nodes = _machines(accelerator_type)
     return sum(min(int(node.get(name, 0) / amount) for name, amount in wanted.items()) for node in nodes)
@@ -91,39 +104,9 @@ def _machines(accelerator_type: str | None) -> list[Mapping[str, float]]:
     return [node for node in nodes if f"accelerator_type:{accelerator_type}" in node] if accelerator_type else nodes
 
 
-def silence_ray() -> dict[str, Any]:
-    """Keep Ray from speaking of its own affairs; returns options of `ray.init`.
-
-    What fails in a task is raised here all the same, and everything is in the logs of Ray's session.
-    """
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "ERROR")
-    for name, value in TRAIN_SETTINGS.items():
-        os.environ.setdefault(name, value)
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    return {"logging_level": logging.ERROR, "log_to_driver": False}
-
-
-@contextmanager
-def connected(address: str | None = None) -> Iterator[None]:
-    """Be connected for a while; SIGTERM ends it as Ctrl-C does: both leave no process behind."""
-    connect(address)
-    try:
-        with interrupt_on_sigterm():
-            yield
-    finally:
-        ray.shutdown()
-
-
-def worker_environment() -> dict[str, Any]:
-    """The part of a Ray `runtime_env` that lets workers find on their machine what the driver finds on its own."""
-    return {"env_vars": {name: os.environ[name] for name in FORWARDED_VARIABLES if name in os.environ}}
-
-
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the job with this index: its value, or the error that it raised or by which it was lost."""
+    """Outcome of the job with this index: its value, or the error that it raised or by which it was lost."""
 
     index: int
     value: Any = None
@@ -135,7 +118,7 @@ def map_tasks(
 ) -> Iterator[Outcome]:
     """Call `function(*job)` for each job in a task of its own; outcomes as they come.
 
-    As many run at once as there are training workers: what these need fits into the machines. A job whose process is
+    As many run at once as there are training workers, for which there is room. A job whose process is
     lost is tried again, `training.most_failures` times in all. Ray must be connected. Raises ValueError when there is
     no room for a single one.
     """

@@ -1,24 +1,22 @@
-"""Where a run's files are: absolute paths, for the working folder of a cluster's job is a copy that goes with it."""
+"""Absolute paths of a run: the working folder of a cluster's job is a temporary copy, and workers have others."""
 
 import json
 import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from hia.config import Config, ConfigError
-from hia.pose.estimators import map_model_files
+from hia.config.paths import map_paths
+from orchestration.environment import RAY_JOB
 
-# Set by Ray for the driver of a job that was submitted to a cluster; holds its runtime environment.
-RAY_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 DEFAULT_STORAGE = Config(preset="").storage
 JOB_STORAGE = "~/hia-runs"
 
 
 def with_absolute_paths(config: Config) -> tuple[Config, list[str]]:
-    """The configuration with absolute places, and what the user should know of them.
+    """Make the paths of a configuration absolute; also notes for the user about them.
 
-    Raises ConfigError for a relative place in a job, whose working folder is a temporary copy.
+    Raises ConfigError for a relative path in a job, whose working folder is a temporary copy.
     """
     notes = []
     storage, data = config.storage, config.data
@@ -38,11 +36,12 @@ def with_absolute_paths(config: Config) -> tuple[Config, list[str]]:
     if "://" in storage.removeprefix("file://"):
         raise ConfigError(f"storage={storage}: must be a folder, which all machines share, and not a URL")
     config = replace(config, storage=str(_path(storage)), data=_place(data) if data else None)
-    return _absolute_weights(config), notes
+    # Workers have other working folders.
+    return map_paths(config, _absolute_if_there), notes
 
 
 def in_temporary_copy() -> bool:
-    """Whether this is a Ray job whose working folder Ray has unpacked for it."""
+    """True in a Ray job whose working folder Ray has unpacked for it."""
     try:
         environment = json.loads(os.environ.get(RAY_JOB, "{}")).get("runtime_env") or {}
     except (ValueError, AttributeError):
@@ -50,41 +49,8 @@ def in_temporary_copy() -> bool:
     return bool(environment.get("working_dir"))
 
 
-def check_writable(storage: Path) -> None:
-    """Make the folder. Raises ConfigError when it cannot be made or written to."""
-    try:
-        storage.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=storage):
-            pass
-    except OSError as error:
-        raise ConfigError(f"storage={storage}: cannot be written to ({error.strerror or error})") from None
-
-
-def _absolute_weights(config: Config) -> Config:
-    """Files and folders beside the working folder under names that workers understand too."""
-    pretrained, pose = config.pretrained, map_model_files(config.preprocess.pose, _existing)
-    pretrained = replace(
-        pretrained,
-        model=_found(pretrained.model),
-        unet=_found(pretrained.unet),
-        controlnet=_found(pretrained.controlnet),
-        motion=_found(pretrained.motion),
-        image_encoder=_found(pretrained.image_encoder),
-    )
-    return replace(
-        config,
-        codec=replace(config.codec, weights=_found(config.codec.weights)),
-        pretrained=pretrained,
-        face_embedder=_found(config.face_embedder),
-        preprocess=replace(config.preprocess, pose=pose, test_list=_found(config.preprocess.test_list)),
-    )
-
-
-def _found(name: str | None) -> str | None:
-    return _existing(name) if name else name
-
-
-def _existing(name: str) -> str:
+def _absolute_if_there(name: str) -> str:
+    """The absolute path of a file or folder that is there; the name of a model as it is."""
     return str(_path(name)) if "://" not in name and _path(name).exists() else name
 
 

@@ -1,4 +1,4 @@
-"""A run of the whole chain: the configuration made absolute and checked, the plan, its execution, the summary."""
+"""A run of the whole chain: configuration, checks, plan, execution, summary."""
 
 import argparse
 import os
@@ -16,16 +16,31 @@ from hia.config import Config, load_config
 from orchestration.chain import Chain, ChainStage, Selection, plan
 from orchestration.chain.execute import Executed, final_status, format_duration
 from orchestration.chain.plan import Plan
-from orchestration.cluster import check_resources, connected
-from orchestration.job_paths import check_writable, with_absolute_paths
-from orchestration.stages.content_hashes import ContentHashes
-from orchestration.stages.inputs import check_data
+from orchestration.environment import TRACKING_URI, make_weights_folders_absolute, tracking_uri
+from orchestration.job_paths import with_absolute_paths
+from orchestration.names import (
+    CONTACT_SHEET,
+    CONTENT_HASHES,
+    DANCERS,
+    EVALUATE,
+    EXPORT,
+    MODEL,
+    REGISTER,
+    REPORT,
+    SAMPLE,
+    SAMPLE_SIDE_BY_SIDE,
+    VIDEOS,
+    stage_names,
+    tracking_database,
+)
+from orchestration.preflight import check, check_writable
 
 if TYPE_CHECKING:
+    from orchestration.stages.content_hashes import ContentHashes
     from orchestration.tracking import Run, Tracking
 
 
-StagesOf = Callable[[Config, ContentHashes], Sequence[ChainStage]]
+StagesOf = Callable[[Config, "ContentHashes"], Sequence[ChainStage]]
 METRICS = ("psnr", "ssim", "l1", "l1_disco")
 ROWS = {
     "": "this model",
@@ -35,15 +50,23 @@ ROWS = {
 }
 
 
-def run(arguments: argparse.Namespace, stages_of: StagesOf) -> None:
-    """Plan, and unless that was all, do it. Raises what `main` explains."""
+def run(arguments: argparse.Namespace, stages_of: StagesOf | None = None) -> None:
+    """Plan the chain; without --dry-run, run it. Raises what the command explains.
+
+    stages_of: the chain of a configuration, instead of the project's own. Nothing heavy is imported before the
+    configuration, its data and the selected stages are known to be right.
+    """
     config, notes = configured(arguments)
-    storage = Path(config.storage)
-    check(config)
-    contents = ContentHashes(storage / ".contents.json")
-    stages = stages_of(config, contents)
     selection = Selection(anew=arguments.anew, only=arguments.only)
-    selection.check(stages)
+    if stages_of is None:
+        selection.check(stage_names(config))
+    check(config)
+    from orchestration.stages.content_hashes import ContentHashes
+
+    storage = Path(config.storage)
+    contents = ContentHashes(storage / CONTENT_HASHES)
+    stages = (stages_of or project_stages())(config, contents)
+    selection.check([stage.name for stage in stages])
     for note in notes:
         tqdm.write(note, file=sys.stderr)
     if arguments.dry_run:
@@ -54,8 +77,39 @@ def run(arguments: argparse.Namespace, stages_of: StagesOf) -> None:
     tqdm.write(carry_out(stages, config, selection, quiet=arguments.quiet))
 
 
+def configured(arguments: argparse.Namespace) -> tuple[Config, list[str]]:
+    """The configuration with absolute paths, and notes for the user. Raises ConfigError."""
+    config = load_config(arguments.preset, arguments.set)
+    if arguments.data is not None:
+        config = replace(config, data=arguments.data)
+    make_weights_folders_absolute()
+    return with_absolute_paths(config)
+
+
+def project_stages() -> StagesOf:
+    """The project's own chain, whose modules take seconds to import."""
+    from orchestration.stages.chain_stages import chain_stages
+
+    return chain_stages
+
+
+def _present_tracking(storage: Path) -> "Tracking | None":
+    """The tracking server; None if connecting would create its database."""
+    if not os.environ.get(TRACKING_URI) and not tracking_database(storage).is_file():
+        return None
+    from orchestration.tracking import connect_tracking
+
+    return connect_tracking(storage)
+
+
+def plan_table(planned: Plan) -> str:
+    """Table of a plan: each stage with its action, and why."""
+    rows = [("stage", "action", "why"), *((one.stage.name, one.action, one.why) for one in planned)]
+    return table(rows)
+
+
 def carry_out(stages: Sequence[ChainStage], config: Config, selection: Selection, quiet: bool) -> str:
-    """Run what is missing, and tell of it. Raises what `Chain.run` does."""
+    """Run the missing stages; returns the summary. Raises what `Chain.run` raises."""
     from orchestration.tracking import connect_tracking
 
     storage = Path(config.storage)
@@ -80,26 +134,8 @@ def carry_out(stages: Sequence[ChainStage], config: Config, selection: Selection
     return end_summary(executed, parent, storage)
 
 
-def configured(arguments: argparse.Namespace) -> tuple[Config, list[str]]:
-    """The configuration with absolute places, and notes for the user. Raises ConfigError."""
-    config = load_config(arguments.preset, arguments.set)
-    if arguments.data is not None:
-        config = replace(config, data=arguments.data)
-    if folders := os.environ.get("HIA_WEIGHTS"):
-        os.environ["HIA_WEIGHTS"] = os.pathsep.join(map(os.path.abspath, folders.split(os.pathsep)))
-    return with_absolute_paths(config)
-
-
-def check(config: Config) -> None:
-    """What can be known to be wrong before any work. Raises ValueError or OSError with what to do."""
-    from orchestration.training.memory import check as check_memory
-
-    check_data(config, Path(config.storage))
-    check_memory(config)
-
-
 def tags(config: Config) -> dict[str, str]:
-    """By what runs are looked for in the tracking server."""
+    """Tags by which runs are searched in the tracking server."""
     return {
         "preset": config.preset,
         "ablation": config.ablation or "full",
@@ -109,8 +145,10 @@ def tags(config: Config) -> dict[str, str]:
 
 
 def join_cluster(cluster: ExitStack, config: Config) -> None:
-    """Connect to the cluster, once, and see whether the workers fit in."""
+    """Connect to the cluster, once. Raises ValueError when it has no room for the workers."""
     import ray
+
+    from orchestration.cluster import check_resources, connected
 
     if ray.is_initialized():
         return
@@ -120,48 +158,19 @@ def join_cluster(cluster: ExitStack, config: Config) -> None:
     check_resources(training.workers, each, training.accelerator_type)
 
 
-def _present_tracking(storage: Path) -> "Tracking | None":
-    """The tracking server, unless looking at it would make one."""
-    if not os.environ.get("MLFLOW_TRACKING_URI") and not (storage / "mlflow.db").is_file():
-        return None
-    from orchestration.tracking import connect_tracking
-
-    return connect_tracking(storage)
-
-
 def _silent(_line: str) -> None:
-    """For --quiet."""
-
-
-def plan_table(planned: Plan) -> str:
-    """A line for each stage: what would be done, and why."""
-    rows = [("stage", "action", "why"), *((one.stage.name, one.action, one.why) for one in planned)]
-    return table(rows)
+    """Discard a line: the `say` of --quiet."""
 
 
 def end_summary(executed: Sequence[Executed], parent: "Run", storage: Path) -> str:
-    """What was made, and the commands to look at it, animate with it and serve it."""
+    """Summary for the user: times, metrics, places of the results, commands to look at, animate with and serve them."""
     by_name = {one.name: one for one in executed}
     parts = [_times(executed)]
-    if (evaluated := by_name.get("evaluate")) and (table := metrics_table(evaluated.metrics)):
+    if (evaluated := by_name.get(EVALUATE)) and (table := metrics_table(evaluated.metrics)):
         parts.append(table)
     parts.append("\n".join([*_places(by_name), f"MLflow run: {parent.url}"]))
     parts.append("\n".join(_commands(by_name, storage)))
     return "\n\n".join(parts)
-
-
-def metrics_table(metrics: Mapping[str, float]) -> str:
-    """The evaluation's metrics against its baselines; names may begin with the split that they are of."""
-    splits = sorted({name.rpartition("psnr")[0] for name in metrics if name.endswith("psnr")}, key=len)
-    split = splits[0] if splits else ""
-    shown = [name for name in METRICS if f"{split}{name}" in metrics]
-    title = "on clips that it was trained on" if split else "on held-out clips"
-    rows = [
-        (label, *(f"{metrics[f'{split}{prefix}{name}']:.4g}" for name in shown))
-        for prefix, label in ROWS.items()
-        if all(f"{split}{prefix}{name}" in metrics for name in shown)
-    ]
-    return table([(title, *shown), *rows]) if shown else ""
 
 
 def _times(executed: Sequence[Executed]) -> str:
@@ -172,12 +181,26 @@ def _times(executed: Sequence[Executed]) -> str:
     return table(rows)
 
 
+def metrics_table(metrics: Mapping[str, float]) -> str:
+    """Table of the evaluation's metrics beside its baselines'; their names may begin with their split."""
+    splits = sorted({name.rpartition("psnr")[0] for name in metrics if name.endswith("psnr")}, key=len)
+    split = splits[0] if splits else ""
+    columns = [name for name in METRICS if f"{split}{name}" in metrics]
+    title = "on clips that it was trained on" if split else "on held-out clips"
+    rows = [
+        (label, *(f"{metrics[f'{split}{prefix}{name}']:.4g}" for name in columns))
+        for prefix, label in ROWS.items()
+        if all(f"{split}{prefix}{name}" in metrics for name in columns)
+    ]
+    return table([(title, *columns), *rows]) if columns else ""
+
+
 def _places(executed: Mapping[str, Executed]) -> list[str]:
     found = [
-        ("sample", "sample_side_by_side.mp4", "video"),
-        ("evaluate", "contact_sheet.png", "pictures"),
-        ("evaluate", "report.html", "report"),
-        ("export", "model", "model"),
+        (SAMPLE, SAMPLE_SIDE_BY_SIDE, "video"),
+        (EVALUATE, CONTACT_SHEET, "pictures"),
+        (EVALUATE, REPORT, "report"),
+        (EXPORT, MODEL, "model"),
     ]
     return [
         f"{label + ':':<11} {executed[stage].folder / name}"
@@ -187,19 +210,17 @@ def _places(executed: Mapping[str, Executed]) -> list[str]:
 
 
 def _commands(executed: Mapping[str, Executed], storage: Path) -> list[str]:
-    """Exact commands, each with what it is for."""
-    tracking = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{storage / 'mlflow.db'}"
+    """Exact commands, each with its purpose."""
+    tracking = tracking_uri(storage)
     lines = [] if tracking.startswith("http") else [f"look:     mlflow ui --backend-store-uri {shlex.quote(tracking)}"]
-    if "export" in executed:
-        model = shlex.quote(str(executed["export"].folder / "model"))
-        driving = (
-            f"{executed['dancers'].folder / 'videos' / 'dancer_000.mp4'}" if "dancers" in executed else "dance.mp4"
-        )
+    if EXPORT in executed:
+        model = shlex.quote(str(executed[EXPORT].folder / MODEL))
+        driving = f"{executed[DANCERS].folder / VIDEOS / 'dancer_000.mp4'}" if DANCERS in executed else "dance.mp4"
         lines.append(
             f"animate:  hia animate --model {model} --reference person.jpg --driving {shlex.quote(driving)} "
             "--output result.mp4"
         )
-    if "register" in executed:
+    if REGISTER in executed:
         lines.append(
             f"serve:    MLFLOW_TRACKING_URI={shlex.quote(tracking)} mlflow models serve -m models:/hia/latest "
             "--env-manager local"
@@ -208,7 +229,7 @@ def _commands(executed: Mapping[str, Executed], storage: Path) -> list[str]:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their entries; the last one as it is."""
+    """Format rows in columns as wide as their entries; the last one as it is."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     return "\n".join(
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()

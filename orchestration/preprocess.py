@@ -40,7 +40,7 @@ class RayRunner:
     gpus: float = 0
 
     def __call__(self, worker: PreprocessorFactory, jobs: Sequence[Job]) -> Iterator[Outcome]:
-        """Outcomes as they come.
+        """Yield outcomes as they come.
 
         Raises ValueError when no worker fits into the cluster, or one cannot start: weights that are missing on its
         machine, a device that it lacks; RayError when the cluster is lost.
@@ -77,9 +77,9 @@ class RayRunner:
 
 
 class VideoActor:
-    """Holds one `VideoPreprocessor` in a process of its own.
+    """Ray actor that holds one `VideoPreprocessor`.
 
-    folder: where relative paths in the settings start; it is passed by on machines that do not have it.
+    folder: where relative paths in the settings start; machines without it keep their own.
     """
 
     def __init__(self, worker: PreprocessorFactory, jobs: Sequence[Job], folder: str) -> None:
@@ -92,7 +92,7 @@ class VideoActor:
         with contextlib.suppress(OSError):
             os.chdir(folder)
         self._jobs, self._trouble = jobs, ""
-        # Ray starts an actor that raises here again and again; told in its first answer, it ends the run.
+        # Ray starts an actor that raises here again and again; reported in its first answer, the error ends the run.
         try:
             check_device(worker.device)
             self._preprocess = worker.create()

@@ -1,4 +1,4 @@
-"""The main job: from videos to a model that animates, through all stages, each only if it is not done yet.
+"""Main job: all stages from videos to a model that animates; finished ones are reused.
 
     python orchestration/run_all.py --preset quickstart
     python orchestration/run_all.py --preset small --data videos --set storage=/mnt/runs
@@ -7,13 +7,12 @@ Joins the Ray cluster at $RAY_ADDRESS (as under `ray job submit`), else starts o
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # what takes seconds to import comes after the options have been read
+if TYPE_CHECKING:  # heavy imports come after the options have been read
     from orchestration.pipeline import StagesOf
 
 
@@ -22,63 +21,39 @@ def main(arguments: Sequence[str] | None = None, stages_of: "StagesOf | None" = 
 
     The last line on stderr says why. stages_of: the chain of a configuration, instead of the project's own.
     """
-    parsed = _parser().parse_args(arguments)
-    from hia.console import interrupt_on_sigterm
-    from orchestration.chain.execute import failure_reason
-    from orchestration.pipeline import run
-    from orchestration.stages.chain_stages import chain_stages
+    # Imported here: as a script, this file finds the packages first (see below).
+    from orchestration.command import exit_status
 
-    try:
-        with interrupt_on_sigterm():
-            run(parsed, stages_of or chain_stages)
-    except KeyboardInterrupt:
-        print("run_all: interrupted; the same command goes on from there", file=sys.stderr)
-        return 130
-    except Exception as error:
-        if parsed.traceback:
-            raise
-        refused = isinstance(error, (ValueError, OSError))
-        if not refused:
-            hint = "what is done is kept: the same command goes on from there (--traceback says where it failed)"
-            print(f"run_all: {hint}", file=sys.stderr)
-        print(f"run_all: {failure_reason(error)}", file=sys.stderr)
-        return 2 if refused else 1
-    return 0
+    parsed = _parser().parse_args(arguments)
+
+    def work() -> None:
+        from orchestration.pipeline import run
+
+        run(parsed, stages_of)
+
+    hint = "what is done is kept: the same command goes on from there (--traceback says where it failed)"
+    return exit_status("run_all", work, parsed.traceback, hint)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="run_all.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    from orchestration.command import add_changes, add_output_options, new_parser
+
+    parser = new_parser(__doc__, prog="run_all.py")
     parser.add_argument("--preset", default="quickstart", metavar="NAME", help="preset or .yaml file (%(default)s)")
     parser.add_argument(
         "--data", metavar="PLACE", help="folder, file, .txt list or URL of videos, or a clip store (else: dancers)"
     )
-    parser.add_argument(
-        "--set",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change values, such as sampling.guidance_scale=2; may be repeated",
-    )
+    add_changes(parser, "change values, such as sampling.guidance_scale=2; may be repeated")
     parser.add_argument("--from", dest="anew", metavar="STAGE", help="run this stage and all after it, even if done")
     parser.add_argument("--only", metavar="STAGE", help="run this stage alone; those that it needs must be done")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and why; do nothing")
-    parser.add_argument("--quiet", action="store_true", help="no progress: the end and errors only")
-    parser.add_argument("--traceback", action="store_true", help="show where in the program an error arose")
+    add_output_options(parser, "say what would be done, and why; do nothing", "no progress: the end and errors only")
     return parser
 
 
-def _find_packages() -> None:
-    """Run as a script: the packages are beside its folder, here and in all processes that this one starts."""
-    here = Path(__file__).resolve().parent
-    repository = str(here.parent)
-    sys.path[:] = [repository, *(path for path in sys.path if path != str(here))]
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [repository, os.environ.get("PYTHONPATH")]))
-
-
 if __name__ == "__main__":
-    if not __package__:
-        _find_packages()
+    if not __package__:  # a script: the packages are beside its folder
+        sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+        from orchestration.command import use_packages_beside
+
+        use_packages_beside(__file__)
     sys.exit(main())

@@ -20,11 +20,11 @@ from tqdm import tqdm
 from hia.config import Config, parse_config
 from hia.io.files import write_bytes
 from orchestration.cluster import check_resources, worker_environment
+from orchestration.names import JOURNAL
 from orchestration.tracking.journal import JournalWriter, Metrics, read_new
 from orchestration.training.run import RAY_FOLDER, TrainingFailed, TrainingRun
 
-JOURNAL = "journal.jsonl"
-# Errors that a restart cannot mend: raised again here, with their message, instead of another try by Ray.
+# Errors that no restart can mend: raised again here, with their message, instead of another attempt by Ray.
 FINAL = (TrainingFailed, ValueError, FileNotFoundError, PermissionError, NotADirectoryError)
 
 

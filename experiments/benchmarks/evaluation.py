@@ -1,4 +1,4 @@
-"""Clips per minute of the evaluation on Ray, with one worker and with several: how it scales.
+"""Benchmark of the evaluation on Ray: clips per minute with one worker and with several.
 
     python experiments/benchmarks/evaluation.py [--clips 8] [--workers 2] [--metrics psnr ssim lpips_alex fvd]
 
@@ -34,7 +34,7 @@ CHANGES = (
 
 
 def main() -> None:
-    """Measure both ways and print what comes out."""
+    """Measure both ways and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=8, help="(%(default)s)")
     parser.add_argument("--frames", type=int, default=16, help="of each clip (%(default)s)")
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def benchmark(config: Config, folder: Path, arguments: argparse.Namespace) -> None:
-    """One worker, then several, each on a Ray of its own."""
+    """Measure with one worker, then with several, each time on a Ray of its own."""
     store = open_store(folder / "store")
     clips = [info for info in store.clips if info.split == "train"]
     rates, figures = [], []

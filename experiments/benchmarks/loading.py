@@ -1,4 +1,4 @@
-"""How fast training data are read: from the clip store, against decoding H.264 on demand, and as whole samples.
+"""Benchmark of data loading: the clip store against decoding H.264 on demand, and whole samples.
 
     python experiments/benchmarks/loading.py                             # generated dancers, one per clip
     python experiments/benchmarks/loading.py --videos FOLDER             # videos with keypoint files beside them
@@ -98,7 +98,7 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", nargs="+", help="videos of at least 4 s with keypoint files beside them")
     parser.add_argument("--dancers", type=int, default=4, help="generated videos, where none are given")
@@ -153,7 +153,7 @@ def write_mp4(clip: Clip, path: Path) -> Path:
 
 
 def describe(store: ClipStore, videos: dict[str, Path], config: Config) -> None:
-    """What is read, and where."""
+    """Describe the data and the machine."""
     frames = sum(info.num_frames for info in store.clips)
     kilobytes = {
         "store": sum(info.bytes for info in store.clips) / frames / 1000,
@@ -192,7 +192,7 @@ def compare(store: ClipStore, videos: dict[str, Mp4], config: Config, reads: int
 
 
 def _places(store: ClipStore, reads: int, frames: int) -> list[tuple[ClipInfo, list[int]]]:
-    """Random clips, and in each two random frames or a random window."""
+    """Draw random clips, and in each two random frames or a random window."""
     generator = np.random.default_rng(frames)
     places = []
     for _ in range(reads):
@@ -245,7 +245,7 @@ def rates(store: ClipStore, with_latents: ClipStore, config: Config, seconds: fl
 
 
 def _rate(read: Callable[[int], object], seconds: float, clock: Callable[[], float] = time.process_time) -> float:
-    """Calls per second."""
+    """Measure calls per second."""
     for position in range(2):
         read(position)
     start = clock()
@@ -257,7 +257,7 @@ def _rate(read: Callable[[int], object], seconds: float, clock: Callable[[], flo
 
 
 def _parts(samples: TrainingSamples) -> tuple[Callable[[int], object], Callable[[int], object]]:
-    """The drawing of a sample's control images, and the reading of its pictures."""
+    """Split a sample into the drawing of its control images and the reading of its pictures."""
 
     def drawing(position: int) -> object:
         draw = samples.draw(position)
@@ -275,7 +275,7 @@ def _parts(samples: TrainingSamples) -> tuple[Callable[[int], object], Callable[
 
 
 def waiting(store: ClipStore, config: Config, numbers: list[int], seconds: float) -> None:
-    """How long a training loop that takes 30 image pairs a second waits for them, by number of workers."""
+    """Print the share of waiting of a training loop that takes 30 image pairs a second, by number of workers."""
     samples = TrainingSamples(store, config, SPATIAL, seed=0)
     batch = 4
     print(f"\n| workers | batches of {batch}/s at most | waiting, at {NEEDED_RATE} samples/s |\n|---|---|---|")

@@ -1,4 +1,4 @@
-"""Whether the method learns: all stages on one or two real clips, judged by frames that were kept out of training.
+"""Benchmark of learning: all stages on one or two real clips, judged by frames that were kept out of training.
 
     python -m experiments.benchmarks.overfit talk.mp4 dance.mp4 --output overfit
     python -m experiments.benchmarks.overfit talk.mp4 --pair sharp.mp4 blurred.mp4 keypoints.npz --output overfit
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m experiments.benchmarks.overfit", description=(__doc__ or "").splitlines()[0]
     )
@@ -75,7 +75,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def new_folder(name: str) -> Path:
-    """The output folder, made. Raises ValueError when there is something in it."""
+    """Create the output folder. Raises ValueError when there is something in it."""
     folder = Path(name).expanduser().absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"--output {folder} is not empty: choose a new folder")
@@ -84,7 +84,7 @@ def new_folder(name: str) -> Path:
 
 
 def shortcomings(final: Sequence[Learned], knob: Knob | None) -> list[str]:
-    """What has not been learned, in words."""
+    """Describe what has not been learned; empty when everything was."""
     found = [
         f"{one.video}: {one.gain:.2f} dB above the reference repeated, less than {LEAST_GAIN:g}"
         for one in final
@@ -96,7 +96,7 @@ def shortcomings(final: Sequence[Learned], knob: Knob | None) -> list[str]:
 
 
 class Clock:
-    """Seconds by what they were spent on, of the wall clock and of this process."""
+    """Seconds by purpose, of the wall clock and of this process."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, dict[str, float]] = {}

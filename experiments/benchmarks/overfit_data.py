@@ -1,4 +1,4 @@
-"""What the overfitting benchmark trains on: clips without the frames that it will be judged by."""
+"""Training data of the overfitting benchmark: clips without the frames by which it is judged."""
 
 import dataclasses
 import hashlib

@@ -1,4 +1,4 @@
-"""How well a model has learned its clips: figures on the frames that were kept out, and pictures of them."""
+"""Figures of the overfitting benchmark on the frames that were kept out of training, and pictures of them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

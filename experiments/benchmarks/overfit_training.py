@@ -1,4 +1,4 @@
-"""Training the benchmark's models by the product's own road, and animating the frames that were kept out."""
+"""Training of the overfitting benchmark's models by the product's own code, and animation of the kept-out frames."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -32,6 +32,7 @@ from hia.models.animation_model import AnimationModel, save_model
 from hia.models.codec import build_codec
 from hia.video import write_video
 from hia.visualization.comparison import Comparison
+from orchestration.names import JOURNAL
 from orchestration.tracking.journal import JournalWriter
 from orchestration.training.loop import train_in_process
 from orchestration.training.run import WEIGHTS, TrainingRun
@@ -89,7 +90,7 @@ def _train(
     path.mkdir()
     run = TrainingRun(config, stage.name, str(material.training.folder), str(path), tuple(weights))
     with measure(f"training {stage.name} ({stage.iterations} steps)"):
-        train_in_process(run, JournalWriter(path / "journal.jsonl"))
+        train_in_process(run, JournalWriter(path / JOURNAL))
     return str(path / WEIGHTS)
 
 

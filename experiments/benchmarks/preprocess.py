@@ -1,4 +1,4 @@
-"""How fast preprocessing is, where its time goes, and how it compares with the usual script.
+"""Benchmark of preprocessing: its speed, the share of each part, and the usual script beside it.
 
     python experiments/benchmarks/preprocess.py                      # generated dancers, networks of RTMPose's cost
     python experiments/benchmarks/preprocess.py --videos FOLDER --detector F.onnx --pose F.onnx --feet F.onnx
@@ -128,7 +128,7 @@ class Stopwatch:
 
 @contextmanager
 def inference_timer() -> Iterator[Counter[str]]:
-    """Adds up the time within ONNX Runtime's sessions, of this process."""
+    """Add up the time within ONNX Runtime's sessions, of this process."""
     seconds: Counter[str] = Counter()
     run = onnxruntime.InferenceSession.run
 
@@ -152,7 +152,7 @@ def share(inference: Counter[str], seconds: float) -> str:
 
 
 def run_plain(videos: Sequence[Path], networks: dict[str, Path], size: tuple[int, int], folder: Path) -> float:
-    """What the usual scripts do, with rtmlib as it comes. Returns seconds, without loading."""
+    """Preprocess as the usual scripts do, with plain rtmlib. Returns seconds, without loading."""
     with redirect_stdout(io.StringIO()):
         detect = YOLOX(str(networks["detector"]), network_size(networks["detector"]))
         pose, feet = (RTMPose(str(networks[role]), network_size(networks[role])[::-1]) for role in ("pose", "feet"))
@@ -229,7 +229,7 @@ def add_ballast(graph: onnx.GraphProto, operations: float) -> None:
 
 
 def write_videos(folder: Path, count: int, frames: int) -> Path:
-    """Videos of a rectangle that sways before a grainy wall, as hard to decode as what a telephone films."""
+    """Write videos of a rectangle that sways before a grainy wall, as hard to decode as those of a telephone."""
     folder.mkdir()
     for number in range(count):
         generator = np.random.default_rng(number)

@@ -1,4 +1,4 @@
-"""How fast sampling is, where its time goes, and how it compares with the plain way of doing it.
+"""Benchmark of sampling: its speed, the share of each network, and the plain implementation beside it.
 
     python experiments/benchmarks/sampling.py                                   # CPU, a small model of SD's shape
     python experiments/benchmarks/sampling.py --preset paper --device cuda --dtype bfloat16 [--compile]
@@ -116,7 +116,7 @@ def main() -> None:
 
 
 def parse() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", help="measure this preset's networks (random weights) in place of the small ones")
     parser.add_argument("--device", default="cpu")
@@ -178,7 +178,7 @@ def synchronise(device: torch.device) -> None:
 
 
 def describe(config: Config, arguments: argparse.Namespace, animator: Animator) -> None:
-    """What is measured, and on what."""
+    """Describe the configuration and the machine."""
     millions = sum(parameter.numel() for parameter in animator.parameters()) / 1e6
     device = (
         torch.cuda.get_device_name()

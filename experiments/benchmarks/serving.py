@@ -1,10 +1,10 @@
-"""What a video costs more when a server makes it: request by request against the same call in this process.
+"""Benchmark of serving: the overhead of a request to a server over the same call in this process.
 
     python experiments/benchmarks/serving.py --model runs/export/…/model [--repeats 5] [--frames 32]
 
 Both load the model once, and answer once before anything is timed. They take turns, so that a busy machine disturbs
-both alike. The watermark and the encoding of the video are told apart: `hia animate` does not have the one, and the
-other is the same.
+both alike. The watermark and the encoding of the video are measured separately: `hia animate` does not have
+the one, and the other is the same.
 """
 
 import argparse
@@ -117,7 +117,7 @@ def server(model: Path, log: Path) -> Iterator[str]:
 
 
 def wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until the server answers. Raises SystemExit with the end of its log when it does not."""
+    """Wait until the server answers. Raises SystemExit with the end of its log when it does not."""
     latest = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < latest:
         try:
@@ -129,7 +129,7 @@ def wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """The server with all processes that it has started."""
+    """Stop the server with all processes that it has started."""
     os.killpg(process.pid, 15)
     process.wait(timeout=30)
 

@@ -1,4 +1,4 @@
-"""Samples per second of training steps, against the same steps written plainly; no Ray needed.
+"""Benchmark of training: samples per second of its steps, against the same steps written plainly; no Ray needed.
 
     python experiments/benchmarks/training.py                                            # a laptop: `small`, narrower
     python experiments/benchmarks/training.py --preset paper --device cuda --steps 20 --profile trace.json
@@ -71,12 +71,12 @@ class Lines:
         self.values.append(values)
 
     def artifact(self, path_in_stage_folder: str, under: str) -> None:
-        """There are none."""
+        """Ignore artifacts."""
 
 
 @dataclass(frozen=True)
 class Plain:
-    """The usual training script's way to a batch: decode, draw, encode."""
+    """Batches as the usual training script makes them: decode, draw, encode."""
 
     config: Config
     stage: Stage
@@ -125,7 +125,7 @@ class Plain:
 
 
 def main() -> None:
-    """Measure each stage both ways and print what comes out."""
+    """Measure each stage both ways and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", default="small", help="or a .yaml file (%(default)s)")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="(%(default)s)")
@@ -147,7 +147,7 @@ def main() -> None:
 
 
 def benchmark(config: Config, folder: Path, arguments: argparse.Namespace) -> None:
-    """All stages in a scratch folder."""
+    """Measure all stages in a scratch folder."""
     config, encoder = with_random_networks(config, folder)
     seconds = 2.5 * config.stages.temporal_full.frames * config.stages.temporal_full.frame_stride[1] / 30
     write_dancers(folder / "videos", 2, seconds=seconds, width=config.width, height=config.height, fps=30, seed=5)
@@ -240,7 +240,7 @@ def measure_plain(
 
 
 def told(ours: Mapping[str, float], config: Config) -> str:
-    """One line."""
+    """Format the line of a stage."""
     peak = peak_teraflops(torch.device("cuda")) if config.training.gpus_per_worker else None
     parts = {name.removeprefix("seconds/"): value for name, value in ours.items() if name.startswith("seconds/")}
     rate = f"{ours['samples_per_second']:.3g} samples/s, {split(parts)}; {ours['teraflops_per_worker']:.3g} TFLOP/s"
@@ -249,7 +249,7 @@ def told(ours: Mapping[str, float], config: Config) -> str:
 
 
 def split(seconds: Mapping[str, float]) -> str:
-    """Where the time of a step goes."""
+    """Format the shares of a step's time."""
     whole = seconds["step"]
     shares = ", ".join(f"{name} {100 * value / whole:.0f} %" for name, value in seconds.items() if name != "step")
     return f"{whole:.3g} s a step ({shares})"

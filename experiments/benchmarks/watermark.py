@@ -1,4 +1,4 @@
-"""In how many outputs the watermark is found again: as served, and after what platforms do to videos.
+"""Benchmark of the watermark: share of outputs in which it is found, as served and after typical edits.
 
     python experiments/benchmarks/watermark.py --model runs/export/…/model [--outputs 40] [--real FOLDER_OF_VIDEOS]
 
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def report(name: str, count: int, videos: Iterable[list[Frame]], mark: Watermark, folder: Path) -> None:
-    """Mark videos, treat them, look for the mark."""
+    """Mark videos, edit them, and read the watermark."""
     agreements: dict[str, list[int]] = {}
     noise = []
     for frames in tqdm(videos, total=count, unit="video"):

@@ -1,1 +1,1 @@
-"""The paper's tables: their rows as configurations, what the paper says, what is measured here."""
+"""The paper's tables: their rows as configurations, the paper's figures, and our measurements."""

@@ -1,4 +1,4 @@
-"""A measured table in the paper's layout: for each row what was measured, and below it what the paper says."""
+"""A measured table in the paper's layout: for each row our figures, and below them the paper's."""
 
 import csv
 import io
@@ -34,7 +34,7 @@ MISSING = "–"
 
 @dataclass(frozen=True)
 class MeasuredTable:
-    """number: of the paper's table; config: what all rows are over; measured: the rows in order."""
+    """number: of the paper's table; config: the base of all rows; measured: the rows in order."""
 
     number: int
     title: str
@@ -44,12 +44,12 @@ class MeasuredTable:
 
     @property
     def columns(self) -> list[tuple[str, str]]:
-        """For each column of the paper the figure that stands there, and its format."""
+        """Metric and format of each of the paper's columns."""
         known = {name for one in self.measured for name in _plain(one.metrics)}
         return [(next((name for name in names if name in known), names[0]), form) for names, form in COLUMNS]
 
     def notes(self) -> list[str]:
-        """What must be known to read it."""
+        """Notes below the table."""
         paper = f"Lines in italics (or after “paper:”) are the paper's, measured on {self.dataset.capitalize()}"
         lines = [f"{paper}; not comparable: {WHY[self.dataset]}. Its LPIPS network is not stated."]
         if self.config.preset == SMOKE:
@@ -64,7 +64,7 @@ class MeasuredTable:
         return lines
 
     def as_text(self) -> str:
-        """For a terminal; the best of each column has a star."""
+        """The table for a terminal; the best of each column has a star."""
         rows = [["", *self._header(), "time"]]
         for one, cells in zip(self.measured, self._cells("*{}"), strict=True):
             rows.append([one.row.name, *cells, _work(one)])
@@ -72,7 +72,7 @@ class MeasuredTable:
         return "\n".join([f"Table {self.number}: {self.title}", "", table(rows), "", *self.notes()])
 
     def as_markdown(self) -> str:
-        """For people; the best of each column is bold."""
+        """The table in Markdown; the best of each column is bold."""
         rows = []
         for one, cells in zip(self.measured, self._cells("**{}**"), strict=True):
             rows.append([one.row.name, *cells, _work(one)])
@@ -82,7 +82,7 @@ class MeasuredTable:
         return f"# Table {self.number}: {self.title}\n\n{body}\n\n{notes}\n"
 
     def as_csv(self) -> bytes:
-        """For programs: a line for each row, all its metrics, the paper's figures."""
+        """The table as CSV: a line for each row, all its metrics, the paper's figures."""
         names = sorted({name for one in self.measured for name in one.metrics})
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -119,7 +119,7 @@ class MeasuredTable:
 
 
 def _plain(metrics: Mapping[str, float]) -> dict[str, float]:
-    """By names without the split; a table has one split throughout, and its notes say which."""
+    """Metrics by names without the split; a table has one split throughout, and its notes say which."""
     return {name.removeprefix(TRAIN_PREFIX): value for name, value in metrics.items()}
 
 

@@ -1,4 +1,4 @@
-"""The rows of a table, one chain after the other, as far as they are not done: equal stages are run once."""
+"""Execution of a table's rows, one chain after the other; stages that rows have in common are run once."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,11 @@ from tqdm import tqdm
 from experiments.paper_tables.spec import Row
 from hia.config import Config
 from hia.io.hashing import json_digest
-from orchestration.chain import Chain, ChainStage, Plan, plan
+from orchestration.chain import Chain, ChainStage, Plan, plan, stages_up_to
 from orchestration.chain.execute import failure_reason, final_status
+from orchestration.names import CONTENT_HASHES, EVALUATE
 from orchestration.pipeline import StagesOf, join_cluster, tags
 from orchestration.stages.content_hashes import ContentHashes
-from orchestration.sweeps.trial import judged_stages
 
 if TYPE_CHECKING:
     from orchestration.tracking import Run, Tracking
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measured:
-    """A row that was tried. metrics: of the evaluation; reason: why there are none; ran: the stages not reused."""
+    """Result of a row. metrics: of the evaluation; reason: why there are none; ran: the stages not reused."""
 
     row: Row
     metrics: Mapping[str, float] = field(default_factory=dict)
-    failure_reason: str = ""
+    reason: str = ""
     ran: tuple[str, ...] = ()
     seconds: float = 0.0
     run_id: str | None = None
@@ -36,17 +36,17 @@ class Measured:
 
 def row_stages(config: Config, stages_of: StagesOf) -> tuple[ChainStage, ...]:
     """The chain up to the evaluation. Raises MissingWeights."""
-    return judged_stages(stages_of(config, ContentHashes(Path(config.storage) / ".contents.json")))
+    return stages_up_to(stages_of(config, ContentHashes(Path(config.storage) / CONTENT_HASHES)), EVALUATE)
 
 
 def plans(configs: Sequence[Config], stages_of: StagesOf) -> list[Plan]:
-    """What each row would run as things are now; an earlier row may leave less to a later one."""
+    """Plan each row as things are now; an earlier row may leave less to a later one."""
     return [plan(row_stages(config, stages_of), Path(config.storage), None) for config in configs]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """How rows are run. parent: the table's tracking run; marks: further tags of the rows' runs."""
+    """Executor of rows. parent: the table's tracking run; marks: further tags of the rows' runs."""
 
     tracking: "Tracking"
     parent: "Run"
@@ -55,7 +55,7 @@ class Rows:
     quiet: bool
 
     def run(self, rows: Sequence[Row], configs: Sequence[Config]) -> list[Measured]:
-        """All rows. One that fails is told of, and the next one is tried."""
+        """Run all rows. A failure is printed, and the next row is tried."""
         measured = []
         with ExitStack() as cluster:
             for number, (row, config) in enumerate(zip(rows, configs, strict=True), start=1):
@@ -98,4 +98,4 @@ class Rows:
 
 
 def _silent(_line: str) -> None:
-    """For --quiet."""
+    """Discard a line: the `say` of --quiet."""

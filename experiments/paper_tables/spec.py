@@ -1,4 +1,4 @@
-"""A table as its file says: rows, each a configuration over one base, with the paper's figures."""
+"""The file of a table: rows, each a configuration over one base, with the paper's figures."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +22,7 @@ PaperFigures = tuple[float, float, float, float, float, float, float]
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class Row:
-    """file: changes over the base, beside the table's file; None for the base itself. paper: by dataset."""
+    """A row of a table. file: changes over the base, beside the table's file, None for none; paper: by dataset."""
 
     name: str
     file: str | None = None
@@ -37,14 +37,14 @@ class Row:
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
 class Table:
-    """title: what the rows differ in."""
+    """A table. title: the difference between its rows."""
 
     title: str
     rows: tuple[Row, ...]
 
 
 def load_table(number: int) -> Table:
-    """Table 1, 2 or 3 of the paper."""
+    """Load table 1, 2 or 3 of the paper."""
     path = HERE / f"table_{number}.yaml"
     try:
         return TypeAdapter(Table).validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
@@ -53,7 +53,7 @@ def load_table(number: int) -> Table:
 
 
 def base_path(base: str) -> Path | str:
-    """`smoke`, a preset, or a YAML file. Raises ConfigError."""
+    """Resolve `smoke`, a preset, or a YAML file. Raises ConfigError."""
     if base == SMOKE:
         return HERE / f"{SMOKE}.yaml"
     try:
@@ -67,13 +67,13 @@ def base_path(base: str) -> Path | str:
 
 
 def base_config(base: str, changes: Sequence[str], data: str | None) -> Config:
-    """What all rows are over. Raises ConfigError."""
+    """The base configuration of all rows. Raises ConfigError."""
     config = load_config(base_path(base), changes)
     return config if data is None else replace(config, data=data)
 
 
 def configs_of(table: Table, base: str, changes: Sequence[str], data: str | None) -> list[Config]:
-    """Of all rows, in order. Raises ConfigError naming the row that cannot be."""
+    """The configurations of all rows, in order. Raises ConfigError naming the row that cannot be."""
     configs = []
     for row in table.rows:
         try:

@@ -129,7 +129,7 @@ def scale_of_step(step: int) -> float:
 
 
 def batches(store: ClipStore, config: Config, steps: range) -> Iterator[tuple[Stage, Batch]]:
-    """The batch of each step, and the stage that says how it is trained; the same for a step however often resumed."""
+    """Yield the batch of each step and its stage; the same for a step however often the training is resumed."""
     stages = {scale: replace(SPATIAL, resolution_scale=scale) for scale in BATCH}
     streams = {}
     for scale, stage in stages.items():
@@ -153,7 +153,7 @@ class Trained:
 
     @classmethod
     def start(cls, config: Config) -> "Trained":
-        """Random weights."""
+        """Start from random weights."""
         animator, averaged = new_animator(config), new_animator(config)
         optimizer = torch.optim.AdamW(animator.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.99), fused=True)
         return cls(animator, averaged.requires_grad_(False), optimizer)
@@ -169,7 +169,7 @@ class Trained:
         return state["step"]
 
     def save(self, file: Path, step: int) -> None:
-        """Write the state aside, then under its name."""
+        """Write the state atomically."""
         parts = {name: getattr(self, name).state_dict() for name in ("animator", "averaged", "optimizer")}
         with atomic_write(file) as aside:
             torch.save(parts | {"step": step}, aside)

@@ -1,4 +1,4 @@
-"""How well a model animates dancers that it has not seen: numbers, and a picture to look at.
+"""Evaluation of a model on dancers that it has not seen: figures and a picture.
 
 python -m experiments.starting_weights.evaluate MODEL --work FOLDER [--picture FILE.png] [--guidance 1 2]
 """
@@ -42,12 +42,12 @@ class Animated:
 
     @property
     def moved(self) -> NDArray[np.bool_]:
-        """[N, H, W]: where a frame is not like the reference, most of it the dancer."""
+        """True where a frame differs from the reference, mostly the dancer, bool [N, H, W]."""
         return np.abs(self.true.astype(np.int16) - self.reference).max(axis=-1) > MOVED
 
 
 def psnr(pictures: Frame, true: Frame, where: NDArray[np.bool_] | None = None) -> float:
-    """Mean over pictures of the peak signal-to-noise ratio in dB, of all pixels or of some [N, H, W]."""
+    """Mean peak signal-to-noise ratio of pictures in dB, over all pixels or some [N, H, W]."""
     errors = np.square(pictures.astype(np.float64) - true).mean(axis=-1)
     chosen = np.ones(errors.shape, bool) if where is None else where
     means = [error[here].mean() for error, here in zip(errors, chosen, strict=True) if here.any()]

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
+from hia.config.paths import PathOrName
+
 STRICT = ConfigDict(extra="forbid")
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -22,9 +24,9 @@ class PoseConfig:
     """
 
     source: Literal["auto", "sidecar", "estimate"] = "auto"
-    detector: str | None = None
-    pose: str | None = None
-    feet: str | None = None
+    detector: PathOrName = None
+    pose: PathOrName = None
+    feet: PathOrName = None
     mode: Literal["performance", "balanced", "lightweight"] = "performance"
     detect_every: PositiveInt = 8
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -76,7 +78,7 @@ class PreprocessConfig:
     layout: Literal["auto", "plain", "tiktok", "ubc"] = "auto"
     split_seed: int = 0
     test_share: Share = 0.0
-    test_list: str | None = None
+    test_list: PathOrName = None
     pose: PoseConfig = PoseConfig()
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ def load_config(name: str | Path, overrides: Sequence[str] = ()) -> Config:
     ablation serves all presets. Raises ConfigError naming the file and the key for anything unknown, ill-typed or out
     of range.
     """
-    changes = [_parse_override(override) for override in overrides]
+    changes = [_nested(*parse_override(override)) for override in overrides]
     bases = [str(change.pop("base")) for change in changes if "base" in change]
     values = _read(config_path(name), (), config_path(bases[-1]) if bases else None)
     for change in changes:
@@ -94,18 +94,22 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _parse_override(text: str) -> dict[str, Any]:
-    path, equals, value = text.partition("=")
-    keys = path.strip().split(".")
-    if not equals or not all(keys):
+def parse_override(text: str) -> tuple[str, Any]:
+    """Read `key.path=value`: the dotted key, and the value as YAML. Raises ConfigError."""
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not all(key.split(".")):
         raise ConfigError(f"override {text!r}: expected key=value, such as schedule.gamma=0.5")
     try:
-        nested = yaml.safe_load(value)
+        return key, yaml.safe_load(value)
     except yaml.YAMLError:
         raise ConfigError(f"override {text!r}: {value!r} is not readable as a YAML value") from None
-    for key in reversed(keys):
-        nested = {key: nested}
-    return nested
+
+
+def _nested(path: str, value: Any) -> dict[str, Any]:
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return value
 
 
 def explain(error: ValidationError) -> str:

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from hia.config.data import MapName
+from hia.config.paths import PathOrName
 
 STRICT = ConfigDict(extra="forbid")
 
@@ -56,7 +57,7 @@ class CodecConfig:
     """
 
     kind: Literal["sd-vae", "taesd", "pixel"] = "sd-vae"
-    weights: str | None = None
+    weights: PathOrName = None
     factor: int | None = None
     latents_mean: tuple[float, ...] | None = None
     latents_std: tuple[float, ...] | None = None
@@ -94,11 +95,11 @@ class PretrainedConfig:
     latents mean is learnt anew in some hundred steps.
     """
 
-    model: str | None = None
-    unet: str | None = None
-    controlnet: str | None = None
-    motion: str | None = None
-    image_encoder: str | None = None
+    model: PathOrName = None
+    unet: PathOrName = None
+    controlnet: PathOrName = None
+    motion: PathOrName = None
+    image_encoder: PathOrName = None
     other_latents: bool = False
 
     def __post_init__(self) -> None:

@@ -16,6 +16,7 @@ from hia.config.model import (
     SamplingConfig,
     ScheduleConfig,
 )
+from hia.config.paths import PathOrName
 from hia.config.stages import Stages
 from hia.config.training import DancersConfig, OptimizerConfig, TrainingConfig
 
@@ -42,7 +43,7 @@ class Config:
     pretrained: PretrainedConfig = PretrainedConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     conditions: ConditionsConfig = ConditionsConfig()
-    face_embedder: str | None = "arcface"
+    face_embedder: PathOrName = "arcface"
     preprocess: PreprocessConfig = PreprocessConfig()
     samples: SamplesConfig = SamplesConfig()
     stages: Stages = Stages()

@@ -5,8 +5,8 @@ A new estimator is a class with the methods of `PoseEstimator`, an entry in `EST
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -87,10 +87,3 @@ def model_files(settings: PoseConfig) -> list[str]:
     """Paths and URLs of networks that the settings name; those of defaults are left out."""
     names = (getattr(settings, name) for name in ESTIMATORS[settings.mode].file_settings)
     return [name for name in names if name]
-
-
-def map_model_files(settings: PoseConfig, change: Callable[[str], str]) -> PoseConfig:
-    """The settings with other paths or URLs of the networks that they name."""
-    values = {name: getattr(settings, name) for name in ESTIMATORS[settings.mode].file_settings}
-    changed: dict[str, Any] = {name: change(value) for name, value in values.items() if value}
-    return replace(settings, **changed)

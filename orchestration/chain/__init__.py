@@ -1,13 +1,13 @@
-"""The chain of stages: what is done is found again, what was begun goes on, what has changed runs.
+"""The chain of stages: finished stages are reused, unfinished ones resumed, changed ones run.
 
 A stage's fingerprint is a hash of what it reads of the configuration, of its inputs' content and of its version. Its
-folder is named after that, so that nothing has to be remembered: `planning` looks what is there, `execution` runs what
-is missing, `reasons` says why.
+folder is named after that, so that no record of what is done is needed: `plan` compares the stages with the folders and
+says why one runs, `execute` runs what is missing, `stage_folder` keeps a stage's notes and lock.
 """
 
 from orchestration.chain.execute import Chain, Executed
-from orchestration.chain.plan import Plan, Planned, Selection, plan
-from orchestration.chain.stage import ChainError, ChainStage, StageFailed, StageRun, fingerprint
+from orchestration.chain.plan import Plan, Planned, Selection, plan, stages_up_to
+from orchestration.chain.stage import ChainError, ChainStage, ExplainedFailure, StageFailed, StageRun, fingerprint
 from orchestration.chain.stage_folder import StageFolder
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "ChainError",
     "ChainStage",
     "Executed",
+    "ExplainedFailure",
     "Plan",
     "Planned",
     "Selection",
@@ -23,4 +24,5 @@ __all__ = [
     "StageRun",
     "fingerprint",
     "plan",
+    "stages_up_to",
 ]

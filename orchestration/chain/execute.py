@@ -1,4 +1,4 @@
-"""Doing what is missing: one stage after the other, each under its lock, in its folder, with its tracking run."""
+"""Execution of a plan: one stage after the other, each under its lock, in its folder, with its tracking run."""
 
 import contextlib
 import time
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from hia.config import Config
 from hia.io.hashing import json_digest
 from orchestration.chain.plan import Action, Plan, Planned, Selection, examine, plan
-from orchestration.chain.stage import DATA, ChainStage, StageFailed, StageRun, fingerprint
-from orchestration.chain.stage_folder import JOURNAL, StageFolder
-from orchestration.training.run import TrainingFailed
+from orchestration.chain.stage import ChainStage, ExplainedFailure, StageFailed, StageRun, fingerprint
+from orchestration.chain.stage_folder import StageFolder
+from orchestration.names import JOURNAL, PREPROCESS
 
 if TYPE_CHECKING:
     from orchestration.tracking import Run, Tracking
 
 # Errors whose message alone tells the user what is wrong.
-FOR_USERS = (ValueError, OSError, TrainingFailed)
+FOR_USERS = (ValueError, OSError, ExplainedFailure)
 LAST_CHARACTERS = 4000
 MOST_SHOWN = 4
 FIRST_SHOWN = ("psnr", "ssim", "l1")
@@ -26,7 +26,7 @@ FIRST_SHOWN = ("psnr", "ssim", "l1")
 
 @dataclass(frozen=True)
 class Executed:
-    """What became of a stage. seconds: that its last execution took; run_id: of its tracking run."""
+    """Outcome of a stage. seconds: duration of its last execution; run_id: of its tracking run."""
 
     name: str
     action: Action
@@ -38,7 +38,7 @@ class Executed:
 
 @dataclass(frozen=True)
 class Chain:
-    """The stages of a configuration, and where they run.
+    """The stages of a configuration with their storage and tracking server.
 
     storage: absolute. tags: of every tracking run. prepare: called before the first stage that needs the cluster.
     say: takes lines of progress. show: whether stages show their own.
@@ -55,15 +55,15 @@ class Chain:
 
     @property
     def fingerprint(self) -> str:
-        """Of the whole chain, before its data are looked at."""
+        """Digest of the whole chain, before its data are looked at."""
         return json_digest([[stage.name, stage.version, stage.reads] for stage in self.stages])
 
     def plan(self, selection: Selection | None = None) -> Plan:
-        """What would be done; raises ChainError for a selection that cannot be."""
+        """Plan all stages. Raises ChainError for a selection that cannot be."""
         return plan(self.stages, self.storage, self.tracking, selection)
 
     def run(self, planned: Plan, parent: "Run") -> tuple[Executed, ...]:
-        """Bring every stage of a plan to its end; parent: the tracking run that theirs belong to.
+        """Finish every stage of a plan. parent: the tracking run that theirs belong to.
 
         A stage is looked at once more when its turn comes: by then it may have been done by another process, or turn
         out not to be needed, since its input came out as before. Raises StageFailed from a stage's error.
@@ -76,60 +76,66 @@ class Chain:
             inputs = {name: outputs[name] for name in one.stage.inputs}
             folders = {name: done[name].folder for name in one.stage.inputs}
             position = f"[{_position(one, planned)}/{len(planned)}] {one.stage.name}"
-            done[one.stage.name], mark = self._bring_to_end(one, inputs, folders, parent, position)
-            outputs[one.stage.name] = _output(one.stage, done[one.stage.name].folder, mark)
+            done[one.stage.name], digest = self._ensure_stage(one, inputs, folders, parent, position)
+            outputs[one.stage.name] = _output(one.stage, done[one.stage.name].folder, digest)
         return tuple(done.values())
 
-    def _bring_to_end(
+    def _ensure_stage(
         self, one: Planned, inputs: Mapping[str, str], folders: Mapping[str, Path], parent: "Run", position: str
     ) -> tuple[Executed, str]:
-        """Look at a stage once more, now that its inputs are there, and do what it needs; also its fingerprint."""
+        """Examine a stage again, now that its inputs are there, and reuse, resume or run it; also its fingerprint."""
         stage = one.stage
-        mark = fingerprint(stage, inputs)
-        folder = StageFolder.of(self.storage, stage.name, mark)
+        digest = fingerprint(stage, inputs)
+        folder = StageFolder.of(self.storage, stage.name, digest)
         with folder.locked(self.say):
             if one.anew:
                 folder.set_aside()
-            found = examine(stage, inputs, folders, self.storage, self.tracking)
-            if found.action == "reuse":
+            planned_stage = examine(stage, inputs, folders, self.storage, self.tracking)
+            if planned_stage.action == "reuse":
                 self.say(f"{position}: reused")
-                run_id = found.run_id or self._publish(found, inputs, parent)
+                run_id = planned_stage.run_id or self._publish(planned_stage, inputs, parent)
             else:
-                why = one.why if one.anew else found.why
-                self.say(f"{position}: " + (why if found.action == "resume" else f"begins ({why})"))
-                run_id = self._work(found, inputs, folders, parent)
+                why = one.why if one.anew else planned_stage.why
+                self.say(f"{position}: " + (why if planned_stage.action == "resume" else f"begins ({why})"))
+                run_id = self._run_stage(planned_stage, inputs, folders, parent)
                 self.say(f"{position}: {_ending(folder)}")
-            folder.drop(stage)  # also after a reuse: the process that finished it may have ended before it came to this
+            folder.remove_temporary(
+                stage
+            )  # also after a reuse: the process that finished it may have ended before it came to this
             result = folder.result or {}
         executed = Executed(
-            stage.name, found.action, folder.path, result.get("metrics", {}), result.get("seconds", 0.0), run_id
+            stage.name, planned_stage.action, folder.path, result.get("metrics", {}), result.get("seconds", 0.0), run_id
         )
-        return executed, mark
+        return executed, digest
 
-    def _publish(self, found: Planned, inputs: Mapping[str, str], parent: "Run") -> str:
+    def _publish(self, planned_stage: Planned, inputs: Mapping[str, str], parent: "Run") -> str:
         """Send what the tracking server lacks of a finished stage; returns the id of its run there."""
-        with _named(found.stage), self._tracked(found, inputs, parent) as run:
+        with _naming(planned_stage.stage), self._tracked(planned_stage, inputs, parent) as run:
             return run.id
 
-    def _work(self, found: Planned, inputs: Mapping[str, str], folders: Mapping[str, Path], parent: "Run") -> str:
-        stage, folder = found.stage, _folder(found)
+    def _run_stage(
+        self, planned_stage: Planned, inputs: Mapping[str, str], folders: Mapping[str, Path], parent: "Run"
+    ) -> str:
+        stage, folder = planned_stage.stage, _folder(planned_stage)
         if stage.uses_cluster:
             self.prepare()
-        with _named(stage):
-            folder.begin(stage, str(found.fingerprint), inputs)
-            with self._tracked(found, inputs, parent) as run:
-                self._call(found, inputs, folders, run)
+        with _naming(stage):
+            folder.begin(stage, str(planned_stage.fingerprint), inputs)
+            with self._tracked(planned_stage, inputs, parent) as run:
+                self._call_stage(planned_stage, inputs, folders, run)
                 return run.id
 
-    def _call(self, found: Planned, inputs: Mapping[str, str], folders: Mapping[str, Path], run: "Run") -> None:
-        """The stage's own function, and the note that it has finished."""
+    def _call_stage(
+        self, planned_stage: Planned, inputs: Mapping[str, str], folders: Mapping[str, Path], run: "Run"
+    ) -> None:
+        """Call the stage's own function, and note that it has finished."""
         from orchestration.tracking.journal import JournalWriter
 
-        stage, folder = found.stage, _folder(found)
+        stage, folder = planned_stage.stage, _folder(planned_stage)
         journal = JournalWriter(folder.path / JOURNAL)
         began = time.monotonic()
-        given = StageRun(folder.path, folders, journal, run, self.config, str(found.fingerprint), self.show)
-        metrics = stage.run(given)
+        stage_run = StageRun(folder.path, folders, journal, run, self.config, str(planned_stage.fingerprint), self.show)
+        metrics = stage.run(stage_run)
         if (missing := folder.missing(stage)) is not None:
             raise RuntimeError(f"it has ended without writing {folder.path / missing}")
         self._check_inputs(stage, inputs, folders)
@@ -137,7 +143,7 @@ class Chain:
         folder.finish(metrics, time.monotonic() - began)
 
     def _check_inputs(self, stage: ChainStage, inputs: Mapping[str, str], folders: Mapping[str, Path]) -> None:
-        """Refuse a result whose input was brought up to date by someone else on the way."""
+        """Refuse a result whose input was brought up to date by another run in the meantime."""
         by_name = {one.name: one for one in self.stages}
         for name in stage.inputs:
             if _output(by_name[name], folders[name], inputs[name]) != inputs[name]:
@@ -147,22 +153,22 @@ class Chain:
                 )
 
     @contextlib.contextmanager
-    def _tracked(self, found: Planned, inputs: Mapping[str, str], parent: "Run") -> Iterator["Run"]:
-        """A stage's run in the tracking server, to which its journal is sent; it ends as the stage does."""
+    def _tracked(self, planned_stage: Planned, inputs: Mapping[str, str], parent: "Run") -> Iterator["Run"]:
+        """The stage's tracking run, to which its journal is sent; it ends with the status of the stage."""
         from orchestration.tracking import JournalUploader
 
-        folder, stage = _folder(found), found.stage
-        tags = dict(self.tags) | ({"data_fingerprint": inputs[DATA]} if DATA in inputs else {})
-        run = self.tracking.start_stage(parent, stage.name, str(found.fingerprint), asdict(self.config), tags)
+        folder, stage = _folder(planned_stage), planned_stage.stage
+        tags = dict(self.tags) | ({"data_fingerprint": inputs[PREPROCESS]} if PREPROCESS in inputs else {})
+        run = self.tracking.start_stage(parent, stage.name, str(planned_stage.fingerprint), asdict(self.config), tags)
         with final_status(run):
-            folder.belongs_to(run.id)
+            folder.set_run(run.id)
             with JournalUploader(run, folder.path):
                 yield run
 
 
 @contextlib.contextmanager
-def _named(stage: ChainStage) -> Iterator[None]:
-    """Turn whatever goes wrong into an error that names the stage."""
+def _naming(stage: ChainStage) -> Iterator[None]:
+    """Turn any error into one that names the stage."""
     try:
         yield
     except StageFailed:
@@ -173,7 +179,7 @@ def _named(stage: ChainStage) -> Iterator[None]:
 
 @contextlib.contextmanager
 def final_status(run: "Run") -> Iterator[None]:
-    """End a tracking run as what is done for it ends. A server that is away hides no error."""
+    """End a tracking run with the status of the block. A server that is away hides no error."""
     try:
         yield
     except KeyboardInterrupt:
@@ -189,11 +195,11 @@ def final_status(run: "Run") -> Iterator[None]:
 
 
 def failure_reason(error: BaseException) -> str:
-    """What an error says to users: its message, with its kind where it was not made for them."""
+    """Message of an error for users, with its type where the message was not written for them."""
     cause = getattr(error, "cause", None)  # of Ray's errors, whose own message is a traceback
     if isinstance(cause, Exception):
         error = cause
-    if isinstance(error, (*FOR_USERS, StageFailed)):
+    if isinstance(error, FOR_USERS):
         return str(error) or repr(error)
     return f"{type(error).__name__}: {error}"
 
@@ -210,17 +216,17 @@ def format_duration(seconds: float) -> str:
 def _ending(folder: StageFolder) -> str:
     result = folder.result or {}
     metrics = sorted(result["metrics"].items(), key=lambda item: (item[0].count("/"), item[0] not in FIRST_SHOWN))
-    shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics[:MOST_SHOWN])
-    return f"done in {format_duration(result['seconds'])}" + (f" ({shown})" if shown else "")
+    listed = ", ".join(f"{name} {value:.4g}" for name, value in metrics[:MOST_SHOWN])
+    return f"done in {format_duration(result['seconds'])}" + (f" ({listed})" if listed else "")
 
 
-def _folder(found: Planned) -> StageFolder:
-    assert found.folder is not None  # it is known for all that has been examined
-    return found.folder
+def _folder(planned_stage: Planned) -> StageFolder:
+    assert planned_stage.folder is not None  # it is known for all that has been examined
+    return planned_stage.folder
 
 
-def _output(stage: ChainStage, folder: Path, mark: str) -> str:
-    return stage.output(folder) if stage.output else mark
+def _output(stage: ChainStage, folder: Path, digest: str) -> str:
+    return stage.output(folder) if stage.output else digest
 
 
 def _position(one: Planned, planned: Plan) -> int:

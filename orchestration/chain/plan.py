@@ -1,4 +1,4 @@
-"""What would be done, and why, before anything is."""
+"""The plan of a chain: the action that each stage needs, and why, before anything is done."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,14 +20,13 @@ NOTHING = object()
 
 @dataclass(frozen=True)
 class Selection:
-    """What was asked for. anew: run this stage and all that follow it even if done; only: this stage and no other."""
+    """The stages to run. anew: run this stage and all that follow it even if done; only: this stage and no other."""
 
     anew: str | None = None
     only: str | None = None
 
-    def check(self, stages: Sequence[ChainStage]) -> None:
-        """Raises ChainError for stages that are not in the chain, or choices that contradict each other."""
-        names = [stage.name for stage in stages]
+    def check(self, names: Sequence[str]) -> None:
+        """Raises ChainError for stages that are not among the chain's, or choices that contradict each other."""
         for option, name in (("--from", self.anew), ("--only", self.only)):
             if name is not None and name not in names:
                 raise ChainError(f"{option} {name}: no such stage here; choose one of {', '.join(names)}")
@@ -35,20 +34,20 @@ class Selection:
             raise ChainError(f"--only {self.only} runs no other stage, so --from {self.anew} cannot be: leave one out")
 
     def runs_anew(self, stage: ChainStage, stages: Sequence[ChainStage]) -> bool:
-        """Whether the stage is to run whatever is there."""
+        """True if the stage is to run even if it is done."""
         if self.anew is None or self.leaves_out(stage):
             return False
         names = [one.name for one in stages]
         return names.index(stage.name) >= names.index(self.anew)
 
     def leaves_out(self, stage: ChainStage) -> bool:
-        """Whether the stage must not run."""
+        """True if the stage must not run."""
         return self.only is not None and stage.name != self.only
 
 
 @dataclass(frozen=True)
 class Planned:
-    """What is to be done with a stage, and why.
+    """The action that a stage needs, and why.
 
     fingerprint, folder: None while an input's content is not known. anew: its folder is set aside first.
     run_id: of its finished run in the tracking server, None when that has none.
@@ -69,12 +68,12 @@ Plan = tuple[Planned, ...]
 def plan(
     stages: Sequence[ChainStage], storage: Path, tracking: "Tracking | None", selection: Selection | None = None
 ) -> Plan:
-    """Each stage with what is to be done, in order; nothing is changed.
+    """Plan each stage, in order; nothing is changed.
 
     tracking: None when there is no tracking server yet. Raises ChainError when the selection cannot be.
     """
     selection = selection or Selection()
-    selection.check(stages)
+    selection.check([stage.name for stage in stages])
     outputs: dict[str, str | None] = {}
     planned: dict[str, Planned] = {}
     for stage in stages:
@@ -93,6 +92,14 @@ def plan(
     return _selected(planned, selection)
 
 
+def stages_up_to(stages: Sequence[ChainStage], last: str) -> tuple[ChainStage, ...]:
+    """The stage of this name and all that it needs, in the chain's order."""
+    needed = {last}
+    for stage in reversed(stages):
+        needed |= set(stage.inputs) if stage.name in needed else set()
+    return tuple(stage for stage in stages if stage.name in needed)
+
+
 def examine(
     stage: ChainStage,
     inputs: Mapping[str, str],
@@ -101,32 +108,34 @@ def examine(
     tracking: "Tracking | None",
     running: Sequence[str] = (),
 ) -> Planned:
-    """What is to be done with a stage whose inputs are known; inputs: content fingerprints, folders: theirs."""
-    mark = fingerprint(stage, inputs)
-    folder = StageFolder.of(storage, stage.name, mark)
-    found = Planned(stage, "reuse", "", mark, folder)
+    """Plan a stage whose inputs are known. inputs: content fingerprints by name; folders: the inputs' folders."""
+    digest = fingerprint(stage, inputs)
+    folder = StageFolder.of(storage, stage.name, digest)
+    examined = Planned(stage, "reuse", "", digest, folder)
     if folder.note is None:
-        return replace(found, action="run", why=_why_there_is_no_folder(found, inputs, storage, tracking, running))
+        return replace(
+            examined, action="run", why=_why_there_is_no_folder(examined, inputs, storage, tracking, running)
+        )
     if folder.result is None:
-        return replace(found, action="resume", why=_progress(stage, folder))
+        return replace(examined, action="resume", why=_progress(stage, folder))
     if (missing := folder.missing(stage)) is not None:
-        return replace(found, action="resume", why=explain_missing(folder, missing))
+        return replace(examined, action="resume", why=explain_missing(folder, missing))
     if stage.outdated is not None and (reason := stage.outdated(folder.path, folders)):
-        return replace(found, action="run", why=reason)
-    run_id = tracking.find_finished(stage.name, mark) if tracking is not None else None
+        return replace(examined, action="run", why=reason)
+    run_id = tracking.find_finished(stage.name, digest) if tracking is not None else None
     if run_id is None and stage.tracked:
-        return replace(found, action="run", why="the tracking server has no record of it")
-    return replace(found, why="done" if run_id else "done; its record is sent to the tracking server", run_id=run_id)
+        return replace(examined, action="run", why="the tracking server has no record of it")
+    return replace(examined, why="done" if run_id else "done; its record is sent to the tracking server", run_id=run_id)
 
 
 def _why_there_is_no_folder(
-    found: Planned, inputs: Mapping[str, str], storage: Path, tracking: "Tracking | None", running: Sequence[str]
+    examined: Planned, inputs: Mapping[str, str], storage: Path, tracking: "Tracking | None", running: Sequence[str]
 ) -> str:
-    mark = str(found.fingerprint)
-    run_id = tracking.find_finished(found.stage.name, mark) if tracking is not None and not running else None
-    if run_id is not None and found.folder is not None:
-        return f"it had finished (MLflow run {run_id}), but its folder {found.folder.path} is gone"
-    return why_new(storage, found.stage, inputs, running)
+    digest = str(examined.fingerprint)
+    run_id = tracking.find_finished(examined.stage.name, digest) if tracking is not None and not running else None
+    if run_id is not None and examined.folder is not None:
+        return f"it had finished (MLflow run {run_id}), but its folder {examined.folder.path} is gone"
+    return why_new(storage, examined.stage, inputs, running)
 
 
 def _progress(stage: ChainStage, folder: StageFolder) -> str:
@@ -135,7 +144,7 @@ def _progress(stage: ChainStage, folder: StageFolder) -> str:
 
 
 def _anew(one: Planned, selection: Selection) -> Planned:
-    """The same stage run whatever is there."""
+    """The same stage, run even if it is done."""
     why = "asked for by --from" if one.stage.name == selection.anew else f"follows {selection.anew} (--from)"
     if one.folder is not None and one.folder.path.exists():
         why += f"; the former folder is kept as {one.folder.aside.name}"
@@ -143,7 +152,7 @@ def _anew(one: Planned, selection: Selection) -> Planned:
 
 
 def _expected_output(one: Planned) -> str | None:
-    """The content fingerprint of what a stage hands on, as far as it can be known before it runs."""
+    """The content fingerprint of a stage's output, if it can be known before the stage runs."""
     if one.stage.output is None or one.fingerprint is None:
         return one.fingerprint
     return one.stage.output(one.folder.path) if one.action == "reuse" and one.folder is not None else None
@@ -168,7 +177,7 @@ def _selected(planned: Mapping[str, Planned], selection: Selection) -> Plan:
 
 
 def why_new(storage: Path, stage: ChainStage, inputs: Mapping[str, str], running: Sequence[str] = ()) -> str:
-    """Why nothing done can be reused. inputs: as for the fingerprint; running: those of them that run before it."""
+    """Explain why no finished execution can be reused. inputs: as for the fingerprint; running: those that run."""
     candidates = [
         (_changes(note, stage, inputs, running), folder)
         for folder in executions(storage, stage.name)
@@ -190,7 +199,7 @@ def _changes(
 ) -> list[str]:
     before, now = flat(note.get("reads", {})), flat(stage.reads)
     changes = [
-        f"{key}: {_shown(before.get(key, NOTHING))} → {_shown(now.get(key, NOTHING))}"
+        f"{key}: {_format_value(before.get(key, NOTHING))} → {_format_value(now.get(key, NOTHING))}"
         for key in sorted(before.keys() | now.keys())
         if before.get(key, NOTHING) != now.get(key, NOTHING)
     ]
@@ -206,7 +215,7 @@ def _changes(
 
 
 def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Nested values by their dotted path; lists as a whole."""
+    """Flatten nested values to dotted paths; lists stay whole."""
     return dict(_leaves(values, path))
 
 
@@ -220,7 +229,7 @@ def _leaves(values: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
             yield name, list(value) if isinstance(value, tuple) else value
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if value is NOTHING:
         return "not there"
     text = "none" if value is None else str(value)
@@ -228,5 +237,5 @@ def _shown(value: Any) -> str:
 
 
 def explain_missing(folder: StageFolder, name: str) -> str:
-    """Of a finished stage whose result is not whole any more."""
+    """Explain that a finished stage's result is not whole any more."""
     return f"it had finished, but {name} is missing in {folder.path}"

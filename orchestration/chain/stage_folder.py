@@ -16,8 +16,8 @@ from filelock import FileLock, Timeout
 
 from hia.io.files import write_json
 from orchestration.chain.stage import ChainError, ChainStage
+from orchestration.names import DONE_NOTE, JOURNAL, SENT_NOTE, STAGE_NOTE
 
-STAGE, DONE, JOURNAL, SENT = "stage.json", "done.json", "journal.jsonl", "journal.sent.json"
 REPLACED = ".replaced-"
 LOCK_POLL_SECONDS = 0.2
 
@@ -30,29 +30,29 @@ class StageFolder:
 
     @classmethod
     def of(cls, storage: Path, stage: str, fingerprint: str) -> "StageFolder":
-        """Where the stage with this fingerprint is, or will be."""
+        """The folder of the stage with this fingerprint, whether or not it exists yet."""
         return cls(storage / stage / fingerprint[:12])
 
     @property
     def note(self) -> dict[str, Any] | None:
-        """What was written when the stage began; None when it never did, or the note is damaged."""
-        return _read(self.path / STAGE)
+        """The note written when the stage began; None when it never did, or the note is damaged."""
+        return _read(self.path / STAGE_NOTE)
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """What was written when it had finished: `metrics`, `seconds`, `time`."""
-        return _read(self.path / DONE)
+        """The note written when the stage had finished: `metrics`, `seconds`, `time`; None before that."""
+        return _read(self.path / DONE_NOTE)
 
     def missing(self, stage: ChainStage) -> str | None:
-        """The first thing that a finished stage should have here and has not."""
-        return next((name for name in stage.keeps if not (self.path / name).exists()), None)
+        """The first required output that is not there; None when all are."""
+        return next((name for name in stage.required_outputs if not (self.path / name).exists()), None)
 
     def begin(self, stage: ChainStage, fingerprint: str, inputs: Mapping[str, str]) -> None:
-        """Note what begins here; it is not finished any more, if it was."""
+        """Note the stage that begins here; a finished one counts as unfinished again."""
         self.path.mkdir(parents=True, exist_ok=True)
         before = self.note or {}
         if self.result is not None:  # a new execution has a journal of its own
-            for name in (DONE, JOURNAL, SENT):
+            for name in (DONE_NOTE, JOURNAL, SENT_NOTE):
                 (self.path / name).unlink(missing_ok=True)
         note = {
             "name": stage.name,
@@ -63,32 +63,32 @@ class StageFolder:
             "mlflow_run_id": before.get("mlflow_run_id"),
             "driver": {"host": socket.gethostname(), "pid": os.getpid()},
         }
-        write_json(self.path / STAGE, note)
+        write_json(self.path / STAGE_NOTE, note)
 
-    def belongs_to(self, run_id: str) -> None:
-        """Note the tracking run. What was sent to another one is sent again: it may be on another server."""
+    def set_run(self, run_id: str) -> None:
+        """Note the tracking run. Entries that were sent to another one are sent again: it may be on another server."""
         note = self.note or {}
         if note.get("mlflow_run_id") != run_id:
-            (self.path / SENT).unlink(missing_ok=True)
-            write_json(self.path / STAGE, note | {"mlflow_run_id": run_id})
+            (self.path / SENT_NOTE).unlink(missing_ok=True)
+            write_json(self.path / STAGE_NOTE, note | {"mlflow_run_id": run_id})
 
     def finish(self, metrics: Mapping[str, float], seconds: float) -> None:
-        """Note that the stage is finished: the last thing that is written."""
-        write_json(self.path / DONE, {"metrics": dict(metrics), "seconds": round(seconds, 3), "time": time.time()})
+        """Note that the stage is finished. No file is written after this one."""
+        write_json(self.path / DONE_NOTE, {"metrics": dict(metrics), "seconds": round(seconds, 3), "time": time.time()})
 
-    def drop(self, stage: ChainStage) -> None:
-        """Remove what a finished stage needs no more."""
-        for name in stage.drops:
+    def remove_temporary(self, stage: ChainStage) -> None:
+        """Remove the outputs that a finished stage needs no more."""
+        for name in stage.temporary_outputs:
             shutil.rmtree(self.path / name, ignore_errors=True)
 
     @property
     def aside(self) -> Path:
-        """The name that the folder gets when it must make room."""
+        """The next free name for a folder that is set aside."""
         numbers = itertools.count(1)
         return next(path for number in numbers if not (path := self._numbered(number)).exists())
 
     def set_aside(self) -> None:
-        """Make room, so that the stage begins anew."""
+        """Rename the folder, so that the stage begins anew."""
         if self.path.exists():
             os.rename(self.path, self.aside)
 
@@ -97,7 +97,7 @@ class StageFolder:
 
     @contextmanager
     def locked(self, say: Callable[[str], None]) -> Iterator[None]:
-        """Hold the folder for this process; waits for another one that has it. The lock goes with its holder.
+        """Lock the folder, waiting for another process that holds it. A killed process holds it no longer.
 
         Raises ChainError when the lock cannot be made.
         """
@@ -124,8 +124,8 @@ class StageFolder:
 
 def executions(storage: Path, stage: str) -> list[StageFolder]:
     """All folders of a stage in which it was begun, newest first."""
-    folders = [StageFolder(path.parent) for path in (storage / stage).glob(f"*/{STAGE}")]
-    return sorted(folders, key=lambda folder: _age(folder.path / STAGE))
+    folders = [StageFolder(path.parent) for path in (storage / stage).glob(f"*/{STAGE_NOTE}")]
+    return sorted(folders, key=lambda folder: _age(folder.path / STAGE_NOTE))
 
 
 def _read(path: Path) -> dict[str, Any] | None:

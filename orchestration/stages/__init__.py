@@ -1,1 +1,1 @@
-"""The stages of the chain: what each reads of the configuration, and what it does."""
+"""The stages of the chain: their functions, and the parts of the configuration that each reads."""

@@ -9,17 +9,31 @@ from pathlib import Path
 from hia.config import Config, Stage
 from hia.data.preprocess.manifest import PREPROCESSING_VERSION
 from hia.synthetic.writer import VERSION as DANCERS_VERSION
-from orchestration.chain.stage import DATA, ChainStage, StageRun
+from orchestration.chain.stage import ChainStage, StageRun
+from orchestration.names import (
+    DANCERS,
+    EVALUATE,
+    EXPORT,
+    MODEL_NOTE,
+    PREPROCESS,
+    REGISTER,
+    REGISTERED_MODEL,
+    SAMPLE,
+    SAMPLE_VIDEO,
+    SEEN_NOTE,
+    STORE,
+    STORE_NOTE,
+    SUMMARY,
+    VIDEOS,
+)
+from orchestration.preflight import is_store
 from orchestration.stages import config_keys
 from orchestration.stages.content_hashes import ContentHashes
-from orchestration.stages.inputs import VIDEOS, Preprocessing, is_store, store_fingerprint, use_store, write_the_dancers
-from orchestration.training.checkpoints import CHECKPOINTS
-from orchestration.training.run import RAY_FOLDER, WEIGHTS, TrainingRun
+from orchestration.stages.inputs import Preprocessing, store_fingerprint, use_store, write_dancer_videos
+from orchestration.training.run import CHECKPOINTS, RAY_FOLDER, WEIGHTS, TrainingRun
 
 # To be raised whenever the same configuration and inputs would give another result.
 TRAINING_VERSION, EVALUATION_VERSION, EXPORT_VERSION, REGISTER_VERSION, SAMPLE_VERSION = 1, 2, 1, 3, 2
-
-MODEL_NAME = "hia"
 
 
 def chain_stages(config: Config, contents: ContentHashes) -> tuple[ChainStage, ...]:
@@ -36,12 +50,14 @@ def chain_stages(config: Config, contents: ContentHashes) -> tuple[ChainStage, .
 def _dancers(config: Config) -> ChainStage:
     count = config.dancers.count
     return ChainStage(
-        name="dancers",
+        name=DANCERS,
         version=DANCERS_VERSION,
         reads=config_keys.of_dancers(config),
         inputs=(),
-        run=write_the_dancers,
-        keeps=tuple(f"{VIDEOS}/dancer_{number:03d}.{kind}" for number in range(count) for kind in ("mp4", "npz")),
+        run=write_dancer_videos,
+        required_outputs=tuple(
+            f"{VIDEOS}/dancer_{number:03d}.{kind}" for number in range(count) for kind in ("mp4", "npz")
+        ),
         progress_of=lambda folder: f"{len(list(folder.glob(f'{VIDEOS}/*.npz')))} of {count} dancers",
         uses_cluster=False,
     )
@@ -50,13 +66,13 @@ def _dancers(config: Config) -> ChainStage:
 def _preprocess(config: Config, contents: ContentHashes) -> ChainStage:
     preprocessing = Preprocessing(config)
     return ChainStage(
-        name=DATA,
+        name=PREPROCESS,
         version=PREPROCESSING_VERSION,
         reads=config_keys.of_preprocess(config, contents),
-        inputs=() if config.data is not None else ("dancers",),
+        inputs=() if config.data is not None else (DANCERS,),
         run=preprocessing.run,
-        keeps=("store.json", "seen.json"),
-        progress_of=lambda folder: f"{len(list(folder.glob('store/videos/*.json')))} videos",
+        required_outputs=(STORE_NOTE, SEEN_NOTE),
+        progress_of=lambda folder: f"{len(list(folder.glob(f'{STORE}/videos/*.json')))} videos",
         output=store_fingerprint,
         outdated=preprocessing.outdated,
     )
@@ -64,12 +80,12 @@ def _preprocess(config: Config, contents: ContentHashes) -> ChainStage:
 
 def _store(config: Config) -> ChainStage:
     return ChainStage(
-        name=DATA,
+        name=PREPROCESS,
         version=PREPROCESSING_VERSION,
         reads={"store": config.data},
         inputs=(),
         run=use_store,
-        keeps=("store.json",),
+        required_outputs=(STORE_NOTE,),
         output=store_fingerprint,
         uses_cluster=False,
     )
@@ -84,10 +100,10 @@ def _training(config: Config, stage: Stage, earlier: Sequence[str], contents: Co
         name=stage.name,
         version=TRAINING_VERSION,
         reads=config_keys.of_training(config, stage, contents),
-        inputs=(DATA, *earlier),
+        inputs=(PREPROCESS, *earlier),
         run=_trainer(stage, earlier),
-        keeps=tuple(f"{WEIGHTS}/{part}.safetensors" for part in stage.trains),
-        drops=(CHECKPOINTS, RAY_FOLDER),
+        required_outputs=tuple(f"{WEIGHTS}/{part}.safetensors" for part in stage.trains),
+        temporary_outputs=(CHECKPOINTS, RAY_FOLDER),
         progress_of=progress,
     )
 
@@ -115,39 +131,51 @@ def _trainer(stage: Stage, earlier: Sequence[str]) -> Callable[[StageRun], dict[
 
 
 def weights_folders(run: StageRun, stages: Sequence[str]) -> tuple[str, ...]:
-    """The folders of weights that some training stages have left, in that order."""
+    """Folders of the weights of some training stages, in that order."""
     return tuple(str(run.inputs[name] / WEIGHTS) for name in stages)
 
 
 def _results(config: Config, trained: Sequence[str], contents: ContentHashes) -> tuple[ChainStage, ...]:
-    """What is made of the trained weights."""
-    inputs = (DATA, *trained)
+    """The stages after training."""
+    inputs = (PREPROCESS, *trained)
     return (
         ChainStage(
-            "evaluate",
-            EVALUATION_VERSION,
-            config_keys.of_evaluate(config, contents),
-            inputs,
-            _evaluate,
-            ("summary.json",),
+            name=EVALUATE,
+            version=EVALUATION_VERSION,
+            reads=config_keys.of_evaluate(config, contents),
+            inputs=inputs,
+            run=_evaluate,
+            required_outputs=(SUMMARY,),
         ),
         ChainStage(
-            "export", EXPORT_VERSION, config_keys.of_export(config, contents), inputs, _export, ("model/hia.json",)
+            name=EXPORT,
+            version=EXPORT_VERSION,
+            reads=config_keys.of_export(config, contents),
+            inputs=inputs,
+            run=_export,
+            required_outputs=(MODEL_NOTE,),
         ),
         ChainStage(
-            "register",
-            REGISTER_VERSION,
-            {"name": MODEL_NAME},
-            ("evaluate", "export"),
-            _register,
+            name=REGISTER,
+            version=REGISTER_VERSION,
+            reads={"name": REGISTERED_MODEL},
+            inputs=(EVALUATE, EXPORT),
+            run=_register,
             tracked=True,
             uses_cluster=False,
         ),
-        ChainStage("sample", SAMPLE_VERSION, config_keys.of_sample(config), (DATA, "export"), _sample, ("sample.mp4",)),
+        ChainStage(
+            name=SAMPLE,
+            version=SAMPLE_VERSION,
+            reads=config_keys.of_sample(config),
+            inputs=(PREPROCESS, EXPORT),
+            run=_sample,
+            required_outputs=(SAMPLE_VIDEO,),
+        ),
     )
 
 
-# Imported when they are called: the networks take seconds to import, for which a plan need not wait.
+# Imported when they are called: the networks take seconds to import, which a plan need not wait for.
 
 
 def _evaluate(run: StageRun) -> dict[str, float]:

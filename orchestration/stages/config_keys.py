@@ -1,4 +1,4 @@
-"""Which part of the configuration each stage of the chain reads: what is not read cannot make it run again.
+"""The configuration keys that each stage reads: a change of any other key does not make it run again.
 
 `READS` is the table. Weights count by their content, γ as the number that results, the learning rate as the one that
 is used, precision as the type that results.
@@ -34,7 +34,7 @@ UPDATING = (
     *(f"preprocess.pose.{key}" for key in NETWORK_SETTINGS),
 )
 
-# Where and how fast, not what: no stage's result depends on these (but for rounding).
+# Where and how fast, not what: no stage's result depends on these (except by rounding).
 IRRELEVANT = (
     *("preset", "ablation", "storage"),
     *("network.attention", "codec.slicing", "preprocess.pose.device", "samples.workers"),
@@ -48,12 +48,12 @@ IRRELEVANT = (
 
 
 def of_dancers(config: Config) -> dict[str, Any]:
-    """What the generated dancers depend on."""
+    """Values that the generated dancers depend on."""
     return _picked(config, "dancers")
 
 
 def of_preprocess(config: Config, contents: ContentHashes) -> dict[str, Any]:
-    """What the clips depend on: networks only as far as the store keeps something of theirs."""
+    """Values that the clips depend on: those of networks only as far as the store keeps their outputs."""
     wanted = config.preprocess
     values = _picked(config, "preprocess", without=(*UPDATING, "codec", "pretrained", "face_embedder", "stages"))
     if wanted.latents:
@@ -71,7 +71,7 @@ def of_preprocess(config: Config, contents: ContentHashes) -> dict[str, Any]:
 
 
 def of_training(config: Config, stage: Stage, contents: ContentHashes) -> dict[str, Any]:
-    """What a training stage's weights depend on, besides its inputs."""
+    """Values that a training stage's weights depend on, besides its inputs."""
     motion = "motion" in stage.trains
     values = _picked(config, "training", stage=stage.name, without=("face_embedder", "optimizer.learning_rate"))
     values |= _model(config, contents, motion)
@@ -83,19 +83,19 @@ def of_training(config: Config, stage: Stage, contents: ContentHashes) -> dict[s
 
 
 def of_evaluate(config: Config, contents: ContentHashes) -> dict[str, Any]:
-    """What the metrics depend on, besides the weights: on those that can be measured, and their networks."""
+    """Values that the metrics depend on, besides the trained weights: among them the metrics' own networks."""
     values = _picked(config, "evaluate", without=("evaluation.metrics", "evaluation.weights"))
     values["metrics"] = contents.of_metrics(config.evaluation)
     return _plain(values | _model(config, contents))
 
 
 def of_export(config: Config, contents: ContentHashes) -> dict[str, Any]:
-    """What the model directory depends on, besides the weights."""
+    """Values that the model directory depends on, besides the trained weights."""
     return _plain(_picked(config, "export") | _model(config, contents))
 
 
 def of_sample(config: Config) -> dict[str, Any]:
-    """What the sample depends on, besides the exported model and the clips."""
+    """Values that the sample depends on, besides the exported model and the clips."""
     return _picked(config, "sample")
 
 
@@ -129,7 +129,7 @@ def _picked(config: Config, kind: str, stage: str = "", without: Sequence[str] =
 
 
 def _chosen(values: Mapping[str, Any], paths: Sequence[str], without: Sequence[str] = ()) -> dict[str, Any]:
-    """The values at some dotted paths, nested as they were, but for those at others."""
+    """The values at some dotted paths, nested as they were, except those at others."""
     chosen: dict[str, Any] = {}
     for key, value in values.items():
         inner = [path.partition(".")[2] for path in paths if path.partition(".")[0] == key]
@@ -144,5 +144,5 @@ def _chosen(values: Mapping[str, Any], paths: Sequence[str], without: Sequence[s
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """As JSON gives it back."""
+    """The same values after a round trip through JSON: tuples are lists."""
     return json.loads(json.dumps(values))

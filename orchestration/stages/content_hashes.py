@@ -1,4 +1,4 @@
-"""Weights and videos as a fingerprint sees them: files by their content, the hub's models by their name."""
+"""Fingerprints of weights and videos: files count by their content, the hub's models by their name."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ from hia.models.face.embedder import KNOWN_WEIGHTS
 from hia.weights import MissingWeights, find_weights, is_hub_id, weight_folders
 
 HINT = "see the section on weights in the README"
-# Of what a file system tells of a file, whatever says that its content may have changed.
+# Facts that file systems have of a file by which a change of its content shows.
 SIGNS = ("size", "mtime", "LastModified", "last_modified", "updated", "ETag", "etag", "md5Hash", "generation")
 
 
@@ -35,7 +35,7 @@ class ContentHashes:
         self._changed = False
 
     def of_weights(self, source: str | None, subfolder: str = "") -> str | None:
-        """What stands for weights in a fingerprint: of a folder (its `subfolder`, where it has one) or file the hash.
+        """The entry of weights in a fingerprint: the hash of a file or of a folder (its `subfolder`, where it has one).
 
         A model of the hub that no folder shadows counts by its name, so that it does not matter whether it has been
         downloaded yet. Raises MissingWeights for what is neither.
@@ -49,7 +49,7 @@ class ContentHashes:
         return self.of_path(part if subfolder and part.is_dir() else found)
 
     def of_codec(self, codec: CodecConfig) -> str | None:
-        """The same of a codec's weights; None for one that has none."""
+        """The entry of a codec's weights; None for a codec without any."""
         if codec.kind == "pixel":
             return None
         if codec.kind == "sd-vae":
@@ -62,14 +62,14 @@ class ContentHashes:
         return key_digest([self.of_path(encoder), self.of_path(encoder.with_name(TAESD_FILES["decoder"]))])
 
     def of_face_embedder(self, name: str | None) -> str | None:
-        """The same of a face embedder's weights."""
+        """The entry of a face embedder's weights."""
         if name is None:
             return None
         names, hint = KNOWN_WEIGHTS.get(name, ((name,), HINT))
         return self.of_path(find_weights(*names, hint=hint))
 
     def of_metrics(self, wanted: EvaluationConfig) -> dict[str, list[str]]:
-        """The same of the metrics that can be measured, by name: each one's files, none for one without a network.
+        """The entries of the metrics that can be measured, by name: hashes of each one's files, none without a network.
 
         Raises MissingWeights for metrics that were asked for by name.
         """
@@ -92,7 +92,7 @@ class ContentHashes:
         return key_digest([[one.relative_to(path).as_posix(), self._of_file(one)] for one in files])
 
     def remember(self) -> None:
-        """Keep the hashes for the next time; it does not matter when that cannot be done."""
+        """Save the hashes for the next time; a failure to do so is ignored."""
         if self._notes is None or not self._changed or not self._notes.parent.is_dir():
             return
         with suppress(OSError):
@@ -110,12 +110,12 @@ class ContentHashes:
 
 
 def content_states(locations: Iterable[tuple[str, Sequence[str]]]) -> dict[str, str]:
-    """For each named group of files or folders (paths or URLs): a text that changes when one of them does."""
+    """For each named group of files or folders (paths or URLs), a digest that changes when one of them does."""
     return {name: key_digest([_state(one) for one in places]) for name, places in locations}
 
 
 def _state(location: str) -> list[Any]:
-    """Size and time of a file, of all files of a folder; what a remote file system has instead. Missing: empty."""
+    """Sizes and times of a file or of a folder's files, or a remote file system's equivalents; empty if missing."""
     if is_url(location):
         try:
             files, path = fsspec.core.url_to_fs(location)
@@ -132,7 +132,7 @@ def _state(location: str) -> list[Any]:
 
 
 def _is_local(source: str) -> bool:
-    """Whether a hub id is shadowed by a folder, in the working folder or in `$HIA_WEIGHTS`."""
+    """True if a hub id is shadowed by a folder, in the working folder or in `$HIA_WEIGHTS`."""
     return any((folder / source).exists() for folder in (Path(), *weight_folders()))
 
 

@@ -1,4 +1,4 @@
-"""The trained model against clips that were kept out of training: metrics, videos, a page and a sheet to look at."""
+"""The evaluation stage: metrics, videos, a report and a contact sheet of clips that were kept out of training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,19 +26,19 @@ from hia.io.hashing import json_digest
 from hia.visualization.comparison import sheet, titled
 from orchestration.chain.stage import StageFailed, StageRun
 from orchestration.cluster import map_tasks
-from orchestration.stages.trained_model import _trained_model, trained_weights
+from orchestration.names import CONTACT_SHEET, SUMMARY
+from orchestration.stages.trained_model import cached_model, trained_weights
 from orchestration.tracking.journal import metric_prefix, tracked_name
 
-SUMMARY, SHEET = "summary.json", "contact_sheet.png"
 MEANS = "over all frames of all clips"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a worker is told of an evaluation: plain values.
+    """The arguments of an evaluation's workers: plain values.
 
-    weights: folders of the stages' weights in order; folder: where all that is made goes, which all workers see.
-    fingerprint: of the stage, which stands for the model and all settings.
+    weights: folders of the stages' weights in order; folder: of all outputs, which all workers see.
+    fingerprint: of the stage, which identifies the model and all settings.
     """
 
     config: Config
@@ -50,12 +50,12 @@ class Evaluation:
 
     @property
     def prefix(self) -> str:
-        """What the names of its metrics begin with."""
+        """Prefix of its metrics' names."""
         return metric_prefix(self.split)
 
     @property
     def wanted(self) -> ReenactmentSettings:
-        """What is made of every clip."""
+        """Settings of the reenactment of every clip."""
         config = self.config
         return ReenactmentSettings(
             model=self.fingerprint,
@@ -68,7 +68,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class ClipResult:
-    """What a worker tells of a clip: its files, and how all were measured."""
+    """Result of a clip: its files, and the provenance of its metrics."""
 
     files: VideoFiles
     measured: Mapping[str, Any]
@@ -78,7 +78,7 @@ def evaluate(run: StageRun) -> dict[str, float]:
     """Reenact held-out clips, one task each, and compare with the truth; returns the metrics of all clips together.
 
     A store without held-out clips is evaluated on the clips that it was trained on, and every name says so. A clip that
-    fails is named in the summary and set aside. What an execution that was killed has made is not made again. Raises
+    fails is named in the summary and set aside. Clips that a killed execution has finished are not made again. Raises
     StageFailed when all fail.
     """
     store = open_store(run.store, check="size")
@@ -91,23 +91,23 @@ def evaluate(run: StageRun) -> dict[str, float]:
     metrics = flat_metrics(results, job.prefix)
     write_results(run.folder, results)
     write_report(run.folder, results, f"Evaluation of {run.config.preset}")
-    Folder(run.folder).write(SHEET, _sheet(job, results, metrics))
+    Folder(run.folder).write(CONTACT_SHEET, _sheet(job, results, metrics))
     write_json(run.folder / SUMMARY, _summary(job, store, results, metrics))
     _show(run, job, results)
     return metrics
 
 
 def evaluate_clip(job: Evaluation, info: ClipInfo) -> ClipResult:
-    """One clip, in a worker; keeps its files. Raises ValueError for a clip that cannot be evaluated."""
+    """Evaluate one clip, in a worker, and keep its files. Raises ValueError for a clip that cannot be evaluated."""
     torch.set_num_threads(job.config.training.cpus_per_worker)
-    model = _trained_model(job.config, job.weights, job.store)
+    model = cached_model(job.config, job.weights, job.store)
     metrics = _metrics(job.config.evaluation, "cuda" if job.config.training.gpus_per_worker else "cpu")
     clip = open_store(job.store, check="none").read(info)
     return ClipResult(score_clip(model, clip, job.wanted, metrics, job.folder), metrics.provenance())
 
 
 def flat_metrics(results: Results, prefix: str = "") -> dict[str, float]:
-    """Every figure by one name, such as `psnr` or `codec_cap/psnr`; those of true sharpness have the short names."""
+    """All figures by name, such as `psnr` or `codec_cap/psnr`; those of true sharpness have the short names."""
     return {
         _full_name(prefix, method, name): figure.value
         for method, summary in results.summaries.items()
@@ -118,7 +118,7 @@ def flat_metrics(results: Results, prefix: str = "") -> dict[str, float]:
 @lru_cache(maxsize=1)
 def _metrics(wanted: EvaluationConfig, device: str) -> Metrics:
     measuring = MetricSettings(ClipSampling(wanted.stride, wanted.colour), wanted.first_frame)
-    # Whatever is asked for, PSNR and its like are measured; only what was asked for by name must be there.
+    # PSNR and the other measures of frames are always measured; only metrics that were named must have their weights.
     names = wanted.names if wanted.metrics is not None else None
     return load_metrics(names, own_weights(wanted.weights), measuring, device, usual=wanted.names)
 
@@ -126,7 +126,7 @@ def _metrics(wanted: EvaluationConfig, device: str) -> Metrics:
 def _evaluate_all(
     job: Evaluation, clips: Sequence[ClipInfo], show: bool
 ) -> tuple[list[ClipResult], list[dict[str, str]]]:
-    """Results in the clips' order, and what was set aside, with its reason."""
+    """Results in the clips' order, and the clips that were set aside, with their reasons."""
     outcomes = map_tasks(evaluate_clip, [(job, clip) for clip in clips], job.config.training)
     bar = tqdm(outcomes, total=len(clips), desc="evaluate", unit="clip", disable=not show, dynamic_ncols=True)
     by_index = {outcome.index: outcome for outcome in bar}
@@ -149,9 +149,9 @@ def _full_name(prefix: str, method: str, name: str) -> str:
 
 
 def _show(run: StageRun, job: Evaluation, results: Results) -> None:
-    """Hand to the tracking server what people look at."""
+    """Send the report and the pictures to the tracking server."""
     under = f"evaluation/{job.prefix}".rstrip("/")
-    for name in (SUMMARY, RESULTS, TABLE, REPORT, SHEET):
+    for name in (SUMMARY, RESULTS, TABLE, REPORT, CONTACT_SHEET):
         run.journal.artifact(name, under)
     for video in results.videos:
         # Where the page, which links to them, finds them.
@@ -160,7 +160,7 @@ def _show(run: StageRun, job: Evaluation, results: Results) -> None:
 
 
 def _summary(job: Evaluation, store: ClipStore, results: Results, metrics: Mapping[str, float]) -> dict[str, Any]:
-    """All that is needed to read the metrics. `truth` names what was compared with: equal ones can be compared."""
+    """All that is needed to read the metrics. `truth` identifies the true frames: equal ones can be compared."""
     config = job.config
     frames = [[one.name, one.scores[OURS["truth"]].num_frames] for one in results.videos]
     return {

@@ -1,22 +1,13 @@
-"""From trained weights to a model directory, and from that to a version in MLflow's model registry."""
+"""The export stage: a model directory of the trained weights."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from hia.config import Config
 from hia.data.store.clip_store import open_store
 from hia.models.animation_model import load_model, save_model
 from orchestration.chain.stage import StageRun
+from orchestration.names import MODEL
 from orchestration.stages.trained_model import trained_model, trained_weights
-
-if TYPE_CHECKING:
-    pass
-
-
-MODEL = "model"
-
-
-# -------------------------------------------------------------------------------------------------- model directory
 
 
 def export(run: StageRun) -> dict[str, float]:
@@ -31,6 +22,6 @@ def export(run: StageRun) -> dict[str, float]:
 
 
 def portable(config: Config) -> Config:
-    """The configuration without the places of this machine, which are no property of a model."""
+    """The configuration without this machine's paths, which are no property of a model."""
     defaults = Config(preset=config.preset)
     return replace(config, storage=defaults.storage, data=defaults.data)

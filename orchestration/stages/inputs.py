@@ -1,4 +1,4 @@
-"""The first stages of the chain: generated dancers, and a clip store that is up to date with its videos."""
+"""The input stages: generated dancers, and a clip store that is up to date with its videos."""
 
 import json
 from collections.abc import Mapping
@@ -8,29 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 from hia.config import Config
 from hia.data.ingest.layouts import find_videos_in_layout
-from hia.data.store.clip_store import MANIFEST, ClipStore, StoreError, open_store
-from hia.io.files import Folder, write_json
+from hia.data.store.clip_store import ClipStore, open_store
+from hia.io.files import write_json
 from hia.pose.estimators import model_files
-from orchestration.chain.stage import STORE_NOTE, ChainError, StageRun, store_of
+from orchestration.chain.stage import StageRun, store_of
+from orchestration.names import DANCERS, SEEN_NOTE, STORE, STORE_NOTE, VIDEOS
+from orchestration.preflight import check_store
 from orchestration.stages.config_keys import updating
 from orchestration.stages.content_hashes import content_states
 
 if TYPE_CHECKING:
     from hia.data.preprocess.build_store import Built, Runner
 
-VIDEOS, STORE, SEEN = "videos", "store", "seen.json"
-
-# Why videos are passed by that another look will not change.
+# Reasons for leaving out a video that another attempt will not change.
 LASTING = ("missing", "unreadable", "unreadable_folder", "broken_symlink", "symlink_loop", "not_a_file", "no_frames")
 
 
-def is_store(location: str) -> bool:
-    """Whether there is a clip store. Raises ValueError for a URL that cannot be opened."""
-    return Folder(location).exists(MANIFEST)
-
-
-def write_the_dancers(run: StageRun) -> dict[str, float]:
-    """Draw the dancers that the folder lacks."""
+def write_dancer_videos(run: StageRun) -> dict[str, float]:
+    """Render the dancers that the folder lacks."""
     from hia.synthetic import write_dancers
 
     wanted, config = run.config.dancers, run.config
@@ -48,7 +43,7 @@ def write_the_dancers(run: StageRun) -> dict[str, float]:
 
 
 def use_store(run: StageRun) -> dict[str, float]:
-    """Take a store that was given as it is. Raises StoreError when it is damaged or has nothing to train on."""
+    """Use the configured clip store as it is. Raises StoreError when it is damaged or has nothing to train on."""
     location = str(run.config.data)
     store = open_store(location, check="size", progress=run.show)
     return _note(run, store, location, {"videos": len({clip.video for clip in store.clips})})
@@ -56,21 +51,23 @@ def use_store(run: StageRun) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Makes a clip store of the run's videos, or brings it up to date with them.
+    """Preprocessing of the run's videos into a clip store, or of what a store lacks of them.
 
-    runner: where videos are worked on; None for the cluster, with the GPUs that training has.
+    runner: runs the jobs; None for the cluster, with the GPUs that training has.
     """
 
     config: Config
     runner: "Runner | None" = None
 
     def run(self, run: StageRun) -> dict[str, float]:
-        """Preprocess what is not done. Raises what `build_store` does, and ChainError without clips."""
+        """Preprocess the videos that are not done. Raises what `build_store` does, and ChainError without clips."""
         from hia.data.preprocess.build_store import build_store
         from orchestration.preprocess import RayRunner
 
         gpus = self.config.training.gpus_per_worker
-        seen = self._seen(self._videos(run.inputs))  # before, so that what changes meanwhile is noticed next time
+        seen = self._current_state(
+            self._videos(run.inputs)
+        )  # before, so that what changes meanwhile is noticed next time
         built = build_store(
             [self._videos(run.inputs)],
             str(run.folder / STORE),
@@ -81,23 +78,23 @@ class Preprocessing:
             progress=run.show,
         )
         metrics = _note(run, built.store, STORE, {"videos": built.num_videos, "done_before": built.done_before})
-        write_json(run.folder / SEEN, seen | {"again": _to_be_tried_again(built)})
+        write_json(run.folder / SEEN_NOTE, seen | {"again": _to_be_tried_again(built)})
         return metrics
 
     def outdated(self, folder: Path, inputs: Mapping[str, Path]) -> str | None:
-        """What has changed since the store was made; None when it is up to date."""
+        """Describe the changes since the store was made; None when it is up to date."""
         try:
-            before = json.loads((folder / SEEN).read_text(encoding="utf-8"))
+            before = json.loads((folder / SEEN_NOTE).read_text(encoding="utf-8"))
             open_store(store_of(folder), check="size")
         except (OSError, ValueError) as error:
             return f"the store is damaged ({str(error).splitlines()[0]})"
-        return _differences(before, self._seen(self._videos(inputs)))
+        return _differences(before, self._current_state(self._videos(inputs)))
 
     def _videos(self, inputs: Mapping[str, Path]) -> str:
-        return self.config.data if self.config.data is not None else str(inputs["dancers"] / VIDEOS)
+        return self.config.data if self.config.data is not None else str(inputs[DANCERS] / VIDEOS)
 
-    def _seen(self, videos: str) -> dict[str, Any]:
-        """The state of all that the store depends on and may follow."""
+    def _current_state(self, videos: str) -> dict[str, Any]:
+        """The state of the videos, files and settings with which the store is kept up to date."""
         wanted = self.config.preprocess
         try:
             sources = find_videos_in_layout([videos], wanted.layout, maps=wanted.maps).sources
@@ -115,7 +112,7 @@ class Preprocessing:
 
 
 def _note(run: StageRun, store: ClipStore, location: str, counts: dict[str, float]) -> dict[str, float]:
-    """Note where the store is, and what is in it."""
+    """Write the note of the store's location and its statistics; returns the stage's metrics."""
     statistics = store.statistics
     write_json(run.folder / "statistics.json", statistics)
     run.journal.artifact("statistics.json", "data")
@@ -125,50 +122,22 @@ def _note(run: StageRun, store: ClipStore, location: str, counts: dict[str, floa
     return {name: float(count) for name, count in counts.items()} | by_split | {"minutes": statistics["hours"] * 60}
 
 
-def check_store(store: ClipStore) -> None:
-    """Raises StoreError when there is nothing to train on."""
-    if store.of_split("train"):
-        return
-    rejected = "".join(f"\n  {one.video}: {one.reason}: {one.message}" for one in store.rejected[:5])
-    kept = f"all {len(store.clips)} clips are kept for testing" if store.clips else "it has no clips"
-    raise StoreError(f"{store.folder}: nothing to train on: {kept}" + (f"; rejected:{rejected}" if rejected else ""))
-
-
 def store_fingerprint(folder: Path) -> str:
-    """Of the store's content as it is now. Raises OSError or ValueError when it is not there any more."""
+    """Fingerprint of the store's present content. Raises OSError or ValueError when it is not there any more."""
     return open_store(store_of(folder), check="none").fingerprint
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """What has changed, in words, since the store was made; videos that are gone stay in it."""
+    """Describe the changes since the store was made; None for none. Videos that are gone stay in the store."""
     known = before["videos"]
     changed = [name for name, state in known.items() if now["videos"].get(name, state) != state]
     counts = {"new": len(now["videos"].keys() - known), "changed": len(changed), "to be tried again": before["again"]}
     videos = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     settings = [key for key, value in now["settings"].items() if value != before["settings"].get(key)]
-    said = [f"videos: {videos}"] if videos else []
-    return "; ".join(said + [f"preprocess.{key} has changed" for key in settings]) or None
+    changes = [f"videos: {videos}"] if videos else []
+    return "; ".join(changes + [f"preprocess.{key} has changed" for key in settings]) or None
 
 
 def _to_be_tried_again(built: "Built") -> int:
-    """Videos that failed for reasons that may pass."""
+    """Count the videos that failed for reasons that may pass."""
     return len({one.video for one in built.retriable if one.reason not in (*LASTING, "duplicate")})
-
-
-def check_data(config: Config, storage: Path) -> None:
-    """Raises ChainError, StoreError or ValueError when the configured data cannot be used; changes nothing."""
-    if config.data is None:
-        return
-    if is_store(config.data):
-        check_store(open_store(config.data, check="none"))
-        return
-    if "://" not in config.data:
-        place = Path(config.data)
-        if not place.exists():
-            raise ChainError(f"data: {place}: there is no such folder or file")
-        if storage.resolve().is_relative_to(place.resolve()):
-            raise ChainError(
-                f"data: {place} has the run's own folder in it ({storage}), where videos will be written: set storage "
-                "to a folder outside"
-            )
-    find_videos_in_layout([config.data], config.preprocess.layout, maps=config.preprocess.maps)

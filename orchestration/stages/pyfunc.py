@@ -1,4 +1,4 @@
-"""From trained weights to a model directory, and from that to a version in MLflow's model registry."""
+"""The MLflow model of an exported model directory: code, weights, signature and requirements."""
 
 import base64
 import importlib.metadata
@@ -16,14 +16,14 @@ from hia.serving.loading import LIMITS, WATERMARK
 from hia.serving.schema import COLUMNS, Params
 from hia.synthetic import write_dancers
 from hia.video import read_frames
-from orchestration.stages.export import MODEL
+from orchestration.names import MODEL
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 
 SERVED = Path(hia.__file__).parent / "serving" / "mlflow_model.py"
-# What the served model imports; it needs neither Ray nor DeepSpeed.
+# Packages that the served model imports; it needs neither Ray nor DeepSpeed.
 REQUIREMENTS = (
     *("accelerate", "av", "diffusers", "fsspec", "mlflow", "numpy", "opencv-python", "pandas", "pillow", "pydantic"),
     *(
@@ -42,13 +42,10 @@ REQUIREMENTS = (
 )
 
 
-# -------------------------------------------------------------------------------------------------- the MLflow model
-
-
 def save_pyfunc(model: Path, path: Path, run_id: str | None = None, model_id: str | None = None) -> None:
     """Write an MLflow model of a model directory: code, safetensors and JSON, no pickles.
 
-    run_id, model_id: what it belongs to in the tracking server.
+    run_id, model_id: of its run and its logged model in the tracking server.
     """
     import pandas
     from mlflow import pyfunc
@@ -56,7 +53,7 @@ def save_pyfunc(model: Path, path: Path, run_id: str | None = None, model_id: st
 
     package = Path(hia.__file__).parent
     with tempfile.TemporaryDirectory() as aside:
-        # Sources only: not what Python has compiled beside them, and no documentation.
+        # Sources only: no compiled bytecode, which another Python cannot use, and no documentation.
         shutil.copytree(package, Path(aside) / package.name, ignore=shutil.ignore_patterns("__pycache__", "*.md"))
         pyfunc.save_model(
             path=str(path),
@@ -72,7 +69,7 @@ def save_pyfunc(model: Path, path: Path, run_id: str | None = None, model_id: st
 
 
 def signature() -> "ModelSignature":
-    """What the served model takes and gives, see `hia.serving.schema` and `hia.serving.mlflow_model`."""
+    """Inputs, outputs and parameters of the served model, see `hia.serving.schema` and `hia.serving.mlflow_model`."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import Object, Property
@@ -99,7 +96,7 @@ def signature() -> "ModelSignature":
 
 
 def _mlflow_type(hint: Any) -> Any:
-    """MLflow's name for the type of a value that may be None; choices are texts."""
+    """MLflow's type of a value that may be None; choices are strings."""
     from mlflow.types import DataType
 
     (kind,) = {type(choice) if isinstance(choice, str) else choice for choice in _members(hint)} - {type(None)}
@@ -111,7 +108,7 @@ def _members(hint: Any) -> list[Any]:
 
 
 def example_request() -> dict[str, str]:
-    """A small request: a generated dancer, so that nobody's picture is handed on, and two frames of their motion."""
+    """A small request with a generated dancer, so that no real person is shown, and two frames of motion."""
     with tempfile.TemporaryDirectory() as folder:
         (video,) = write_dancers(folder, 1, seconds=2 / 30, width=64, height=112, fps=30, seed=0, workers=1)
         picture = encode_png(next(iter(read_frames(video))))
@@ -120,5 +117,5 @@ def example_request() -> dict[str, str]:
 
 
 def requirements() -> list[str]:
-    """Packages that the served model needs, in the versions with which it was made."""
+    """Requirements of the served model: its packages in the installed versions."""
     return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in REQUIREMENTS]

@@ -1,4 +1,4 @@
-"""From trained weights to a model directory, and from that to a version in MLflow's model registry."""
+"""The register stage: a version in MLflow's model registry, and the choice of the champion."""
 
 import json
 import os
@@ -13,8 +13,7 @@ from hia.evaluation.protocol.clips import BASELINE, CAP
 from hia.io.files import ASIDE, remove_aside
 from hia.serving.loading import digest_of
 from orchestration.chain.stage import StageRun
-from orchestration.stages.evaluate import SUMMARY
-from orchestration.stages.export import MODEL
+from orchestration.names import EVALUATE, EXPORT, MODEL, REGISTERED_MODEL, SUMMARY
 from orchestration.stages.pyfunc import save_pyfunc
 from orchestration.tracking.journal import metric_prefix
 
@@ -26,11 +25,7 @@ if TYPE_CHECKING:
     from orchestration.tracking import Server
 
 
-NAME = "hia"
 CHAMPION = "champion"
-
-
-# --------------------------------------------------------------------------------------------------------- registry
 
 
 def register(run: StageRun) -> dict[str, float]:
@@ -41,17 +36,17 @@ def register(run: StageRun) -> dict[str, float]:
     found again.
     """
     server = run.run.server
-    summary = json.loads((run.inputs["evaluate"] / SUMMARY).read_text(encoding="utf-8"))
-    # MLflow's registry looks for the model that a version is made of there, whatever its client was told.
+    summary = json.loads((run.inputs[EVALUATE] / SUMMARY).read_text(encoding="utf-8"))
+    # MLflow's registry looks there for the model of a version, whatever address its client has.
     with _environment(MLFLOW_TRACKING_URI=server.uri, MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false"):
-        found = server.ask("looking for the model", lambda: _registered(server.client, run.fingerprint))
+        found = server.call_with_retry("looking for the model", lambda: _registered(server.client, run.fingerprint))
         version = found or _register(server, run, summary)
-        server.ask("choosing the champion", lambda: _promote_if_better(server.client, version))
+        server.call_with_retry("choosing the champion", lambda: _promote_if_better(server.client, version))
     return {"version": float(version.version)}
 
 
 def better(tags: Mapping[str, str], champions: Mapping[str, str]) -> tuple[bool, str]:
-    """Whether a version is better than the champion, told by both versions' tags (see `tags_of`); and why, in words.
+    """Compare a version with the champion by both versions' tags (see `tags_of`): whether it is better, and why.
 
     PSNRs can be compared when they are of the same frames of the same clips. A model that was evaluated on clips kept
     out of training is preferred to one that was not. The champion's own weights, registered anew, take its place: what
@@ -69,9 +64,9 @@ def better(tags: Mapping[str, str], champions: Mapping[str, str]) -> tuple[bool,
 
 
 def tags_of(summary: Mapping[str, Any]) -> dict[str, str]:
-    """What a version's tags say of its evaluation: the model's metrics by name, and what they were measured on.
+    """Tags of a version: the model's metrics by name, and the split and frames that they were measured on.
 
-    Of baselines only the measures of frames.
+    Of baselines, only the metrics of single frames are included.
     """
     metrics = {name: f"{value:.6g}" for name, value in summary["metrics"].items() if _is_telling(name)}
     return metrics | {"split": summary["split"], "truth": summary["truth"]}
@@ -83,28 +78,28 @@ def _is_telling(name: str) -> bool:
 
 
 def _registered(client: "MlflowClient", fingerprint: str) -> "ModelVersion | None":
-    found = client.search_model_versions(f"name = '{NAME}' and tags.fingerprint = '{fingerprint}'")
+    found = client.search_model_versions(f"name = '{REGISTERED_MODEL}' and tags.fingerprint = '{fingerprint}'")
     return next((version for version in found if version.status == "READY"), None)
 
 
 def _register(server: "Server", run: StageRun, summary: Mapping[str, Any]) -> "ModelVersion":
     client, run_id = server.client, run.run.id
-    logged = server.ask(
+    logged = server.call_with_retry(
         "beginning the model",
-        lambda: client.create_logged_model(run.run.experiment_id, name=NAME, source_run_id=run_id),
+        lambda: client.create_logged_model(run.run.experiment_id, name=REGISTERED_MODEL, source_run_id=run_id),
     )
     remove_aside(run.folder)  # of an execution that was killed
     with tempfile.TemporaryDirectory(dir=run.folder, prefix=ASIDE) as aside:
         path = Path(aside) / "pyfunc"
-        save_pyfunc(run.inputs["export"] / MODEL, path, run_id=run_id, model_id=logged.model_id)
-        server.ask("uploading the model", lambda: client.log_model_artifacts(logged.model_id, str(path)))
+        save_pyfunc(run.inputs[EXPORT] / MODEL, path, run_id=run_id, model_id=logged.model_id)
+        server.call_with_retry("uploading the model", lambda: client.log_model_artifacts(logged.model_id, str(path)))
     tags = tags_of(summary) | {"fingerprint": run.fingerprint, "preset": run.config.preset}
-    tags["model"] = digest_of(run.inputs["export"] / MODEL)
-    return server.ask("registering the model", lambda: _make_version(client, logged, run_id, tags))
+    tags["model"] = digest_of(run.inputs[EXPORT] / MODEL)
+    return server.call_with_retry("registering the model", lambda: _make_version(client, logged, run_id, tags))
 
 
 def _make_version(client: "MlflowClient", logged: "LoggedModel", run_id: str, tags: dict[str, str]) -> "ModelVersion":
-    """The version of a model that has been uploaded; one only, however often this is repeated."""
+    """Create the version of an uploaded model; repeated calls create no second one."""
     from mlflow.entities import LoggedModelOutput
 
     if (made := _registered(client, tags["fingerprint"])) is not None:
@@ -115,9 +110,9 @@ def _make_version(client: "MlflowClient", logged: "LoggedModel", run_id: str, ta
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     _make_name(client)
     made = client.create_model_version(
-        NAME, source=logged.model_uri, run_id=run_id, model_id=logged.model_id, tags=tags
+        REGISTERED_MODEL, source=logged.model_uri, run_id=run_id, model_id=logged.model_id, tags=tags
     )
-    versions = json.dumps([{"name": NAME, "version": str(made.version)}])
+    versions = json.dumps([{"name": REGISTERED_MODEL, "version": str(made.version)}])
     client.set_logged_model_tags(logged.model_id, {"mlflow.modelVersions": versions})  # for MLflow's page
     return made
 
@@ -126,7 +121,7 @@ def _make_name(client: "MlflowClient") -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(NAME)
+        client.create_registered_model(REGISTERED_MODEL)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
@@ -139,19 +134,21 @@ def _promote_if_better(client: "MlflowClient", version: "ModelVersion") -> None:
         return
     first = champion is None, "the first version"
     is_better, why = first if champion is None else better(version.tags, champion.tags)
-    client.set_model_version_tag(NAME, version.version, "champion", f"{'yes' if is_better else 'no'}: {why}")
+    client.set_model_version_tag(
+        REGISTERED_MODEL, version.version, "champion", f"{'yes' if is_better else 'no'}: {why}"
+    )
     if is_better:
-        client.set_registered_model_alias(NAME, CHAMPION, version.version)
+        client.set_registered_model_alias(REGISTERED_MODEL, CHAMPION, version.version)
 
 
 def _champion(client: "MlflowClient") -> "ModelVersion | None":
-    alias = client.get_registered_model(NAME).aliases.get(CHAMPION)
-    return client.get_model_version(NAME, str(alias)) if alias else None
+    alias = client.get_registered_model(REGISTERED_MODEL).aliases.get(CHAMPION)
+    return client.get_model_version(REGISTERED_MODEL, str(alias)) if alias else None
 
 
 @contextmanager
 def _environment(**values: str) -> Iterator[None]:
-    """Environment variables for a while."""
+    """Environment variables that are set within the block."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

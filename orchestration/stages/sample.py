@@ -1,4 +1,4 @@
-"""The chain's last stage: something to look at, made with the exported model as anyone would use it."""
+"""The sample stage: a video of a held-out person in another video's motion, made with the exported model."""
 
 import math
 from dataclasses import dataclass, replace
@@ -24,10 +24,10 @@ from hia.video import write_video
 from hia.visualization.comparison import Comparison, sheet, sheet_row
 from orchestration.chain.stage import StageFailed, StageRun
 from orchestration.cluster import map_tasks
-from orchestration.stages.export import MODEL
+from orchestration.names import EXPORT, MODEL, SAMPLE_SIDE_BY_SIDE, SAMPLE_VIDEO
 from orchestration.stages.trained_model import to_workers_device
 
-VIDEO, SIDE_BY_SIDE, SHEET, NOTE = "sample.mp4", "sample_side_by_side.mp4", "sample.png", "sample.json"
+SHEET, NOTE = "sample.png", "sample.json"
 LONGEST_SECONDS = 2.0
 # Clips of a split that are looked at, of a store of any size.
 CANDIDATES = 16
@@ -38,20 +38,20 @@ LIMBS = slice(JOINTS["left_shoulder"], BODY.stop)
 
 @dataclass(frozen=True)
 class Choice:
-    """Who is animated by whose motion; the same clip twice is a self reenactment."""
+    """The clip whose person is animated and the clip whose motion drives; twice the same is a self reenactment."""
 
     reference: ClipInfo
     driving: ClipInfo
 
     @property
     def is_own(self) -> bool:
-        """Whether the truth is known."""
+        """True if the driving clip shows the same person, so that the true frames are known."""
         return self.reference.id == self.driving.id
 
 
 @dataclass(frozen=True)
 class SampleJob:
-    """What a worker is told: plain values. folder: where files go, which the worker sees."""
+    """The arguments of the sample's worker: plain values. folder: of the outputs, which the worker sees."""
 
     model: str
     store: str
@@ -67,7 +67,7 @@ def sample(run: StageRun) -> dict[str, float]:
     Returns the number of frames. Raises StageFailed with the reason when it cannot be made.
     """
     job = SampleJob(
-        model=str(run.inputs["export"] / MODEL),
+        model=str(run.inputs[EXPORT] / MODEL),
         store=run.store,
         folder=str(run.folder),
         sampling=run.config.sampling,
@@ -77,7 +77,7 @@ def sample(run: StageRun) -> dict[str, float]:
     (outcome,) = map_tasks(make_sample, [(job,)], run.config.training)
     if outcome.error is not None:
         raise StageFailed(f"sample failed: {outcome.error}") from outcome.error
-    for name in (VIDEO, SIDE_BY_SIDE, SHEET, NOTE):
+    for name in (SAMPLE_VIDEO, SAMPLE_SIDE_BY_SIDE, SHEET, NOTE):
         run.journal.artifact(name, "samples")
     return {"frames": float(outcome.value)}
 
@@ -92,8 +92,8 @@ def make_sample(job: SampleJob) -> int:
     generated = np.stack(list(animate(model, reference, driving, job.sampling, job.seed)))
     truth = true_frames(model, store.read(choice.driving), len(generated)) if choice.is_own else None
     comparison = Comparison(reference, driving, generated, truth)
-    write_video(folder / VIDEO, generated, choice.driving.fps)
-    write_video(folder / SIDE_BY_SIDE, comparison.video(), choice.driving.fps)
+    write_video(folder / SAMPLE_VIDEO, generated, choice.driving.fps)
+    write_video(folder / SAMPLE_SIDE_BY_SIDE, comparison.video(), choice.driving.fps)
     title = _title(choice)
     Folder(folder).write(SHEET, encode_png(sheet(title, [sheet_row("", comparison)])))
     write_json(folder / NOTE, _note(choice) | {"frames": len(generated), "seed": job.seed, "title": title})
@@ -101,7 +101,7 @@ def make_sample(job: SampleJob) -> int:
 
 
 def choose(model: AnimationModel, store: ClipStore) -> tuple[Choice, DrivingSignal]:
-    """The first held-out clip whose person can be animated, by the motion of another video that suits it best.
+    """Choose the first held-out clip whose person can be animated, and the motion of another video that suits it best.
 
     That is one that shows as much of the body, within the frame once it is fitted to the person; among equals, of a
     held-out clip. A store without held-out clips is sampled from what it has. Where no other motion can be used, the
@@ -129,8 +129,8 @@ def choose(model: AnimationModel, store: ClipStore) -> tuple[Choice, DrivingSign
 def suitability(person: KeypointSequence, motion: KeypointSequence) -> float:
     """Share of the limbs' joints in the person's first frame that the motion mostly shows there, in whole quarters."""
     wanted = _limbs_in_sight(person)[0]
-    shown = _limbs_in_sight(motion).mean(axis=0) >= 0.5
-    return math.floor(4 * (wanted & shown).sum() / max(wanted.sum(), 1)) / 4
+    visible = _limbs_in_sight(motion).mean(axis=0) >= 0.5
+    return math.floor(4 * (wanted & visible).sum() / max(wanted.sum(), 1)) / 4
 
 
 def aligned(person: KeypointSequence, driving: Clip) -> KeypointSequence | None:
@@ -149,7 +149,7 @@ def aligned(person: KeypointSequence, driving: Clip) -> KeypointSequence | None:
 
 
 def _limbs_in_sight(motion: KeypointSequence) -> NDArray[np.bool_]:
-    """[N, limbs]: which are seen, and within the frame."""
+    """True where a limb is seen within the frame, bool [N, limbs]."""
     points, scores = motion.keypoints[:, LIMBS], motion.scores[:, LIMBS]
     inside = (points >= 0).all(axis=-1) & (points[..., 0] < motion.width) & (points[..., 1] < motion.height)
     return inside & (scores >= SCORE_THRESHOLD)

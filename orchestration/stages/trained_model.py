@@ -1,4 +1,4 @@
-"""The trained model against clips that were kept out of training: metrics, videos, a page and a sheet to look at."""
+"""The trained model, assembled from the weights of the training stages."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -16,7 +16,7 @@ from orchestration.training.weights import load_animator
 
 
 def trained_model(config: Config, weights: Sequence[str], store: ClipStore) -> AnimationModel:
-    """The model that training has left in the stages' folders of weights, with the store's sharpness percentiles."""
+    """The model of the stages' folders of weights, with the store's sharpness percentiles."""
     motion = any("motion" in stage.trains for stage in config.stages.in_order())
     animator = load_animator(config, weights, motion).eval().requires_grad_(False)
     source = config.pretrained.image_encoder
@@ -30,17 +30,17 @@ def trained_model(config: Config, weights: Sequence[str], store: ClipStore) -> A
 
 
 def trained_weights(run: StageRun) -> tuple[str, ...]:
-    """Folders of the weights that the run's training stages have left, in order."""
+    """Folders of the weights of the run's training stages, in order."""
     return tuple(str(run.inputs[stage.name] / WEIGHTS) for stage in run.config.stages.in_order())
 
 
 def to_workers_device(model: AnimationModel) -> AnimationModel:
-    """The model on the GPU that this worker was given, in bf16; on the CPU as it is."""
-    given = model.config.training.gpus_per_worker
-    return model.to("cuda", torch.bfloat16) if given else model
+    """The model in bf16 on the worker's GPU, or unchanged on the CPU where training has no GPUs."""
+    has_gpu = bool(model.config.training.gpus_per_worker)
+    return model.to("cuda", torch.bfloat16) if has_gpu else model
 
 
-# A worker has the same model for all the clips that it is given.
+# A worker evaluates all its clips with the same model.
 @lru_cache(maxsize=1)
-def _trained_model(config: Config, weights: tuple[str, ...], store: str) -> AnimationModel:
+def cached_model(config: Config, weights: tuple[str, ...], store: str) -> AnimationModel:
     return to_workers_device(trained_model(config, weights, open_store(store, check="none")))

@@ -1,5 +1,6 @@
-"""Sweeps: the chain with many configurations, each trial told apart by a few values, on Ray Tune.
+"""Sweeps: the chain with many configurations, which differ in a few values, on Ray Tune.
 
-`spec` is what the user writes, `sweep` what follows from it, `search` chooses the values, `work` is what a trial does,
-`driver` runs them all, `records` is what is known of each, and `results` and `plots` what is made of that.
+`spec` reads the sweep file, `algorithms` choose values of the `search_space`, `trials` has the configurations and
+records of trials, `plan` compares them with what is done, `driver` and `tune` run them, `trial` is one execution, and
+`results` and `plots` report.
 """

@@ -1,25 +1,26 @@
-"""Running a sweep: which trials are missing, Ray Tune for those, and what is made of all of them at the end."""
+"""The driver of a sweep: it checks the file, plans the trials, runs the missing ones, and writes the results."""
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from hia.config import ConfigError
+from hia.config.loading import parse_override
 from hia.io.files import write_bytes
 from orchestration.chain.execute import final_status
-from orchestration.job_paths import check_writable
-from orchestration.pipeline import StagesOf, check
-from orchestration.stages.content_hashes import ContentHashes
-from orchestration.sweeps.plan import TrialPlan, check_optuna, known_trials, plan_trials, trial_plan_table
+from orchestration.environment import RAY_TUNE, set_defaults
+from orchestration.names import CONTENT_HASHES
+from orchestration.pipeline import StagesOf, project_stages
+from orchestration.preflight import check, check_writable
+from orchestration.sweeps.plan import TrialPlan, plan_trials, trial_plan_table
 from orchestration.sweeps.results import end_summary, write_results
 from orchestration.sweeps.spec import load_sweep
 from orchestration.sweeps.trials import Record, Sweep, read_records, resolve
@@ -32,41 +33,53 @@ class SweepIncomplete(RuntimeError):
     """Some trials failed; the others are done."""
 
 
-def run(arguments: argparse.Namespace, stages_of: StagesOf) -> None:
-    """List the trials, and unless that was all, run those that are missing. Raises what `main` explains."""
-    sweep, looked = prepared(arguments, stages_of)
+def run(arguments: argparse.Namespace, stages_of: StagesOf | None = None) -> None:
+    """Plan the trials; without --dry-run, run the missing ones. Raises what the command explains.
+
+    stages_of: the chain of a configuration, instead of the project's own.
+    """
+    sweep = checked_sweep(arguments)
+    stages_of = stages_of or project_stages()
+    plans = planned_trials(sweep, stages_of, arguments.config)
     if arguments.dry_run:
-        tqdm.write(trial_plan_table(sweep, looked))
+        tqdm.write(trial_plan_table(sweep, plans))
         return
     check_writable(sweep.storage)
     with _alone(sweep):
-        carry_out(sweep, looked, stages_of, arguments.quiet)
+        carry_out(sweep, plans, stages_of, arguments.quiet)
 
 
-def prepared(arguments: argparse.Namespace, stages_of: StagesOf) -> tuple[Sweep, list[TrialPlan]]:
-    """The sweep, and what is known of its trials before they run; all that can be wrong with them is found here."""
+def checked_sweep(arguments: argparse.Namespace) -> Sweep:
+    """Read a sweep file and check the configurations of all its trials, before anything heavy is imported."""
     file = Path(arguments.config)
-    spec = load_sweep(file, arguments.data, parse_changes(arguments.set))
+    spec = load_sweep(file, arguments.data, dict(map(parse_override, arguments.set)))
     sweep, notes = resolve(file.stem, spec)
     for note in notes:
         tqdm.write(note, file=sys.stderr)
-    if spec.algorithm == "optuna":
-        check_optuna()
-    trials = known_trials(spec)
-    for config in [sweep.config(trial) for trial in trials] or [sweep.config()]:
+    spec.search_algorithm.check_installed()
+    for config in [sweep.config(trial) for trial in spec.known_trials()] or [sweep.config()]:
         check(config)
-    contents = ContentHashes(sweep.storage / ".contents.json")
-    looked = plan_trials(sweep, trials, stages_of, contents)
+    return sweep
+
+
+def planned_trials(sweep: Sweep, stages_of: StagesOf, file: str) -> list[TrialPlan]:
+    """Plan the trials before any runs. Raises ConfigError naming the file for a scheduler that saves nothing."""
+    from orchestration.stages.content_hashes import ContentHashes
+
+    spec = sweep.spec
+    contents = ContentHashes(sweep.storage / CONTENT_HASHES)
+    plans = plan_trials(sweep, spec.known_trials(), stages_of, contents)
     contents.remember()
-    if spec.scheduler == "asha" and len(looked) > 1 and len({one.training for one in looked}) == 1:
+    if spec.trial_scheduler.stops_trials and len(plans) > 1 and len({plan.training for plan in plans}) == 1:
         raise ConfigError(
-            f"{file}: scheduler: asha saves training, but nothing in search changes the training: use scheduler: none"
+            f"{file}: scheduler: {spec.scheduler} saves training, but nothing in search changes the training: use "
+            "scheduler: none"
         )
-    return sweep, looked
+    return plans
 
 
-def carry_out(sweep: Sweep, looked: Sequence[TrialPlan], stages_of: StagesOf, quiet: bool) -> None:
-    """Run what is missing and write what came of it. Raises SweepIncomplete when trials failed."""
+def carry_out(sweep: Sweep, plans: Sequence[TrialPlan], stages_of: StagesOf, quiet: bool) -> None:
+    """Run the missing trials and write the results. Raises SweepIncomplete when trials failed."""
     from orchestration.tracking import connect_tracking
 
     write_spec(sweep)
@@ -74,10 +87,10 @@ def carry_out(sweep: Sweep, looked: Sequence[TrialPlan], stages_of: StagesOf, qu
     tracking.close_orphans()
     parent = tracking.start_sweep(sweep.name, sweep.fingerprint, sweep.spec.plain(), {"sweep": sweep.name})
     with final_status(parent):
-        if any(not one.finished for one in looked) or sweep.spec.algorithm == "optuna":
+        if any(not one.finished for one in plans) or not sweep.spec.search_algorithm.plans_ahead:
             with _closing(tracking, parent), ExitStack() as cluster:
-                tune(sweep, looked, stages_of, tracking, parent, quiet, cluster)
-        records = present_records(sweep, looked)
+                tune(sweep, plans, stages_of, tracking, parent, quiet, cluster)
+        records = present_records(sweep, plans)
         results = write_results(sweep, records)
         results.log(parent)
         tqdm.write(end_summary(sweep, results, parent))
@@ -90,18 +103,15 @@ def carry_out(sweep: Sweep, looked: Sequence[TrialPlan], stages_of: StagesOf, qu
 
 def tune(
     sweep: Sweep,
-    looked: Sequence[TrialPlan],
+    plans: Sequence[TrialPlan],
     stages_of: StagesOf,
     tracking: "Tracking",
     parent: "Run",
     quiet: bool,
     cluster: ExitStack,
 ) -> None:
-    """Ray Tune's part. Raises ValueError when the cluster has no room for the trials."""
-    # Ctrl-C is ours to handle; no files of Tune's own in every trial, and no words of its own.
-    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    """Run the missing trials with Ray Tune. Raises ValueError when the cluster has no room for the trials."""
+    set_defaults(RAY_TUNE)
     import ray
 
     from orchestration.cluster import connected
@@ -110,36 +120,22 @@ def tune(
 
     if not ray.is_initialized():
         cluster.enter_context(connected())
-    fit(Task.here(sweep, stages_of, parent), looked, tracking, quiet)
+    fit(Task.here(sweep, stages_of, parent), plans, tracking, quiet)
 
 
-def present_records(sweep: Sweep, looked: Sequence[TrialPlan]) -> list[Record]:
-    """Of the sweep's trials, in their order; those that have not begun are left out."""
+def present_records(sweep: Sweep, plans: Sequence[TrialPlan]) -> list[Record]:
+    """Records of the sweep's trials, in their order, without those that have not begun."""
     records = {record.trial.id: record for record in read_records(sweep.folder)}
-    if sweep.spec.algorithm == "optuna":
+    if not sweep.spec.search_algorithm.plans_ahead:
         return list(records.values())
-    return [records[one.trial.id] for one in looked if one.trial.id in records]
+    return [records[one.trial.id] for one in plans if one.trial.id in records]
 
 
 def write_spec(sweep: Sweep) -> None:
-    """Keep with the results how they were asked for."""
+    """Write the sweep file, with all defaults, beside the results."""
     sweep.folder.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(sweep.spec.plain(), allow_unicode=True, sort_keys=False)
     write_bytes(sweep.folder / "sweep.yaml", text.encode())
-
-
-def parse_changes(options: Sequence[str]) -> dict[str, Any]:
-    """`key.path=value` from the command line. Raises ConfigError."""
-    changes = {}
-    for option in options:
-        key, equals, value = option.partition("=")
-        if not equals or not all(key.split(".")):
-            raise ConfigError(f"--set {option!r}: expected key=value, such as training.workers=1")
-        try:
-            changes[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ConfigError(f"--set {option!r}: {value!r} is not readable as a YAML value") from None
-    return changes
 
 
 @contextlib.contextmanager
@@ -161,7 +157,7 @@ def _alone(sweep: Sweep) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _closing(tracking: "Tracking", parent: "Run") -> Iterator[None]:
-    """After the trials' processes are gone, none of their runs stays RUNNING."""
+    """Leave no run of a trial RUNNING after an error, when the trials' processes are gone."""
     try:
         yield
     except BaseException:

@@ -1,55 +1,25 @@
-"""Which values are tried: all combinations, drawn ones, or such as Optuna suggests from the results so far."""
+"""The plan of a sweep: the order of its trials, and what each one runs, shares and reuses."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from hia.io.hashing import json_digest
-from orchestration.chain import ChainStage, plan
+from orchestration.chain import ChainStage, plan, stages_up_to
+from orchestration.names import EVALUATE
 from orchestration.pipeline import StagesOf, table
-from orchestration.stages.content_hashes import ContentHashes
-from orchestration.sweeps.spec import Choice, Domain, SweepSpec
-from orchestration.sweeps.trial import JUDGE, judged_stages
-from orchestration.sweeps.trials import FINAL, Sweep, Trial, read_record
+from orchestration.sweeps.search_space import Trial
+from orchestration.sweeps.trials import FINAL, Sweep, read_record
 
 if TYPE_CHECKING:
-    from ray.tune.search.optuna import OptunaSearch
-
-
-# Draws of a trial that has been drawn before, until it is taken that there are no others.
-MOST_DRAWS = 200
-
-
-def known_trials(spec: SweepSpec) -> tuple[Trial, ...]:
-    """The trials that are known before any has run: of Optuna, none. Raises ValueError for an impossible number."""
-    if spec.algorithm == "grid":
-        lists = [domain.values for domain in spec.domains.values() if isinstance(domain, Choice)]
-        return tuple(Trial(dict(zip(spec.search, values, strict=True))) for values in itertools.product(*lists))
-    return _drawn(spec) if spec.algorithm == "random" else ()
-
-
-def _drawn(spec: SweepSpec) -> tuple[Trial, ...]:
-    """Different ones, the same for the same seed; more of them begin with those that fewer are."""
-    generator = np.random.default_rng(spec.seed)
-    drawn: dict[str, Trial] = {}
-    wanted = spec.trials or 0
-    for _ in range(wanted * MOST_DRAWS):
-        trial = Trial({key: domain.draw(generator) for key, domain in spec.domains.items()})
-        drawn.setdefault(trial.id, trial)
-        if len(drawn) == wanted:
-            return tuple(drawn.values())
-    raise ValueError(f"trials: {wanted} are asked for, but search has only about {len(drawn)} combinations")
+    from orchestration.stages.content_hashes import ContentHashes
 
 
 def interleave_by_training(trials: Sequence[Trial], groups: Sequence[str]) -> list[Trial]:
-    """The order in which they begin: of those that share a training, one after the other, but one of each first.
+    """Order the trials so that those of one training follow each other, after the first trial of every training.
 
     So trials that run at once train different things, instead of waiting for each other's training.
-    groups: what each one's training goes by.
+    groups: digest of each trial's training.
     """
     turns: dict[str, int] = {}
     keyed = []
@@ -60,56 +30,16 @@ def interleave_by_training(trials: Sequence[Trial], groups: Sequence[str]) -> li
 
 
 def lineages(stages: Sequence[ChainStage]) -> dict[str, str]:
-    """For each stage what its result goes by as far as the configuration tells, without a look at any data.
+    """Digest of each stage by the configuration alone, its own and its inputs', without a look at any data.
 
     Stages of two chains with the same lineage have the same fingerprint when their turn comes.
     """
-    marks: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for stage in stages:
-        marks[stage.name] = json_digest(stage.name, stage.version, stage.reads, [marks[name] for name in stage.inputs])
-    return marks
-
-
-def check_optuna() -> None:
-    """Raises ValueError when Optuna is not installed."""
-    if find_spec("optuna") is None:
-        raise ValueError(
-            "algorithm: optuna needs the extra `sweeps`: python -m pip install 'hia-animation[sweeps]' "
-            "(in a checkout: python -m pip install -e '.[sweeps]'), or set algorithm: random"
+        digests[stage.name] = json_digest(
+            stage.name, stage.version, stage.reads, [digests[name] for name in stage.inputs]
         )
-
-
-def optuna_search(
-    spec: SweepSpec, measured: Sequence[tuple[Trial, float]], unfinished: Sequence[Trial]
-) -> "OptunaSearch":
-    """Suggests values. measured: what earlier executions have found; unfinished: what they had begun, tried first."""
-    from ray.tune.search.optuna import OptunaSearch
-
-    space = {f"values/{key}": _distribution(domain) for key, domain in spec.domains.items()}
-    search = OptunaSearch(
-        space=space,
-        metric="metric",
-        mode=spec.mode,
-        points_to_evaluate=[_named(trial) for trial in unfinished] or None,
-        seed=spec.seed + len(measured),  # the same seed would suggest once more what is known already
-    )
-    for trial, value in measured:
-        search.add_evaluated_point(_named(trial), value)
-    return search
-
-
-def _named(trial: Trial) -> dict[str, Any]:
-    return {f"values/{key}": value for key, value in trial.values.items()}
-
-
-def _distribution(domain: Domain) -> Any:
-    from optuna import distributions
-
-    if isinstance(domain, Choice):
-        return distributions.CategoricalDistribution(domain.values)
-    if domain.whole:
-        return distributions.IntDistribution(int(domain.low), int(domain.high), step=int(domain.step or 1))
-    return distributions.FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
+    return digests
 
 
 @dataclass(frozen=True)
@@ -117,7 +47,7 @@ class TrialPlan:
     """A trial before it runs.
 
     finished: nothing is left to do. runs, reuses: names of stages; shares: those that an earlier trial of the list runs
-    for this one, too. training: what its training goes by.
+    for this one, too. training: digest of its training.
     """
 
     trial: Trial
@@ -128,28 +58,31 @@ class TrialPlan:
     training: str
 
 
-def plan_trials(sweep: Sweep, trials: Sequence[Trial], stages_of: StagesOf, contents: ContentHashes) -> list[TrialPlan]:
-    """Of all trials, in the order in which they begin."""
+def plan_trials(
+    sweep: Sweep, trials: Sequence[Trial], stages_of: StagesOf, contents: "ContentHashes"
+) -> list[TrialPlan]:
+    """Plan all trials, in the order in which they begin."""
     stages = {trial.id: _stages(sweep, trial, stages_of, contents) for trial in trials}
-    marks = {name: lineages(chain) for name, chain in stages.items()}
-    trainings = [_training(stages[trial.id], marks[trial.id]) for trial in trials]
+    digests = {name: lineages(chain) for name, chain in stages.items()}
+    trainings = [_training(stages[trial.id], digests[trial.id]) for trial in trials]
     groups = dict(zip((trial.id for trial in trials), trainings, strict=True))
     done_by_then: set[str] = set()
-    looked = []
+    plans = []
     for trial in interleave_by_training(trials, trainings):
-        one = _look(sweep, trial, stages[trial.id], marks[trial.id], done_by_then, groups[trial.id])
-        done_by_then |= set(marks[trial.id].values())
-        looked.append(one)
-    return looked
+        one = _plan_trial(sweep, trial, stages[trial.id], digests[trial.id], done_by_then, groups[trial.id])
+        done_by_then |= set(digests[trial.id].values())
+        plans.append(one)
+    return plans
 
 
-def trial_plan_table(sweep: Sweep, looked: Sequence[TrialPlan]) -> str:
-    """A line for each trial."""
+def trial_plan_table(sweep: Sweep, plans: Sequence[TrialPlan]) -> str:
+    """Table of the plan, with a line for each trial."""
     spec = sweep.spec
-    if not looked:
-        return f"{spec.trials} trials, whose values Optuna chooses as they come: {', '.join(spec.search)}"
+    if not plans:
+        chooser = spec.search_algorithm.title
+        return f"{spec.trials} trials, whose values {chooser} chooses as they come: {', '.join(spec.search)}"
     rows = [("trial", "runs", "trained or made by a trial above", "reuses what is done")]
-    for one in looked:
+    for one in plans:
         runs = "nothing: it is finished" if one.finished else _listed(one.runs)
         rows.append((one.trial.label, runs, _listed(one.shares), _listed(one.reuses)))
     rungs = ", ".join(f"{share:.3g}" for share in spec.shares)
@@ -157,15 +90,15 @@ def trial_plan_table(sweep: Sweep, looked: Sequence[TrialPlan]) -> str:
     return f"{table(rows)}{asha}\n\nresults: {sweep.folder}"
 
 
-def _stages(sweep: Sweep, trial: Trial, stages_of: StagesOf, contents: ContentHashes) -> tuple[ChainStage, ...]:
-    """The chain with which the trial ends: of one that was given up, the last that it had."""
+def _stages(sweep: Sweep, trial: Trial, stages_of: StagesOf, contents: "ContentHashes") -> tuple[ChainStage, ...]:
+    """The last chain of the trial: with the shorter training, if the scheduler gave it up."""
     record = read_record(sweep.folder, trial)
     share = record.share if record is not None and record.state == "stopped" else 1.0
-    return judged_stages(stages_of(sweep.config(trial, share), contents))
+    return stages_up_to(stages_of(sweep.config(trial, share), contents), EVALUATE)
 
 
-def _look(
-    sweep: Sweep, trial: Trial, stages: Sequence[ChainStage], marks: dict[str, str], made: set[str], training: str
+def _plan_trial(
+    sweep: Sweep, trial: Trial, stages: Sequence[ChainStage], digests: dict[str, str], made: set[str], training: str
 ) -> TrialPlan:
     record = read_record(sweep.folder, trial)
     planned = {one.stage.name: one.action for one in plan(stages, sweep.storage, None)}
@@ -174,17 +107,17 @@ def _look(
     return TrialPlan(
         trial=trial,
         finished=record is not None and record.state in FINAL and not missing,
-        runs=tuple(name for name in missing if marks[name] not in made),
-        shares=tuple(name for name in missing if marks[name] in made),
+        runs=tuple(name for name in missing if digests[name] not in made),
+        shares=tuple(name for name in missing if digests[name] in made),
         reuses=reuses,
         training=training,
     )
 
 
-def _training(stages: Sequence[ChainStage], marks: dict[str, str]) -> str:
-    """What all that comes before the evaluation goes by."""
-    judge = next(stage for stage in stages if stage.name == JUDGE)
-    return json_digest([marks[name] for name in judge.inputs])
+def _training(stages: Sequence[ChainStage], digests: dict[str, str]) -> str:
+    """Digest of everything before the evaluation."""
+    judge = next(stage for stage in stages if stage.name == EVALUATE)
+    return json_digest([digests[name] for name in judge.inputs])
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""A picture of a sweep: a heat map of two keys with lists of values, otherwise a panel for each key."""
+"""The picture of a sweep: a heat map of two keys with lists of values, otherwise a panel for each key."""
 
 import io
 import math
@@ -13,8 +13,8 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from orchestration.sweeps.spec import Choice, Range
-from orchestration.sweeps.trials import Record, Sweep, short, shown
+from orchestration.sweeps.search_space import Choice, Range, format_value, short_name
+from orchestration.sweeps.trials import Record, Sweep
 
 INK, MUTED, GRID, LINE, BEST, FAILED = "#1f2430", "#5c6370", "#e3e5ea", "#2f6fb0", "#c2410c", "#9aa0ab"
 # The better, the darker.
@@ -25,7 +25,7 @@ DPI = 144
 
 
 def picture(sweep: Sweep, records: Sequence[Record], best: Record) -> bytes:
-    """The content of a PNG file. records: of all trials that have begun; at least `best` is done."""
+    """Draw the sweep; the content of a PNG file. records: of all trials that have begun; at least `best` is done."""
     domains = sweep.spec.domains
     if len(domains) == 2 and all(isinstance(domain, Choice) for domain in domains.values()):
         figure = _heat_map(sweep, records, best)
@@ -38,7 +38,7 @@ def picture(sweep: Sweep, records: Sequence[Record], best: Record) -> bytes:
 
 
 def _heat_map(sweep: Sweep, records: Sequence[Record], best: Record) -> Figure:
-    """First key upwards, second to the right; each cell with its value."""
+    """Heat map: first key upwards, second to the right; each cell with its value."""
     (row_key, rows), (column_key, columns) = [
         (key, _ordered(domain.values)) for key, domain in sweep.spec.domains.items() if isinstance(domain, Choice)
     ]
@@ -71,25 +71,25 @@ def _write_cell(
     if math.isnan(value):
         corner = (column - 0.5, row - 0.5)
         axes.add_patch(Rectangle(corner, 1, 1, facecolor="white", edgecolor=FAILED, hatch="///", linewidth=0))
-        said, colour = str(cell.state) if cell else "not run", MUTED
+        label, colour = str(cell.state) if cell else "not run", MUTED
     else:
-        said, colour = f"{value:.4g}", _ink_on(image.to_rgba(np.array([value]))[0])
+        label, colour = f"{value:.4g}", _ink_on(image.to_rgba(np.array([value]))[0])
         if cell is not None and cell.state == "stopped":
-            said += "\ngiven up"
+            label += "\ngiven up"
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5} if math.isnan(value) else None
-    axes.text(column, row, said, ha="center", va="center", color=colour, bbox=box)
+    axes.text(column, row, label, ha="center", va="center", color=colour, bbox=box)
     if cell == best:
         corner = (column - 0.47, row - 0.47)
         axes.add_patch(Rectangle(corner, 0.94, 0.94, fill=False, edgecolor=BEST, linewidth=2.5))
 
 
 def _ink_on(colour: Any) -> str:
-    """What can be read on a colour, RGBA in [0, 1]: by the luminance of ITU-R BT.709."""
+    """Colour of letters on a background, RGBA in [0, 1]: by the luminance of ITU-R BT.709."""
     return "white" if float(np.dot(colour[:3], (0.2126, 0.7152, 0.0722))) < DARK else INK
 
 
 def _panels(sweep: Sweep, records: Sequence[Record], best: Record) -> Figure:
-    """For each key, the metric of every trial by its value; with a single key, they are joined by a line."""
+    """A panel for each key: the metric of every trial by its value; with a single key, they are joined by a line."""
     keys = list(sweep.spec.search)
     columns = min(3, len(keys))
     lines = math.ceil(len(keys) / columns)
@@ -128,7 +128,7 @@ def _panel(axes: Axes, sweep: Sweep, records: Sequence[Record], best: Record, ke
 
 
 def _places(axes: Axes, sweep: Sweep, key: str) -> Any:
-    """Where a value of a key is on the axis: numbers where they are, other values one after the other."""
+    """Scale of a key's axis, as a function from values to positions: other values than numbers are evenly spaced."""
     domain = sweep.spec.domains[key]
     if isinstance(domain, Range):
         margin = 0.03 * (domain.high - domain.low)
@@ -150,25 +150,25 @@ def _places(axes: Axes, sweep: Sweep, key: str) -> Any:
 
 
 def _ordered(values: Sequence[Any]) -> list[Any]:
-    """Numbers by size; where there are others among them, as they were written."""
+    """Numbers in ascending order; lists with other values in their own order."""
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     return sorted(values) if numbers else list(values)
 
 
 def _value(sweep: Sweep, record: Record | None) -> float:
-    """The metric; not a number where there is none to be shown."""
+    """The trial's metric; NaN for none, and for trials that failed or are running."""
     if record is None or record.state in ("failed", "running"):
         return math.nan
     return float(record.metrics.get(sweep.spec.metric, math.nan))
 
 
 def _text(value: Any) -> str:
-    text = shown(value)
+    text = format_value(value)
     return text if len(text) <= 24 else f"…{text[-23:]}"
 
 
 def _label(key: str) -> str:
-    return key if short(key) == key else f"{short(key)}  ({key})"
+    return key if short_name(key) == key else f"{short_name(key)}  ({key})"
 
 
 def _metric(sweep: Sweep) -> str:

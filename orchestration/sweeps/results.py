@@ -1,4 +1,4 @@
-"""What a sweep has found: tables, a picture, the best configuration; in its folder and in its tracking run."""
+"""Results of a sweep: tables, a picture, the best configuration; in its folder and in its tracking run."""
 
 import csv
 import io
@@ -15,8 +15,9 @@ import yaml
 from hia.io.files import Folder
 from orchestration.chain.execute import format_duration
 from orchestration.pipeline import METRICS, table
+from orchestration.sweeps.search_space import format_value, short_name
 from orchestration.sweeps.spec import SweepSpec
-from orchestration.sweeps.trials import Record, Sweep, short, shown
+from orchestration.sweeps.trials import Record, Sweep
 from orchestration.tracking.runs import table as markdown_table
 
 if TYPE_CHECKING:
@@ -27,19 +28,19 @@ CSV, MARKDOWN, PICTURE, BEST, SPEC = "results.csv", "results.md", "results.png",
 
 @dataclass(frozen=True)
 class Results:
-    """The trials of a sweep, and the files that tell of them."""
+    """The trials of a sweep with their metrics, and the files about them."""
 
     sweep: Sweep
     records: Sequence[Record]
 
     @property
     def failed(self) -> list[Record]:
-        """Those that ended with an error."""
+        """Trials that ended with an error."""
         return [record for record in self.records if record.state == "failed"]
 
     @property
     def best(self) -> Record | None:
-        """The best of those that went to their end; of equal ones the first."""
+        """The best finished trial, the first of equal ones; None without any."""
         spec, best = self.sweep.spec, None
         for record in self.records:
             if record.state != "done":
@@ -50,18 +51,18 @@ class Results:
 
     @property
     def files(self) -> list[Path]:
-        """What was written."""
+        """The files that were written."""
         names = (SPEC, CSV, MARKDOWN, PICTURE, BEST)
         return [path for name in names if (path := self.sweep.folder / name).is_file()]
 
     def rows(self) -> list[list[str]]:
-        """A header and a line for each trial, to be read: the values, the metrics, what became of it."""
+        """Rows of a table: a header, and for each trial its values, metrics, time and state."""
         measured = self.shown_metrics()
-        header = [*map(short, self.sweep.spec.search), *measured, "time", "state"]
+        header = [*map(short_name, self.sweep.spec.search), *measured, "time", "state"]
         return [header, *(self._row(record, measured) for record in self.records)]
 
     def shown_metrics(self) -> list[str]:
-        """The metric that counts, and the usual ones, as far as a trial has them."""
+        """Names of the sweep's own metric and of the usual ones that any trial has."""
         metric = self.sweep.spec.metric
         prefix = metric.rpartition("/")[0]
         known = {name for record in self.records for name in record.metrics}
@@ -69,7 +70,7 @@ class Results:
         return [metric, *(name for name in usual if name != metric and name in known)]
 
     def log(self, parent: "Run") -> None:
-        """Keep it all with the sweep's tracking run."""
+        """Log files, counts and the best trial to the sweep's tracking run."""
         for path in self.files:
             parent.log_artifact(path)
         states = [record.state for record in self.records]
@@ -81,9 +82,9 @@ class Results:
         parent.log_metrics(counts)
 
     def _row(self, record: Record, measured: Sequence[str]) -> list[str]:
-        values = [shown(record.values[key]) for key in self.sweep.spec.search]
+        values = [format_value(record.values[key]) for key in self.sweep.spec.search]
         metrics = [f"{record.metrics[name]:.4g}" if name in record.metrics else "–" for name in measured]
-        return [*values, *metrics, format_duration(record.seconds), state_in_words(record, record == self.best)]
+        return [*values, *metrics, format_duration(record.seconds), describe_state(record, record == self.best)]
 
 
 def write_results(sweep: Sweep, records: Sequence[Record]) -> Results:
@@ -115,7 +116,7 @@ def best_configuration(sweep: Sweep, best: Record) -> str:
 
 
 def end_summary(sweep: Sweep, results: Results, parent: "Run") -> str:
-    """What was found, where it is, and what to do next."""
+    """Summary for the user: the table, the best trial, the places of the results, the next command."""
     parts = [table([list(map(str, row)) for row in results.rows()])]
     best = results.best
     if best is not None:
@@ -128,8 +129,8 @@ def end_summary(sweep: Sweep, results: Results, parent: "Run") -> str:
     return "\n\n".join([*parts, "\n".join(places)])
 
 
-def state_in_words(record: Record, best: bool) -> str:
-    """What became of a trial, in a few words."""
+def describe_state(record: Record, best: bool) -> str:
+    """Describe the state of a trial in a few words."""
     if record.state == "failed":
         return f"failed: {record.reason.strip().splitlines()[0]}"
     if record.state == "stopped":
@@ -170,4 +171,4 @@ def _fixed(spec: SweepSpec) -> str:
 
 
 def _changes(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={shown(value)}" for key, value in values.items())
+    return ", ".join(f"{key}={format_value(value)}" for key, value in values.items())

@@ -1,39 +1,39 @@
-"""What a trial does, in a process of its own that needs no CPU: it starts the chain, whose workers do the work."""
+"""One execution of a trial, in a process of its own that needs no CPU: it starts the chain, whose workers compute."""
 
 import contextlib
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from hia.config import Config
-from orchestration.chain import Chain, ChainStage, Executed
+from orchestration.chain import Chain, Executed, stages_up_to
 from orchestration.chain.execute import LAST_CHARACTERS, failure_reason
-from orchestration.cluster import FORWARDED_VARIABLES
+from orchestration.environment import COMMAND, EXPERIMENT_NAME, FORWARDED, TRACKING_URI
+from orchestration.names import CONTENT_HASHES, EVALUATE
 from orchestration.pipeline import StagesOf, tags
 from orchestration.stages.content_hashes import ContentHashes
+from orchestration.sweeps.algorithms import RESOURCE
+from orchestration.sweeps.search_space import Trial
 from orchestration.sweeps.spec import SweepSpec
-from orchestration.sweeps.trials import Record, Sweep, Trial, begun, log_file, read_record
+from orchestration.sweeps.trials import Record, Sweep, begun, log_file, read_record
 from orchestration.tracking import Run, connect_tracking
-from orchestration.tracking.environment import COMMAND, command
 from orchestration.tracking.journal import TRAIN_PREFIX
+from orchestration.tracking.provenance import command
 
-# The stage whose metrics trials are judged by; what follows it (export, registration) is for the best one only.
-JUDGE = "evaluate"
-RESOURCE = "resource"
-# What a trial's process must have as the driver has it, or not at all.
-ENVIRONMENT = (*FORWARDED_VARIABLES, "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", COMMAND)
+# Variables that a trial's process must have with the driver's values, or not at all.
+ENVIRONMENT = (*FORWARDED, TRACKING_URI, EXPERIMENT_NAME, COMMAND)
 
 
 class TrialFailed(RuntimeError):
-    """A trial failed; the message says why, and is all that there is to say."""
+    """A trial failed; the message says why."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What all trials' processes are told. parent: id of the sweep's tracking run; directory: the driver's own."""
+    """The arguments of all trials' processes. parent: id of the sweep's tracking run; directory: the driver's own."""
 
     sweep: Sweep
     stages_of: StagesOf
@@ -43,17 +43,9 @@ class Task:
 
     @classmethod
     def here(cls, sweep: Sweep, stages_of: StagesOf, parent: Run) -> "Task":
-        """As seen from the driver."""
+        """The task with this process' environment: to be called by the driver."""
         environment = {name: os.environ.get(name) for name in ENVIRONMENT} | {COMMAND: command()}
         return cls(sweep, stages_of, parent.id, environment, os.getcwd())
-
-
-def judged_stages(stages: Sequence[ChainStage]) -> tuple[ChainStage, ...]:
-    """Those that the evaluation needs, and itself."""
-    wanted = {JUDGE}
-    for stage in reversed(stages):
-        wanted |= set(stage.inputs) if stage.name in wanted else set()
-    return tuple(stage for stage in stages if stage.name in wanted)
 
 
 def run_trial(config: Mapping[str, Any], task: Task) -> None:
@@ -70,20 +62,20 @@ def run_trial(config: Mapping[str, Any], task: Task) -> None:
 
 
 def in_tune(trial: Trial, missing: bool) -> dict[str, Any]:
-    """What Ray Tune calls the configuration of a trial. missing: whether it is to run, whatever its record says.
+    """Ray Tune's configuration of a trial. missing: whether it is to run, whatever its record says.
 
-    As the one value of a key: Tune would take a mapping's own keys for something to be searched.
+    The values are in a list under a single key: Tune would take a mapping's own keys for something to be searched.
     """
     return {"trial": [dict(trial.values), missing]}
 
 
 def trial_of(config: Mapping[str, Any]) -> Trial:
-    """Back from there, or from what Optuna has suggested."""
+    """The trial of Ray Tune's configuration, made by `in_tune` or suggested by an algorithm."""
     return Trial(dict(config["trial"][0] if "trial" in config else config["values"]))
 
 
 def is_replayed(config: Mapping[str, Any]) -> bool:
-    """Whether the trial is finished, and only told to the scheduler, which judges the others by it."""
+    """True if the trial is finished, and only reported to the scheduler, which judges the others by it."""
     return "trial" in config and not config["trial"][1]
 
 
@@ -97,7 +89,7 @@ class _Work:
         self._run: Run | None = None
 
     def run(self) -> None:
-        """Train and evaluate, as long as the scheduler does not give it up; keep what came of it."""
+        """Train and evaluate, as long as the scheduler does not give the trial up, and record the metrics."""
         self._keep()
         try:
             run = self._start()
@@ -113,7 +105,7 @@ class _Work:
         _report(self._task, 1.0, metrics)
 
     def _start(self) -> Run:
-        """The trial's tracking run, below the sweep's; those of its stages are below it."""
+        """Start the trial's tracking run, below the sweep's; those of its stages are below it."""
         self._tracking = connect_tracking(self._sweep.storage)
         config = self._sweep.config(self._trial)
         self._run = self._tracking.start_trial(
@@ -124,7 +116,7 @@ class _Work:
         return self._run
 
     def _measure(self, share: float, run: Run) -> Mapping[str, float]:
-        """Bring the chain with this share of the iterations to its evaluation. Raises what `Chain.run` does."""
+        """Metrics of the chain with this share of the training's iterations. Raises what `Chain.run` raises."""
         executed = self._run_chain(self._sweep.config(self._trial, share), run)
         metrics = executed[-1].metrics
         check_metric(self._sweep.spec.metric, metrics)
@@ -135,7 +127,8 @@ class _Work:
 
     def _run_chain(self, config: Config, run: Run) -> tuple[Executed, ...]:
         storage = self._sweep.storage
-        stages = judged_stages(self._task.stages_of(config, ContentHashes(storage / ".contents.json")))
+        # What follows the evaluation (export, registration) is for the best trial only.
+        stages = stages_up_to(self._task.stages_of(config, ContentHashes(storage / CONTENT_HASHES)), EVALUATE)
         chain = Chain(stages, config, storage, self._tracking, tags=self._tags(config), say=self._say)
         executed = chain.run(chain.plan(), run)
         run.note_stages(executed)
@@ -175,19 +168,19 @@ def check_metric(name: str, metrics: Mapping[str, float]) -> None:
 
 
 def _report(task: Task, share: float, metrics: Mapping[str, float]) -> None:
-    """Tell Ray Tune. SystemExit comes out of this when the scheduler gives the trial up; no work may follow it."""
+    """Report to Ray Tune. Raises SystemExit when the scheduler gives the trial up; no work may follow it."""
     from ray import tune
 
     tune.report({"metric": metrics[task.sweep.spec.metric], RESOURCE: resource(task.sweep.spec, share)})
 
 
 def resource(spec: SweepSpec, share: float) -> int:
-    """The scheduler's time: 1 at the first judgement, `reduction` times as much at each of the next."""
+    """The scheduler's unit of training: 1 at the first judgement, `reduction` times as much at each of the next."""
     return round(share / spec.shares[0])
 
 
 def _apply_environment(task: Task) -> None:
-    """Find weights, the tracking server and relative places as the driver does."""
+    """Set the driver's environment and working folder, so that weights and the tracking server are found."""
     for name, value in task.environment.items():
         if value is None:
             os.environ.pop(name, None)

@@ -1,4 +1,4 @@
-"""A sweep as it runs here: its base configuration, its folder, the configuration of each trial."""
+"""A sweep on this machine: its folder, the configuration of each trial, and the record of each trial."""
 
 import json
 import time
@@ -13,6 +13,7 @@ from hia.io.files import write_json
 from hia.io.hashing import json_digest
 from orchestration.chain import Executed
 from orchestration.job_paths import with_absolute_paths
+from orchestration.sweeps.search_space import Trial
 from orchestration.sweeps.spec import SweepSpec
 
 SWEEPS = "sweeps"
@@ -23,27 +24,10 @@ FINAL = ("done", "stopped")
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What is tried: values by dotted key."""
-
-    values: Mapping[str, Any]
-
-    @cached_property
-    def id(self) -> str:
-        """The same for the same values."""
-        return json_digest(self.values)[:8]
-
-    @property
-    def label(self) -> str:
-        """The values to be read, such as `γ=0.5 ω=2`."""
-        return " ".join(f"{short(key)}={shown(value)}" for key, value in sorted(self.values.items(), key=_by_name))
-
-
-@dataclass(frozen=True)
 class Sweep:
-    """A specification, and what it comes to on this machine; travels to the trials' processes.
+    """A specification with its base configuration on this machine; it is sent to the trials' processes.
 
-    base: plain values of the configuration with `set`, but without `budget`, all places absolute.
+    base: plain values of the configuration with `set`, but without `budget`, all paths absolute.
     """
 
     name: str
@@ -52,7 +36,7 @@ class Sweep:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of all that makes it another sweep: not where it is kept, nor how many trials run at once."""
+        """Digest of the sweep, without its storage and the number of trials at a time."""
         spec = {key: value for key, value in self.spec.plain().items() if key != "concurrent"}
         spec["set"] = {key: value for key, value in spec["set"].items() if key != "storage"}
         return json_digest(spec, {key: value for key, value in self.base.items() if key != "storage"})
@@ -64,11 +48,11 @@ class Sweep:
 
     @property
     def folder(self) -> Path:
-        """What is known of its trials, and what is made of that."""
+        """Folder of the trials' records and of the results."""
         return self.storage / SWEEPS / f"{self.name}-{self.fingerprint[:8]}"
 
     def config(self, trial: Trial | None = None, share: float = 1.0, budget: bool = True) -> Config:
-        """A trial's configuration, or what it is made of.
+        """The configuration of a trial, or the base of all of them.
 
         share: of the training's iterations; budget: whether with the budget's changes.
         Raises ConfigError naming the sweep and the key.
@@ -82,7 +66,7 @@ class Sweep:
 
 
 def resolve(name: str, spec: SweepSpec) -> tuple[Sweep, list[str]]:
-    """The sweep on this machine, and what the user should know of its places. Raises ConfigError."""
+    """Resolve a specification on this machine; also notes for the user about paths. Raises ConfigError."""
     values = asdict(load_config(spec.preset))
     for key, value in spec.set.items():
         values = changed(values, key, value)
@@ -94,7 +78,7 @@ def resolve(name: str, spec: SweepSpec) -> tuple[Sweep, list[str]]:
 
 
 def changed(values: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """Nested plain values with another one at a dotted key; what does not exist is for `parse_config` to refuse."""
+    """Nested plain values with another value at a dotted key; unknown keys are refused later, by `parse_config`."""
     first, _, rest = key.partition(".")
     if not rest:
         return {**values, first: value}
@@ -105,7 +89,7 @@ def changed(values: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
 
 
 def shortened(config: Config, share: float) -> Config:
-    """With a share of every training stage's iterations, but 1 at least."""
+    """The configuration with a share of every training stage's iterations, at least 1."""
     if share == 1:
         return config
     stages = {one.name: getattr(config.stages, one.name) for one in fields(config.stages)}
@@ -116,25 +100,9 @@ def shortened(config: Config, share: float) -> Config:
     return replace(config, stages=replace(config.stages, **fewer))
 
 
-def _by_name(item: tuple[str, Any]) -> str:
-    return short(item[0])
-
-
-def short(key: str) -> str:
-    """A key as it is called where there is little room."""
-    return {"schedule.gamma": "γ", "sampling.guidance_scale": "ω"}.get(key, key)
-
-
-def shown(value: Any) -> str:
-    """A value to be read."""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
 @dataclass(frozen=True)
 class Record:
-    """A trial as far as it has come.
+    """The record of a trial: its state and measurements so far.
 
     state: `stopped` when the scheduler has given it up. measured: the evaluation's metrics by share of the training's
     iterations (as text, since JSON has no other keys). stages: of its last chain, each with what was done with it.
@@ -152,58 +120,58 @@ class Record:
 
     @property
     def trial(self) -> Trial:
-        """Of what this is the record."""
+        """The recorded trial."""
         return Trial(self.values)
 
     @property
     def metrics(self) -> Mapping[str, float]:
-        """The evaluation's, after the longest training that it has had; empty for none."""
+        """The evaluation's metrics after the longest training so far; empty for none."""
         return self.measured[max(self.measured, key=float)] if self.measured else {}
 
     @property
     def share(self) -> float:
-        """Of the training's iterations, at the last measurement."""
+        """Share of the training's iterations at the last measurement."""
         return max(map(float, self.measured), default=0.0)
 
     def at(self, share: float) -> Mapping[str, float] | None:
-        """What was measured after this share of the iterations; None when it was not."""
+        """Metrics after this share of the iterations; None without any."""
         return self.measured.get(f"{share:.6g}")
 
     def with_measured(self, share: float, executed: Sequence[Executed]) -> "Record":
-        """With the result of a chain, whose last stage is the evaluation."""
+        """The record with the metrics of another chain, whose last stage is the evaluation."""
         stages = tuple({"name": one.name, "action": one.action, "seconds": one.seconds} for one in executed)
         metrics = dict(executed[-1].metrics)
         return replace(self, measured={**self.measured, f"{share:.6g}": metrics}, stages=stages)
 
     def with_state(self, state: State, reason: str = "") -> "Record":
-        """In another state."""
+        """The record in another state."""
         return replace(self, state=state, reason=reason)
 
     def write(self, folder: Path) -> None:
-        """Keep it in the sweep's folder."""
+        """Write the record to the sweep's folder."""
         file = _file(folder, self.trial)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, asdict(self))
 
 
 def begun(trial: Trial) -> Record:
-    """The record of a trial that begins."""
+    """A new record of a trial that begins."""
     return Record(values=dict(trial.values), began=time.time())
 
 
 def read_record(folder: Path, trial: Trial) -> Record | None:
-    """What is known of a trial; None for nothing, or when its file is damaged."""
+    """Read the record of a trial; None when there is none, or its file is damaged."""
     return _read(_file(folder, trial))
 
 
 def read_records(folder: Path) -> list[Record]:
-    """All trials that have begun, in that order."""
+    """Read the records of all trials that have begun, in that order."""
     found = [record for file in (folder / TRIALS).glob("*.json") if (record := _read(file)) is not None]
     return sorted(found, key=lambda record: record.began)
 
 
 def log_file(folder: Path, trial: Trial) -> Path:
-    """Where a trial's lines of progress are."""
+    """File of a trial's progress lines."""
     return folder / TRIALS / f"{trial.id}.log"
 
 

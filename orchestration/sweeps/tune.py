@@ -1,4 +1,4 @@
-"""Ray Tune: the trials as its trials, as many at a time as the cluster has room for, and lines that say how it goes.
+"""The run of Ray Tune: as many trials at a time as the cluster has room for, with progress lines.
 
 A trial's own process holds no CPU. It only starts the chain, whose training takes all its workers at once or waits for
 them, and whose locks are waited for without holding any: so trials that wait never keep others from ending.
@@ -15,16 +15,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ray import tune
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from tqdm import tqdm
 
 from hia.config import Config
 from orchestration.chain.execute import format_duration
 from orchestration.cluster import check_resources, num_slots
-from orchestration.sweeps.plan import TrialPlan, optuna_search
+from orchestration.sweeps.plan import TrialPlan
+from orchestration.sweeps.search_space import Trial
 from orchestration.sweeps.spec import SweepSpec
-from orchestration.sweeps.trial import RESOURCE, Task, in_tune, is_replayed, run_trial, trial_of
-from orchestration.sweeps.trials import FINAL, Record, Sweep, Trial, begun, log_file, read_record, read_records
+from orchestration.sweeps.trial import Task, in_tune, is_replayed, run_trial, trial_of
+from orchestration.sweeps.trials import FINAL, Record, Sweep, begun, log_file, read_record, read_records
 
 if TYPE_CHECKING:
     from orchestration.tracking import Tracking
@@ -34,34 +34,36 @@ TUNE_FOLDER = ".tune"
 NEXT_TO_NOTHING = {"cpu": 0.0, "memory": 2.0**20}
 
 
-def fit(task: Task, looked: Sequence[TrialPlan], tracking: "Tracking", quiet: bool) -> None:
+def fit(task: Task, plans: Sequence[TrialPlan], tracking: "Tracking", quiet: bool) -> None:
     """Run the trials that are missing. Ray must be connected; raises ValueError when there is no room."""
     sweep = task.sweep
-    searched = _searched(sweep, looked)
-    if not searched["count"]:
+    search = _search(sweep, plans)
+    if not search["count"]:
         return
-    concurrent = num_concurrent(sweep, [sweep.config(one.trial) for one in looked] or [sweep.config()])
+    concurrent = num_concurrent(sweep, [sweep.config(one.trial) for one in plans] or [sweep.config()])
     shutil.rmtree(sweep.folder / TUNE_FOLDER, ignore_errors=True)
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(run_trial, task=task), NEXT_TO_NOTHING),
-        param_space=searched["space"],
+        param_space=search["space"],
         tune_config=tune.TuneConfig(
             metric="metric",
             mode=sweep.spec.mode,
-            search_alg=searched["algorithm"],
-            scheduler=_scheduler(sweep.spec),
-            num_samples=searched["samples"],
+            search_alg=search["algorithm"],
+            scheduler=sweep.spec.trial_scheduler.tune_scheduler(sweep.spec.rungs, sweep.spec.reduction),
+            num_samples=search["samples"],
             max_concurrent_trials=concurrent,
             reuse_actors=True,  # a process takes seconds to import what a trial needs
         ),
         run_config=tune.RunConfig(
             name="trials",
             storage_path=str(sweep.folder / TUNE_FOLDER),
-            callbacks=[Progress(sweep, tracking, searched["count"], quiet)],
+            callbacks=[Progress(sweep, tracking, search["count"], quiet)],
             verbose=0,
         ),
     )
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial is told of below, and in its tracking run
+    logging.getLogger("ray.tune").setLevel(
+        logging.CRITICAL
+    )  # a failed trial is reported below, and in its tracking run
     try:
         tuner.fit()
     finally:
@@ -69,7 +71,7 @@ def fit(task: Task, looked: Sequence[TrialPlan], tracking: "Tracking", quiet: bo
 
 
 def num_concurrent(sweep: Sweep, configs: Sequence[Config]) -> int:
-    """How many trials run at a time. Raises ValueError when what was asked for, or one trial, does not fit."""
+    """Number of trials at a time. Raises ValueError when `concurrent`, or a single trial, does not fit."""
     most = max((config.training for config in configs), key=lambda one: one.workers * one.cpus_per_worker)
     each = {"CPU": most.cpus_per_worker, "GPU": most.gpus_per_worker}
     check_resources(most.workers, each, most.accelerator_type)
@@ -84,21 +86,12 @@ def num_concurrent(sweep: Sweep, configs: Sequence[Config]) -> int:
     return wanted or fitting
 
 
-def _scheduler(spec: SweepSpec) -> TrialScheduler:
-    if spec.scheduler == "none":
-        return FIFOScheduler()
-    longest = spec.reduction ** (spec.rungs - 1)
-    return AsyncHyperBandScheduler(
-        time_attr=RESOURCE, grace_period=1, max_t=longest, reduction_factor=spec.reduction, stop_last_trials=False
-    )
-
-
-def _searched(sweep: Sweep, looked: Sequence[TrialPlan]) -> dict[str, Any]:
-    """What Tune is told of the trials: those to be run, and with ASHA those that are done too, which come first."""
-    if sweep.spec.algorithm == "optuna":
-        return _suggested(sweep)
-    missing = [one for one in looked if not one.finished]
-    known = [one for one in looked if one.finished and sweep.spec.scheduler == "asha"]
+def _search(sweep: Sweep, plans: Sequence[TrialPlan]) -> dict[str, Any]:
+    """Ray Tune's search: the trials to run; before them the finished ones, if the scheduler judges by those."""
+    if not sweep.spec.search_algorithm.plans_ahead:
+        return _suggesting_search(sweep)
+    missing = [one for one in plans if not one.finished]
+    known = [one for one in plans if one.finished and sweep.spec.trial_scheduler.stops_trials]
     if not missing:
         return {"count": 0}
     configs = [in_tune(one.trial, missing=not one.finished)["trial"] for one in (*known, *missing)]
@@ -106,8 +99,8 @@ def _searched(sweep: Sweep, looked: Sequence[TrialPlan]) -> dict[str, Any]:
     return {"space": space, "algorithm": None, "samples": 1, "count": len(missing)}
 
 
-def _suggested(sweep: Sweep) -> dict[str, Any]:
-    """With Optuna, the trials that are left after those that are done."""
+def _suggesting_search(sweep: Sweep) -> dict[str, Any]:
+    """Ray Tune's search with an algorithm that suggests values: as many trials as are left to do."""
     records = read_records(sweep.folder)
     name = sweep.spec.metric
     measured = {record.trial.id: record for record in records if record.state in FINAL}
@@ -116,24 +109,24 @@ def _suggested(sweep: Sweep) -> dict[str, Any]:
         return {"count": 0}
     unfinished = [record.trial for record in records if record.trial.id not in measured][:left]
     known = [(record.trial, record.metrics[name]) for record in measured.values()]
-    algorithm = optuna_search(sweep.spec, known, unfinished)
+    algorithm = sweep.spec.search_algorithm.searcher(sweep.spec.space, known, unfinished)
     return {"space": {}, "algorithm": algorithm, "samples": left, "count": left}
 
 
 class Progress(tune.Callback):
-    """A line for each trial that ends, and between them what their chains say; the last word on lost ones is here."""
+    """Callback that prints a line for each trial that ends and the progress of its chain, and closes lost trials."""
 
     def __init__(self, sweep: Sweep, tracking: "Tracking", count: int, quiet: bool) -> None:
         self._sweep, self._tracking, self._count, self._quiet = sweep, tracking, count, quiet
         self._ended = 0
-        self._running: dict[str, int] = {}  # how far the log of each has been told
+        self._running: dict[str, int] = {}  # position in the log of each up to which it was printed
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune keeps itself in a file, to be restored from; here, what is done is found in the storage."""
+        """No state: Tune saves itself to be restored; here, finished trials are found in the storage."""
         return {}
 
     def on_trial_start(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        """Its log is told from here on."""
+        """Print the trial's log from here on."""
         one = trial_of(trial.config)
         if is_replayed(trial.config):
             return
@@ -141,14 +134,14 @@ class Progress(tune.Callback):
         self._running[one.id] = file.stat().st_size if file.exists() else 0
 
     def on_step_end(self, iteration: int, trials: Any, **info: Any) -> None:
-        """Tell what is new in the logs."""
+        """Print the new lines of the logs."""
         for trial in trials:
             one = trial_of(trial.config)
             if one.id in self._running:
-                self._tell_log(one)
+                self._print_log(one)
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        """Done, or given up by the scheduler, which ends a trial's process without a word."""
+        """Record a trial that is done, or given up by the scheduler, which ends its process without notice."""
         one = trial_of(trial.config)
         record = self._record(one)
         if is_replayed(trial.config):
@@ -157,10 +150,10 @@ class Progress(tune.Callback):
             record = record.with_state("stopped")
             record.write(self._sweep.folder)
             self._close(record, "FINISHED", {"hia.stopped": f"given up after {record.share:.3g} of the training"})
-        self._tell_end(one, record)
+        self._print_end(one, record)
 
     def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-        """Failed, or its process was lost."""
+        """Record a trial that failed, or whose process was lost."""
         one = trial_of(trial.config)
         record = self._record(one)
         if record.state != "failed":
@@ -168,7 +161,7 @@ class Progress(tune.Callback):
             record = record.with_state("failed", why)
             record.write(self._sweep.folder)
             self._close(record, "FAILED", {"hia.error": why})
-        self._tell_end(one, record)
+        self._print_end(one, record)
 
     def _record(self, trial: Trial) -> Record:
         return read_record(self._sweep.folder, trial) or begun(trial)
@@ -177,7 +170,7 @@ class Progress(tune.Callback):
         if record.run_id is not None:
             self._tracking.close(record.run_id, status, why)
 
-    def _tell_log(self, trial: Trial) -> None:
+    def _print_log(self, trial: Trial) -> None:
         file = log_file(self._sweep.folder, trial)
         if not file.exists():
             return
@@ -188,17 +181,17 @@ class Progress(tune.Callback):
         for line in [] if self._quiet else lines.splitlines():
             tqdm.write(f"  {trial.label}: {line}")
 
-    def _tell_end(self, trial: Trial, record: Record) -> None:
+    def _print_end(self, trial: Trial, record: Record) -> None:
         if trial.id in self._running:
-            self._tell_log(trial)
+            self._print_log(trial)
             del self._running[trial.id]
         self._ended += 1
         if not self._quiet:
-            tqdm.write(f"[{self._ended}/{self._count}] {trial.label}: {in_a_line(record, self._sweep.spec)}")
+            tqdm.write(f"[{self._ended}/{self._count}] {trial.label}: {describe_trial(record, self._sweep.spec)}")
 
 
-def in_a_line(record: Record, spec: SweepSpec) -> str:
-    """What became of a trial."""
+def describe_trial(record: Record, spec: SweepSpec) -> str:
+    """Describe the outcome of a trial in a line."""
     if record.state == "failed":
         return f"failed: {record.reason.strip().splitlines()[0]}"
     value = f"{spec.metric} {record.metrics[spec.metric]:.4g}"

@@ -1,4 +1,4 @@
-"""Where the tracking server is, and its experiment; without a server, a database in the storage."""
+"""Connection to the tracking server and its experiment; without a server, to a database in the storage."""
 
 import logging
 import os
@@ -10,6 +10,7 @@ from uuid import uuid4
 from filelock import FileLock
 
 from hia.io.files import write_bytes
+from orchestration.environment import EXPERIMENT_NAME, MLFLOW, set_defaults, tracking_uri
 from orchestration.tracking.experiment import Tracking
 from orchestration.tracking.retry import Server, TrackingRefused
 
@@ -22,15 +23,7 @@ EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 # At the start, a wrong address is likelier than a server that is being started again.
 CONNECTION_PATIENCE_SECONDS = 30.0
 
-# Repetition is `Server`'s affair, and one request must not hold its thread for minutes. MLflow reports its use to its
-# makers unless told otherwise.
-SETTINGS = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
-# What they have to say is raised here, too, or of no interest.
+# Their warnings are raised here as errors, too, or of no interest.
 QUIET = {
     "mlflow": logging.ERROR,
     "mlflow.store.db.utils": logging.CRITICAL,
@@ -45,20 +38,19 @@ def connect_tracking(storage: str | os.PathLike[str]) -> Tracking:
     Makes the database and the experiment ($MLFLOW_EXPERIMENT_NAME, else `hia`) where there are none; any number of
     processes may do so at once. Raises TrackingUnavailable, TrackingRefused or OSError.
     """
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
+    set_defaults(MLFLOW)
     from mlflow import MlflowClient
 
     for name, level in QUIET.items():
         logging.getLogger(name).setLevel(level)
     folder = Path(storage).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
+    uri = tracking_uri(folder)
     with _alone(uri):
         server = Server(MlflowClient(uri), uri)
-        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+        name = os.environ.get(EXPERIMENT_NAME) or EXPERIMENT
         artifacts = None if is_remote(uri) else (folder / "artifacts").as_uri()
-        experiment = server.ask(
+        experiment = server.call_with_retry(
             f"looking for experiment {name}",
             lambda: _experiment(server.client, name, artifacts),
             patience=CONNECTION_PATIENCE_SECONDS,
@@ -67,7 +59,7 @@ def connect_tracking(storage: str | os.PathLike[str]) -> Tracking:
 
 
 def is_remote(uri: str) -> bool:
-    """Whether a server stores the artifacts, and not this process."""
+    """True if a server stores the artifacts, instead of this process."""
     return uri.startswith(("http://", "https://", "databricks"))
 
 
@@ -90,7 +82,7 @@ def _experiment(client: "MlflowClient", name: str, artifacts: str | None) -> str
 
 
 def _alone(uri: str) -> AbstractContextManager[object]:
-    """One process at a time makes the tables of a database file: those that come second would find half of them."""
+    """Let one process at a time create the tables of a database file: others would find half of them."""
     if not uri.startswith("sqlite:///"):
         return nullcontext()
     database = Path(uri.removeprefix("sqlite:///").partition("?")[0]).absolute()
@@ -99,7 +91,7 @@ def _alone(uri: str) -> AbstractContextManager[object]:
 
 
 def _identity(storage: Path) -> str:
-    """A name of the storage that no other has, wherever it is mounted: its runs are the ones that can be resumed."""
+    """A unique name of the storage, wherever it is mounted: only runs of the same storage can be resumed."""
     note = storage / ".storage"
     with FileLock(storage / ".storage.lock"):
         if not note.is_file():

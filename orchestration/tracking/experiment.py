@@ -1,4 +1,4 @@
-"""Runs of pipelines and stages: begun, resumed, found again."""
+"""The experiment's runs of pipelines, stages, sweeps and trials: started, resumed, found, closed."""
 
 import itertools
 import json
@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import yaml
 
-from orchestration.tracking.environment import driver_tags, environment, is_alive
+from orchestration.tracking.provenance import driver_tags, environment, is_alive
 from orchestration.tracking.retry import Server
 from orchestration.tracking.runs import NOTE, PARENT, Run, Status, description
 
@@ -33,7 +33,7 @@ class Tracking:
     storage: str
 
     def start_pipeline(self, fingerprint: str, config: Mapping[str, Any], tags: Mapping[str, str]) -> Run:
-        """The run of a pipeline: the one that it has had, unless a living process is at it, else a new one."""
+        """Resume the run of a pipeline, unless a living process works on it, or start a new one."""
         marks = {KIND: "pipeline", "fingerprint": fingerprint}
         preset = str(config.get("preset") or "pipeline")
         title = f"Pipeline of preset `{preset}`: the runs of its stages are below this one"
@@ -42,7 +42,7 @@ class Tracking:
     def start_stage(
         self, parent: Run, name: str, fingerprint: str, config: Mapping[str, Any], tags: Mapping[str, str]
     ) -> Run:
-        """The run of a stage, below `parent`: its unfinished one, whatever that was below, or a new one."""
+        """Resume the unfinished run of a stage, whatever its parent was, or start one; it is put below `parent`."""
         marks = {KIND: "stage", "stage": name, "fingerprint": fingerprint}
         return self._start(
             name,
@@ -54,7 +54,7 @@ class Tracking:
         )
 
     def start_sweep(self, name: str, fingerprint: str, spec: Mapping[str, Any], tags: Mapping[str, str]) -> Run:
-        """The run of a sweep, taken up as a pipeline's is. spec: the content of its file."""
+        """Resume or start the run of a sweep, as a pipeline's. spec: the content of its file."""
         marks = {KIND: "sweep", "fingerprint": fingerprint}
         title = f"Sweep `{name}`: the runs of its trials are below this one"
         return self._start(
@@ -62,7 +62,7 @@ class Tracking:
         )
 
     def start_table(self, number: int, fingerprint: str, config: Mapping[str, Any], tags: Mapping[str, str]) -> Run:
-        """The run of one of the paper's tables, taken up as a sweep's is. config: what all of its rows are over."""
+        """Resume or start the run of one of the paper's tables, as a sweep's. config: the base of all its rows."""
         marks = {KIND: "table", "fingerprint": fingerprint}
         title = f"Table {number} of the paper: the runs of its rows are below this one"
         again = f"experiments/tables.py --table {number} --preset config.yaml"
@@ -77,22 +77,22 @@ class Tracking:
         config: Mapping[str, Any],
         tags: Mapping[str, str],
     ) -> Run:
-        """The run of a trial of a sweep, in the place of a pipeline's. sweep_run: an id; sweep: its fingerprint."""
+        """Resume or start the run of a sweep's trial. sweep_run: id of the sweep's run; sweep: its fingerprint."""
         marks = {KIND: "trial", "sweep_fingerprint": sweep, "trial": trial}
         title = f"Trial {name} of a sweep: the runs of the stages that it made are below this one"
         return self._start(name, title, marks, "", config, dict(tags) | {PARENT: sweep_run})
 
     def close(self, run_id: str, status: Status, why: Mapping[str, str]) -> None:
-        """End a run, if it goes on, whose process has ended without a word. why: tags for it and those below it."""
+        """End a run that is still RUNNING though its process has ended. why: tags for it and those below it."""
         self.close_below(run_id, why)
-        found = self.server.ask("reading a run", partial(self.server.client.get_run, run_id))
+        found = self.server.call_with_retry("reading a run", partial(self.server.client.get_run, run_id))
         if found.info.status == "RUNNING":
             run = self._run(found.info)
             run.set_tags(why)
             run.finish(status)
 
     def close_below(self, run_id: str, why: Mapping[str, str]) -> None:
-        """The runs below one, at any depth, that go on become KILLED."""
+        """Mark the RUNNING runs below one, at any depth, as KILLED."""
         wanted = _filter({PARENT: run_id}, "attributes.status = 'RUNNING'")
         for found in self._search("looking for runs of ended processes", wanted, ORPHANS_PER_PAGE):
             self.close(found.info.run_id, "KILLED", why)
@@ -104,7 +104,7 @@ class Tracking:
         return found[0].info.run_id if found else None
 
     def close_orphans(self) -> None:
-        """Runs whose process on this machine has ended without a word become KILLED."""
+        """Mark RUNNING runs whose process on this machine has ended as KILLED."""
         wanted = _filter({"hia.host": socket.gethostname()}, "attributes.status = 'RUNNING'")
         for found in self._search("looking for runs of ended processes", wanted, ORPHANS_PER_PAGE):
             if not _has_driver(found):
@@ -133,21 +133,21 @@ class Tracking:
         return run
 
     def _resumed(self, name: str, wanted: str, tags: Mapping[str, str]) -> Run | None:
-        """The latest run that may go on."""
+        """The latest run that may be resumed; None for none."""
         client = self.server.client
         for found in self._search(f"looking for the run of {name}", wanted, 10):
             if found.info.status == "RUNNING" and _has_driver(found, other_than_this=True):
                 continue
             run = self._run(found.info)
-            self.server.ask(f"resuming {name}", partial(client.update_run, run.id, "RUNNING"))
+            self.server.call_with_retry(f"resuming {name}", partial(client.update_run, run.id, "RUNNING"))
             if ERROR in found.data.tags:
-                self.server.ask(f"resuming {name}", partial(client.delete_tag, run.id, ERROR))
+                self.server.call_with_retry(f"resuming {name}", partial(client.delete_tag, run.id, ERROR))
             run.set_tags(tags)
             return run
         return None
 
     def _created(self, name: str, tags: Mapping[str, str]) -> Run:
-        """A new run; one only, also when the answer to the first request is lost."""
+        """Create a run: a single one, even if the answer to the first request is lost."""
         token, attempts = uuid4().hex, itertools.count()
 
         def create() -> Any:
@@ -156,10 +156,10 @@ class Tracking:
                 return made[0].info
             return client.create_run(self.experiment_id, tags=dict(tags) | {TOKEN: token}, run_name=name).info
 
-        return self._run(self.server.ask(f"beginning the run of {name}", create))
+        return self._run(self.server.call_with_retry(f"beginning the run of {name}", create))
 
     def _search(self, what: str, wanted: str, most: int) -> list[Any]:
-        return self.server.ask(
+        return self.server.call_with_retry(
             what,
             lambda: list(
                 self.server.client.search_runs(
@@ -173,12 +173,12 @@ class Tracking:
 
 
 def _filter(tags: Mapping[str, str], *conditions: str) -> str:
-    """What `search_runs` takes."""
+    """Filter string of `search_runs`."""
     return " and ".join([*filter(None, conditions), *(f"tags.`{name}` = '{value}'" for name, value in tags.items())])
 
 
 def _has_driver(found: Any, other_than_this: bool = False) -> bool:
-    """Whether the process of a run on this machine is still there. Of those on other machines nothing is known."""
+    """True if the run's process is alive on this machine; False for other machines, whose processes cannot be seen."""
     tags, own = found.data.tags, driver_tags()
     if tags.get("hia.host") != own["hia.host"] or (other_than_this and tags["hia.pid"] == own["hia.pid"]):
         return False
@@ -186,7 +186,7 @@ def _has_driver(found: Any, other_than_this: bool = False) -> bool:
 
 
 def _source_tags() -> dict[str, str]:
-    """MLflow's own tags of who ran what, which its page shows in columns."""
+    """MLflow's own tags of user, source and commit, which its page shows in columns."""
     from mlflow.tracking.context.registry import resolve_tags
 
     commit = environment()["commit"]

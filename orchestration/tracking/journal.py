@@ -1,4 +1,4 @@
-"""What a stage tells while it runs: a file of lines of JSON, written by any process of it, read while it grows.
+"""Append-only JSONL log of a stage's metrics and artifacts, written by any of its processes, read while it grows.
 
 {"time": MILLISECONDS, "step": N, "metrics": {"loss": 0.1}}
 {"time": MILLISECONDS, "artifact": "samples/step_000100_dance.mp4", "under": "samples"}
@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-# What MLflow takes as the name of a metric.
+# Names of metrics that MLflow accepts.
 METRIC_NAME = re.compile(r"[\w.\- :]+(/[\w.\- :]+)*", re.ASCII)
 LONGEST_NAME = 250
-# Metrics of clips that the model was trained on never go by the names of those that it was not.
+# Metrics on training clips never share the names of those on held-out clips.
 TRAIN_PREFIX = "split_train/"
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Numbers measured at a step. time: Unix, in milliseconds; end: where the file goes on after this line."""
+    """Numbers measured at a step. time: Unix, in milliseconds; end: byte offset of the next line."""
 
     time: int
     step: int
@@ -46,7 +46,7 @@ Entry = Metrics | Artifact
 
 @dataclass(frozen=True)
 class JournalWriter:
-    """Appends to a journal, a line in one write, so that several processes may do so and a killed one harms no other.
+    """Writer of a journal: one write per line, so that several processes may append and a killed one harms no other.
 
     All methods raise OSError when the file cannot be written.
     """
@@ -57,14 +57,14 @@ class JournalWriter:
         object.__setattr__(self, "path", Path(path))
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Numbers at a step. Raises ValueError for a name that the tracking server would refuse."""
+        """Append numbers at a step. Raises ValueError for a name that the tracking server would refuse."""
         for name in values:
             check_name(name)
         if values:
             self._append({"step": int(step), "metrics": {name: _number(value) for name, value in values.items()}})
 
     def artifact(self, path_in_stage_folder: str, under: str) -> None:
-        """A file, or a folder's content, for the folder `under` among the artifacts; empty for their root.
+        """Append a file, or a folder's content, for the folder `under` among the artifacts; empty for their root.
 
         Raises ValueError for paths that lead out of either.
         """
@@ -86,9 +86,9 @@ class JournalWriter:
 
 
 def read_new(path: str | os.PathLike[str], offset: int = 0) -> tuple[list[Entry], int]:
-    """What was written after `offset`, and the offset to go on from; a line that is not finished comes next time.
+    """Read the entries after `offset`; also the offset to go on from. An unfinished line is left for the next call.
 
-    Damaged lines, which killed writers leave, are passed by. A missing file is empty.
+    Damaged lines, which killed writers leave, are skipped. A missing file is empty.
     """
     try:
         with open(path, "rb") as file:
@@ -101,7 +101,7 @@ def read_new(path: str | os.PathLike[str], offset: int = 0) -> tuple[list[Entry]
 
 
 def check_name(name: str) -> None:
-    """Raises ValueError for what cannot be the name of a metric."""
+    """Raises ValueError for a name that a metric cannot have."""
     parts = name.split("/")
     if not METRIC_NAME.fullmatch(name) or len(name) > LONGEST_NAME or {".", ".."} & set(parts):
         raise ValueError(
@@ -111,13 +111,13 @@ def check_name(name: str) -> None:
 
 
 def _ending(file: int) -> str:
-    """What ends the line that a killed writer left unfinished; empty where there is none."""
+    """Line end for a line that a killed writer left unfinished; empty where there is none."""
     size = os.fstat(file).st_size
     return "\n" if size and os.pread(file, 1, size - 1) != b"\n" else ""
 
 
 def _number(value: float) -> float | str:
-    """JSON has no word for infinities and what is not a number: they are written as text."""
+    """A number for JSON, which cannot hold infinities and NaN: they are written as text."""
     value = float(value)
     return value if math.isfinite(value) else repr(value)
 
@@ -140,10 +140,10 @@ def _entry(content: dict[str, Any], end: int) -> Entry:
 
 
 def metric_prefix(split: str) -> str:
-    """What the names of a split's metrics begin with: nothing for clips kept out of training."""
+    """Prefix of a split's metrics: empty for clips kept out of training."""
     return "" if split == "test" else TRAIN_PREFIX
 
 
 def tracked_name(name: str) -> str:
-    """A figure's name as MLflow takes it: `fd[i3d]` is `fd_i3d`."""
+    """A metric's name as MLflow accepts it: `fd[i3d]` is `fd_i3d`."""
     return re.sub(r"[^\w.\- :/]", "_", re.sub(r"\[(.*)\]", r"_\1", name), flags=re.ASCII)

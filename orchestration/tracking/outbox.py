@@ -1,4 +1,4 @@
-"""What of a journal is still to be sent to a run, and what has been."""
+"""Queue of a journal's entries that are still to be sent to a run, and the record of those that were."""
 
 import json
 from collections import deque
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hia.io.files import write_json
+from orchestration.names import JOURNAL, SENT_NOTE
 from orchestration.tracking.journal import Artifact, Entry, Metrics, read_new
 from orchestration.tracking.retry import TrackingRefused, log
 from orchestration.tracking.runs import METRICS_PER_BATCH, Run, batches, upload
@@ -15,12 +16,10 @@ from orchestration.tracking.runs import METRICS_PER_BATCH, Run, batches, upload
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
-JOURNAL, SENT = "journal.jsonl", "journal.sent.json"
-
 
 @dataclass(frozen=True)
 class Item:
-    """Sent at once. end: the position in the journal that is reached with it, None for none."""
+    """Metrics or an artifact that are sent at once. end: the journal's position after them, None for none."""
 
     metrics: "list[Metric]" = field(default_factory=list)
     artifact: Artifact | None = None
@@ -28,14 +27,14 @@ class Item:
 
 
 class SentMetrics:
-    """Which metrics have been sent at which steps; most steps have the same ones, which are kept once."""
+    """Names of the metrics sent at each step; most steps have the same names, which are stored once."""
 
     def __init__(self) -> None:
         self._names: dict[int, frozenset[str]] = {}
         self._kept: dict[frozenset[str], frozenset[str]] = {}
 
     def add(self, step: int, names: Iterable[str]) -> frozenset[str]:
-        """Note these; returns those that were not there before."""
+        """Note names at a step; returns those that were not noted before."""
         before = self._names.get(step, frozenset())
         new = frozenset(names) - before
         both = before | new
@@ -44,15 +43,15 @@ class SentMetrics:
 
 
 class Outbox:
-    """Items in the order of the journal, each there until it is sent. To be used by one thread.
+    """Items in the journal's order, each kept until it is sent. To be used by one thread.
 
     The position up to which all is sent is kept in a file beside the journal. Metrics keep the time at which they were
     measured, by which MLflow's databases know one that comes twice because its receipt was lost.
-    refused: why the server took something not. What follows is sent all the same, but the position stays.
+    refused: why the server refused an item. Later items are sent all the same, but the position stays.
     """
 
     def __init__(self, run: Run, folder: Path) -> None:
-        self.journal, self._note = folder / JOURNAL, folder / SENT
+        self.journal, self._note = folder / JOURNAL, folder / SENT_NOTE
         self.refused: TrackingRefused | None = None
         self._run, self._folder = run, folder
         self._items: deque[Item] = deque()
@@ -60,7 +59,7 @@ class Outbox:
         self._sent = SentMetrics()
 
     def add(self, metrics: "list[Metric]") -> None:
-        """Metrics that are in no journal."""
+        """Queue metrics that are in no journal."""
         self._items.extend(Item(batch) for batch in batches(metrics, METRICS_PER_BATCH))
 
     def send_next(self) -> bool:
@@ -71,7 +70,7 @@ class Outbox:
             return False
         item = self._items[0]
         try:
-            self._run.server.ask_once(f"sending {self.journal}", lambda: self._send(item))
+            self._run.server.call(f"sending {self.journal}", lambda: self._send(item))
         except TrackingRefused as refused:
             if self.refused is None:
                 log(f"{refused}; the stage goes on")
@@ -120,17 +119,17 @@ class Outbox:
             yield Item(batch, end=end)
 
     def _begin(self) -> int:
-        """Position to go on from. Where it is not known, the run itself says what it has."""
+        """Position to go on from. Where it is not known, the sent metrics are read from the run."""
         position = self._position()
         if position is None:
-            self._run.server.ask_once("reading the run's metrics", self._ask_what_is_there)
+            self._run.server.call("reading the run's metrics", self._read_sent_metrics)
             return 0
         for entry in read_new(self.journal, 0)[0]:
             if isinstance(entry, Metrics) and entry.end <= position:
                 self._sent.add(entry.step, entry.values)
         return position
 
-    def _ask_what_is_there(self) -> None:
+    def _read_sent_metrics(self) -> None:
         client = self._run.server.client
         for name in client.get_run(self._run.id).data.metrics:
             if not name.startswith("system/"):

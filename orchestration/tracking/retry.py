@@ -1,4 +1,4 @@
-"""A tracking server that may be away for a while."""
+"""Calls to a tracking server that are repeated while it does not answer."""
 
 import sys
 import threading
@@ -16,37 +16,37 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 600.0
 FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS = 0.5, 10.0
 
-# What a server says that is there, but not well, by MLflow's names; anything else that it says is its answer.
-UNWELL = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED")
-# HTTP's codes for the same.
-UNWELL_CODES = (408, 429, 500, 502, 503, 504)
+# MLflow's codes of transient server errors; any other code is the server's answer.
+OVERLOADED = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED")
+# HTTP's codes of the same.
+OVERLOADED_CODES = (408, 429, 500, 502, 503, 504)
 
 Answer = TypeVar("Answer")
 
 
 class TrackingUnavailable(ConnectionError):
-    """The tracking server does not answer; the message says where it should be, why, what to do. reason: in short."""
+    """The tracking server does not answer; the message has its address, the cause and a remedy. reason: in short."""
 
     reason = ""
 
 
 class TrackingRefused(ValueError):
-    """The tracking server is there, and does not do what it is asked for; the message says why."""
+    """The tracking server answers, and refuses a request; the message says why."""
 
 
 @dataclass
 class Server:
-    """Asks a tracking server, or a database in its place. May be used by several threads.
+    """Client of a tracking server, or of a database in its place. May be used by several threads.
 
-    uri: its address. patience: seconds that a question waits for a server that is away. Once that was in vain,
-    questions are asked but once, until one is answered: a lost server does not cost the same time over and over.
+    uri: its address. patience: seconds for which a call is repeated while the server is away. After they have run out
+    once, calls are not repeated until one succeeds: a lost server does not cost the same time over and over.
     """
 
     client: "MlflowClient"
     uri: str
     patience: float = PATIENCE_SECONDS
-    _in_vain: bool = False
-    _told: bool = False
+    _retries_stopped: bool = False
+    _warned: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -54,34 +54,34 @@ class Server:
         """The address without a password."""
         return without_password(self.uri)
 
-    def ask(self, what: str, call: Callable[[], Answer], patience: float | None = None) -> Answer:
-        """What `call` returns, which is repeated while the server is away.
+    def call_with_retry(self, what: str, function: Callable[[], Answer], patience: float | None = None) -> Answer:
+        """Result of `function`, which is called again while the server is away.
 
         what: the purpose, in words, for error messages. Raises TrackingUnavailable when patience has run out, and
         TrackingRefused.
         """
-        limit = 0.0 if self._in_vain else self.patience if patience is None else patience
+        limit = 0.0 if self._retries_stopped else self.patience if patience is None else patience
         began, delay = time.monotonic(), FIRST_DELAY_SECONDS
         while True:
             try:
-                return self.ask_once(what, call)
+                return self.call(what, function)
             except TrackingUnavailable as away:
                 if time.monotonic() - began + delay > limit:
-                    self.give_up()
+                    self.stop_retrying()
                     raise
                 if delay > FIRST_DELAY_SECONDS:
-                    self.tell(away.reason)
+                    self.warn_once(away.reason)
             time.sleep(delay)
             delay = min(2 * delay, LONGEST_DELAY_SECONDS)
 
-    def ask_once(self, what: str, call: Callable[[], Answer]) -> Answer:
+    def call(self, what: str, function: Callable[[], Answer]) -> Answer:
         """Result of one call. Raises TrackingUnavailable or TrackingRefused in place of the clients' own errors."""
         try:
-            answer = call()
+            answer = function()
         except TrackingRefused:
             raise
         except Exception as error:
-            reason = in_short(error)
+            reason = short_reason(error)
             if not is_away(error):
                 raise TrackingRefused(f"{what}: the tracking server {self.name} refused it: {reason}") from error
             away = TrackingUnavailable(
@@ -90,54 +90,54 @@ class Server:
             )
             away.reason = reason
             raise away from error
-        self._answered()
+        self._note_answer()
         return answer
 
-    def tell(self, reason: str) -> None:
-        """Say that the server is waited for; once, until it is back."""
+    def warn_once(self, reason: str) -> None:
+        """Tell the user that the server is waited for; once, until it answers again."""
         with self._lock:
-            told, self._told = self._told, True
-        if not told:
+            warned, self._warned = self._warned, True
+        if not warned:
             log(f"tracking server {self.name} does not answer ({reason}); trying again")
 
-    def give_up(self) -> None:
-        """Patience was in vain."""
-        self._in_vain = True
+    def stop_retrying(self) -> None:
+        """Call once only, until a call succeeds."""
+        self._retries_stopped = True
 
-    def _answered(self) -> None:
-        self._in_vain = False
-        if not self._told:
+    def _note_answer(self) -> None:
+        self._retries_stopped = False
+        if not self._warned:
             return
         with self._lock:
-            told, self._told = self._told, False
-        if told:
+            warned, self._warned = self._warned, False
+        if warned:
             log(f"tracking server {self.name} answers again")
 
 
 def log(line: str) -> None:
-    """A line for people, beside whatever bars of progress there are."""
+    """Print a line on stderr, above any progress bars."""
     tqdm.write(line, file=sys.stderr)
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether an error means that nobody is there, or not well, so that the same may succeed later."""
+    """True for an error of a server that is away or overloaded, so that the same call may succeed later."""
     from mlflow.exceptions import MlflowException
     from requests import HTTPError, RequestException
 
     if isinstance(error, HTTPError) and error.response is not None:
-        return error.response.status_code in UNWELL_CODES
+        return error.response.status_code in OVERLOADED_CODES
     if isinstance(error, RequestException):
         return True
     if isinstance(error, MlflowException):
-        return error.error_code in UNWELL
+        return error.error_code in OVERLOADED
     # A disk that is full or may not be written to, and our own mistakes; object stores have errors of their own.
     return isinstance(error, ConnectionError | TimeoutError) or not isinstance(
         error, OSError | ValueError | TypeError | LookupError | AttributeError
     )
 
 
-def in_short(error: BaseException) -> str:
-    """The reason at the bottom of an error, in a line: `Connection refused` rather than what was made of it."""
+def short_reason(error: BaseException) -> str:
+    """The first cause of an error, in a line: `Connection refused` rather than the errors that followed from it."""
     for cause in reversed(list(_causes(error))):
         if isinstance(cause, OSError) and cause.strerror:
             return f"{cause.strerror}: {cause.filename}" if cause.filename else cause.strerror
@@ -148,7 +148,7 @@ def in_short(error: BaseException) -> str:
 
 
 def without_password(uri: str) -> str:
-    """An address as it may be shown."""
+    """An address without its password, to be shown."""
     parts = urlsplit(uri)
     if "@" not in parts.netloc:
         return uri

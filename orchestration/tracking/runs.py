@@ -1,4 +1,4 @@
-"""A run in the tracking server."""
+"""A run in the tracking server: its parameters, metrics, tags, artifacts and description."""
 
 import json
 import time
@@ -13,18 +13,20 @@ from orchestration.tracking.retry import Server
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
-# What every tracking server takes; the present MLflow allows more.
+# Limits of every tracking server; recent ones allow more.
 LONGEST_PARAMETER, LONGEST_TAG, LONGEST_KEY = 500, 5000, 250
 PER_BATCH, METRICS_PER_BATCH = 100, 1000
 # A driver that was told to stop does not wait for a server.
 INTERRUPTED_PATIENCE_SECONDS = 5.0
-Item = TypeVar("Item")
+# Parts of a run's description, which are replaced when it is resumed.
 STAGES, RESULT = "\n\n## Stages\n\n", "\n\n## Result\n\n"
 LONGEST_CELL = 1500
 
+Item = TypeVar("Item")
+
 
 class StageOutcome(Protocol):
-    """What became of a stage. action: `reuse`, `resume` or `run`; seconds: that its work took."""
+    """Outcome of a stage. action: `reuse`, `resume` or `run`; seconds: duration of its work."""
 
     @property
     def name(self) -> str: ...
@@ -55,80 +57,80 @@ class Run:
 
     @property
     def url(self) -> str:
-        """Where it can be looked at; for a database file, with the command that shows it."""
+        """Address of the run's page; for a database file, with the command that shows it."""
         name = self.server.name
         if name.startswith("http"):
             return f"{name.rstrip('/')}/{self.place}"
         return f"http://127.0.0.1:5000/{self.place} (with: mlflow ui --backend-store-uri {name})"
 
     def finish(self, status: Status) -> None:
-        """End it."""
+        """End the run."""
         patience = INTERRUPTED_PATIENCE_SECONDS if status == "KILLED" else None
-        self._ask("ending the run", partial(self.server.client.set_terminated, self.id, status), patience)
+        self._call("ending the run", partial(self.server.client.set_terminated, self.id, status), patience)
 
     def log_params(self, config: Mapping[str, Any]) -> None:
-        """A configuration, by the path of each value; long values are cut.
+        """Log a configuration as parameters, by the path of each value; long values are cut.
 
-        MLflow's parameters do not change: those of a resumed run that have become others stay, and are told of in the
-        tag `hia.changed`.
+        MLflow's parameters do not change: those of a resumed run that have new values stay, and the tag `hia.changed`
+        lists them.
         """
         from mlflow.entities import Param
 
         client = self.server.client
         values = {key[:LONGEST_KEY]: _cut(text, LONGEST_PARAMETER) for key, text in flat(config)}
-        known = self._ask("reading the run's parameters", partial(client.get_run, self.id)).data.params
+        known = self._call("reading the run's parameters", partial(client.get_run, self.id)).data.params
         new = [Param(key, value) for key, value in values.items() if key not in known]
         for batch in batches(new, PER_BATCH):
-            self._ask("writing parameters", partial(client.log_batch, self.id, params=batch))
+            self._call("writing parameters", partial(client.log_batch, self.id, params=batch))
         changed = [f"{key}: {known[key]} → {value}" for key, value in values.items() if known.get(key, value) != value]
         if changed:
             self.set_tags({"hia.changed": "\n".join(changed)})
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Tags, in place of those of the same names."""
+        """Set tags, in place of those of the same names."""
         from mlflow.entities import RunTag
 
         client = self.server.client
         entities = [RunTag(key[:LONGEST_KEY], _cut(str(value), LONGEST_TAG)) for key, value in tags.items()]
         for batch in batches(entities, PER_BATCH):
-            self._ask("writing tags", partial(client.log_batch, self.id, tags=batch))
+            self._call("writing tags", partial(client.log_batch, self.id, tags=batch))
 
     def log_metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Numbers, at once; what a stage measures goes through its journal instead, which waits for no server."""
+        """Log numbers at once; a stage's metrics go through its journal instead, which waits for no server."""
         from mlflow.entities import Metric
 
         client = self.server.client
         now = time.time_ns() // 1_000_000
         metrics = [Metric(name, float(value), now, step) for name, value in values.items()]
         for batch in batches(metrics, METRICS_PER_BATCH):
-            self._ask("writing metrics", partial(client.log_batch, self.id, metrics=batch))
+            self._call("writing metrics", partial(client.log_batch, self.id, metrics=batch))
 
     def log_artifact(self, local_path: str | Path, under: str = "") -> None:
-        """A file, or what is in a folder, into the folder `under` of the artifacts."""
+        """Upload a file, or a folder's content, into the folder `under` of the artifacts."""
         path = Path(local_path)
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file or folder, so it cannot be kept with the run")
-        self._ask(f"uploading {path.name}", partial(upload, self, path, under))
+        self._call(f"uploading {path.name}", partial(upload, self, path, under))
 
     def log_dict(self, content: Any, name: str) -> None:
-        """Plain values as the JSON file `name` among the artifacts."""
+        """Upload plain values as the JSON file `name` among the artifacts."""
         self.log_text(json.dumps(content, indent=1, ensure_ascii=False), name)
 
     def log_text(self, text: str, name: str) -> None:
-        """A text file among the artifacts."""
-        self._ask(f"uploading {name}", partial(self.server.client.log_text, self.id, text, name))
+        """Upload a text file `name` among the artifacts."""
+        self._call(f"uploading {name}", partial(self.server.client.log_text, self.id, text, name))
 
     def note_stages(self, outcomes: Sequence[StageOutcome]) -> None:
-        """Add to a pipeline's description what became of its stages, with links to their runs, its own or others'."""
-        rows = [(one.name, self._in_words(one), f"{one.seconds:.0f} s", self._link(one)) for one in outcomes]
+        """Add the outcomes of a pipeline's stages to its description, with links to their runs, its own or others'."""
+        rows = [(one.name, self._describe_outcome(one), f"{one.seconds:.0f} s", self._link(one)) for one in outcomes]
         note = self._tags(self.id).get(NOTE, "")
         self.set_tags({NOTE: with_stages(note, rows)})
 
     def note_result(self, text: str) -> None:
-        """Add to the description what came of it, Markdown, in place of an earlier result."""
+        """Add a result, Markdown, to the description, in place of an earlier one."""
         self.set_tags({NOTE: with_result(self._tags(self.id).get(NOTE, ""), text)})
 
-    def _in_words(self, outcome: StageOutcome) -> str:
+    def _describe_outcome(self, outcome: StageOutcome) -> str:
         if outcome.action != "reuse":
             return "resumed" if outcome.action == "resume" else "ran"
         if outcome.run_id is None or self._tags(outcome.run_id).get(PARENT) == self.id:
@@ -141,14 +143,14 @@ class Run:
         return f"[{outcome.name}](#/experiments/{self.experiment_id}/runs/{outcome.run_id})"
 
     def _tags(self, run_id: str) -> dict[str, str]:
-        return self._ask("reading a run", partial(self.server.client.get_run, run_id)).data.tags
+        return self._call("reading a run", partial(self.server.client.get_run, run_id)).data.tags
 
-    def _ask(self, what: str, call: Any, patience: float | None = None) -> Any:
-        return self.server.ask(what, call, patience)
+    def _call(self, what: str, call: Any, patience: float | None = None) -> Any:
+        return self.server.call_with_retry(what, call, patience)
 
 
 def upload(run: Run, path: Path, under: str) -> None:
-    """A file, or what is in a folder, at the first attempt. Raises whatever MLflow does."""
+    """Upload a file, or a folder's content, in one attempt. Raises whatever MLflow raises."""
     client = run.server.client
     (client.log_artifacts if path.is_dir() else client.log_artifact)(run.id, str(path), under or None)
 
@@ -174,7 +176,7 @@ def _cut(text: str, longest: int) -> str:
 
 
 def description(title: str, tags: Mapping[str, str], environment: Mapping[str, Any], again: str) -> str:
-    """What a run is, and how to repeat it; Markdown. again: the script that does, with its arguments."""
+    """Description of a run and how to repeat it, Markdown. again: the script that does, with its arguments."""
     commit = environment["commit"] or f"unknown; SHA-256 of the source files {environment['source_sha256']}"
     changes = ", with changes that were not committed" if environment["uncommitted_changes"] else ""
     known = [("preset", "preset"), ("gamma", "γ"), ("omega", "ω"), ("fingerprint", "fingerprint")]

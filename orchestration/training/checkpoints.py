@@ -19,9 +19,8 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from orchestration.training.run import TrainingFailed
+from orchestration.training.run import CHECKPOINTS, TrainingFailed
 
-CHECKPOINTS = "checkpoints"
 TAG = "deepspeed"
 STATE = "checkpoint.json"
 AVERAGE = "average.safetensors"

@@ -4,13 +4,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from hia.config import Config, Stage, Stages
+from orchestration.chain.stage import ExplainedFailure
 
 WEIGHTS = "weights"
 RAY_FOLDER = "ray"  # Ray Train's own files, in the stage's folder
+CHECKPOINTS = "checkpoints"
 SAMPLES = "samples"
 
 
-class TrainingFailed(RuntimeError):
+class TrainingFailed(ExplainedFailure):
     """A failure of training that a restart would not mend; the message says why."""
 
 

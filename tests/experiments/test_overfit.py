@@ -1,4 +1,4 @@
-"""The overfitting benchmark keeps frames out of training for real, and its figures mean what they say."""
+"""The overfitting benchmark: its kept-out frames are not trained on, and its figures are right."""
 
 import json
 import math
@@ -35,7 +35,7 @@ def whole(sample_data, tmp_path_factory) -> ClipStore:
 
 @pytest.fixture(scope="module")
 def training(whole, tmp_path_factory) -> ClipStore:
-    """The same without the frames that are kept out."""
+    """The same clip without the frames that are kept out of training."""
     return without_frames(whole, tmp_path_factory.mktemp("overfit") / "training")
 
 

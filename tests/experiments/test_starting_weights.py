@@ -1,4 +1,4 @@
-"""The codec and the spatial weights that ship with the quickstart preset do what their README says."""
+"""The codec and the spatial weights of the quickstart preset, against the claims of their README."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The paper's tables: rows over one base, run or reused, told beside the paper's figures."""
+"""The paper's tables: rows over one base, run or reused, shown beside the paper's figures."""
 
 import csv
 from pathlib import Path

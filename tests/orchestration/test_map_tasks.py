@@ -1,4 +1,4 @@
-"""Tasks on the cluster: every job has its outcome, whatever becomes of its process."""
+"""Tasks on the cluster: every job has its outcome, even if its process is lost."""
 
 import os
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What people read at the end."""
+"""The summary at the end of a run."""
 
 from dataclasses import dataclass
 from pathlib import Path

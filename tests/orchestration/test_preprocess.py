@@ -1,4 +1,4 @@
-"""Preprocessing on Ray Data: the same store as in one process, whatever is killed and when."""
+"""Preprocessing on Ray Data: the same store as in one process, even if drivers and actors are killed."""
 
 import contextlib
 import os
@@ -51,12 +51,12 @@ def undisturbed(videos, overrides) -> dict[str, bytes]:
 
 
 def files(store: Path) -> dict[str, bytes]:
-    """All that is in a store, by name."""
+    """Content of all files of a store, by name."""
     return {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
 
 
 def progress(store: Path) -> int:
-    """How many files the store has: a clock that runs with the work."""
+    """Number of files in the store: a clock that runs with the work."""
     return sum(len(names) for _, _, names in os.walk(store))
 
 
@@ -135,7 +135,7 @@ def settled(store: Path) -> None:
 
 
 class Killer:
-    """Kills an actor process whenever the store has reached one of some numbers of files."""
+    """Thread that kills an actor process whenever the store has reached one of some numbers of files."""
 
     def __init__(self, store: Path, moments: list[int]) -> None:
         self.store, self.moments, self.kills = store, moments, 0

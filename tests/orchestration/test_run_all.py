@@ -1,4 +1,4 @@
-"""The main job's command: what it refuses, how it ends, what it tells."""
+"""The main job's command: refused input, exit statuses, messages."""
 
 import json
 import os

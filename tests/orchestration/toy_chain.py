@@ -1,4 +1,4 @@
-"""A chain of small real stages that write files, for tests of what runs when.
+"""A chain of small real stages that write files, for tests of the chain.
 
 numbers → steps → report → listed
 
@@ -64,7 +64,7 @@ def toy_stages(config: Config, _contents: ContentHashes | None = None) -> Sequen
             ("numbers",),
             steps,
             ("result",),
-            drops=("kept",),
+            temporary_outputs=("kept",),
             progress_of=lambda folder: f"step {len(list(folder.glob('kept/step_*')))} of {iterations}",
         ),
         _stage(
@@ -83,10 +83,10 @@ def _stage(
     reads: dict[str, object],
     inputs: tuple[str, ...],
     run: Callable[[StageRun], dict[str, float]],
-    keeps: tuple[str, ...] = (),
+    required_outputs: tuple[str, ...] = (),
     **others: object,
 ) -> ChainStage:
-    return ChainStage(name, 1, reads, inputs, run, keeps, uses_cluster=False, **others)  # type: ignore[arg-type]
+    return ChainStage(name, 1, reads, inputs, run, required_outputs, uses_cluster=False, **others)  # type: ignore[arg-type]
 
 
 def _content(folder: Path) -> str:

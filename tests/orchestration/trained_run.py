@@ -1,4 +1,4 @@
-"""What training leaves behind, made in a moment: a store of dancers, and weights as if they had been trained."""
+"""The results of a training without training: a store of dancers, and random weights in the stages' folders."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ from hia.io.files import write_json
 from hia.models.animator import Animator
 from hia.models.build import build_animator
 from hia.models.parts import part_parameters
-from orchestration.chain.stage import STORE_NOTE, StageRun, store_of
+from orchestration.chain.stage import StageRun, store_of
+from orchestration.names import STORE_NOTE
 from orchestration.tracking.journal import Artifact, JournalWriter, read_new
 from orchestration.training.run import WEIGHTS
 from orchestration.training.weights import write_weights
@@ -35,7 +36,7 @@ class Trained:
         return store_of(self.inputs["preprocess"])
 
     def stage_run(self, name: str, config: Config | None = None, run: Any = None, **inputs: Path) -> StageRun:
-        """What a stage named so is given, in a new folder; inputs: folders of stages after the training."""
+        """The arguments of a stage of this name, in a new folder. inputs: folders of stages after the training."""
         folder = self.storage / name
         folder.mkdir(parents=True, exist_ok=True)
         journal = JournalWriter(folder / "journal.jsonl")
@@ -72,7 +73,7 @@ def random_animator(config: Config) -> Animator:
 
 
 def artifacts(run: StageRun) -> dict[str, str]:
-    """The files that a stage has handed to the tracking server, and the folder under which each is shown."""
+    """The files that a stage has logged, and the folder of each among the artifacts."""
     entries, _ = read_new(run.folder / "journal.jsonl")
     return {entry.path: entry.under for entry in entries if isinstance(entry, Artifact)}
 

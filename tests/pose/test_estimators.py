@@ -7,7 +7,8 @@ from typing import get_args, get_type_hints
 import pytest
 
 from hia.config import PoseConfig
-from hia.pose.estimators import ESTIMATORS, EstimatorEntry, load_pose_estimator, map_model_files, model_files
+from hia.config.paths import map_paths
+from hia.pose.estimators import ESTIMATORS, EstimatorEntry, load_pose_estimator, model_files
 
 
 def test_every_mode_of_the_configuration_has_an_estimator_and_its_files_are_settings():
@@ -32,10 +33,10 @@ def test_settings_reach_the_estimator_that_the_mode_names(monkeypatch):
 def test_only_files_that_are_named_count_and_change():
     settings = PoseConfig(detector="boxes.onnx", feet="https://models/feet.zip", detect_every=4)
     assert model_files(settings) == ["boxes.onnx", "https://models/feet.zip"]
-    assert map_model_files(settings, str.upper) == PoseConfig(
+    assert map_paths(settings, str.upper) == PoseConfig(
         detector="BOXES.ONNX", feet="HTTPS://MODELS/FEET.ZIP", detect_every=4
     )
-    assert map_model_files(PoseConfig(), str.upper) == PoseConfig() and model_files(PoseConfig()) == []
+    assert map_paths(PoseConfig(), str.upper) == PoseConfig() and model_files(PoseConfig()) == []
 
 
 @pytest.mark.parametrize("heavy", ["torch", "onnxruntime", "rtmlib"])

@@ -4,12 +4,11 @@ import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hia.config import Config, PreprocessConfig
 from hia.data.ingest.splits import assign_split, names_of
 from hia.data.ingest.videos import VideoSource
-from hia.data.preprocess.encoders import Encoders
 from hia.data.store.clip import Clip
 from hia.data.store.clip_store import MANIFEST, REJECTED, STORE_FORMAT, STORE_VERSION, StoreError, manifest_text
 from hia.data.store.journal import Journal
@@ -17,6 +16,9 @@ from hia.data.store.records import ClipInfo, Rejection, Split, VideoResult, to_j
 from hia.data.store.statistics import store_statistics
 from hia.io.files import Folder
 from hia.io.hashing import key_digest
+
+if TYPE_CHECKING:  # brings the networks
+    from hia.data.preprocess.encoders import Encoders
 
 SETTINGS = "settings.json"
 MOST_NAMED = 3

@@ -1,83 +1,19 @@
-"""The chain: what is done is found again, what was begun goes on, what has changed runs, and why."""
+"""The chain: finished stages are reused, unfinished ones resumed, changed ones run; failures, locks, tracking."""
 
 import dataclasses
 import json
 import shutil
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from hia.config import Config
-from orchestration.chain import Chain, ChainError, ChainStage, Executed, Plan, Selection, StageFailed, StageFolder
+from orchestration.chain import Executed, StageFailed
 from orchestration.chain.execute import final_status
-from orchestration.tracking import Tracking, connect_tracking
+from orchestration.tracking import connect_tracking
 from orchestration.tracking.journal import read_new
-from tests.orchestration.toy_chain import toy_stages
-
-NAMES = ("numbers", "steps", "report", "listed")
-
-
-@dataclass
-class Toy:
-    """A toy chain in a folder of its own; lines: what it told."""
-
-    folder: Path
-    configure: Callable[..., Config]
-    tracking: Tracking
-    lines: list[str] = field(default_factory=list)
-
-    def stages(self, *overrides: str) -> Sequence[ChainStage]:
-        return toy_stages(self.config(*overrides))
-
-    def config(self, *overrides: str) -> Config:
-        return self.configure(f"preprocess.test_list={self.folder / 'numbers.txt'}", *overrides)
-
-    def chain(self, *overrides: str) -> Chain:
-        config = self.config(*overrides)
-        return Chain(toy_stages(config), config, self.folder / "runs", self.tracking, say=self.lines.append)
-
-    def plan(self, *overrides: str, anew: str | None = None, only: str | None = None) -> Plan:
-        return self.chain(*overrides).plan(Selection(anew, only))
-
-    def run(self, *overrides: str, anew: str | None = None, only: str | None = None) -> tuple[Executed, ...]:
-        chain = self.chain(*overrides)
-        planned = chain.plan(Selection(anew, only))
-        parent = self.tracking.start_pipeline(chain.fingerprint, dataclasses.asdict(chain.config), {})
-        with final_status(parent):
-            return chain.run(planned, parent)
-
-    def fails(self, stage: str, text: str) -> None:
-        (self.folder / f"{stage}.fails").write_text(text)
-
-    def works_again(self, stage: str) -> None:
-        (self.folder / f"{stage}.fails").unlink()
-
-
-@pytest.fixture(scope="module")
-def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
-    return connect_tracking(tmp_path_factory.mktemp("tracking"))
-
-
-@pytest.fixture
-def toy(tmp_path: Path, tiny_config: Callable[..., Config], tracking: Tracking) -> Toy:
-    (tmp_path / "numbers.txt").write_text("3 1 2")
-    return Toy(tmp_path, tiny_config, tracking)
-
-
-def actions(planned: Plan | tuple[Executed, ...]) -> list[str]:
-    return [one.action for one in planned]
-
-
-def why(planned: Plan, stage: str) -> str:
-    return next(one.why for one in planned if one.stage.name == stage)
-
-
-def folder_of(executed: tuple[Executed, ...], stage: str) -> Path:
-    return next(one.folder for one in executed if one.name == stage)
-
+from tests.orchestration.chain.toy import Toy, actions, folder_of, why
 
 # ------------------------------------------------------------------------------------------------ reuse and resume
 
@@ -188,79 +124,6 @@ def test_a_result_is_refused_when_its_input_was_changed_by_another_run(toy: Toy)
     assert toy.plan("sampling.guidance_scale=5")[2].action != "reuse"
 
 
-# ------------------------------------------------------------------------------------------------ why
-
-
-def test_the_plan_names_the_values_that_changed_since_the_most_similar_execution(toy: Toy) -> None:
-    executed = toy.run("sampling.guidance_scale=2")
-    toy.run("sampling.guidance_scale=2", "stages.spatial.iterations=2")
-    planned = toy.plan("sampling.guidance_scale=2.5")
-    assert why(planned, "report") == (f"sampling.guidance_scale: 2.0 → 2.5 since {folder_of(executed, 'report').name}")
-    assert why(planned, "listed") == "its input report runs again"
-
-
-def test_the_plan_says_of_an_input_that_it_runs_again(toy: Toy) -> None:
-    toy.run()
-    planned = toy.plan("stages.spatial.iterations=6")
-    assert "stages.spatial.iterations: 8 → 6" in why(planned, "steps")
-    assert why(planned, "report") == "its input steps runs again"
-
-
-def test_the_plan_says_what_never_ran(toy: Toy) -> None:
-    assert why(toy.plan(), "numbers") == "never run before"
-
-
-def test_another_version_of_the_program_runs_a_stage_again(toy: Toy) -> None:
-    toy.run()
-    chain = toy.chain()
-    newer = dataclasses.replace(chain, stages=[dataclasses.replace(one, version=2) for one in chain.stages])
-    assert "the program's version of this stage: 1 → 2" in why(newer.plan(), "numbers")
-
-
-def test_planning_changes_nothing(toy: Toy) -> None:
-    toy.plan()
-    assert not (toy.folder / "runs").exists()
-
-
-# ------------------------------------------------------------------------------------------------ a selection
-
-
-def test_from_runs_a_stage_and_all_that_follow_even_if_done(toy: Toy) -> None:
-    before = folder_of(toy.run(), "steps")
-    planned = toy.plan(anew="steps")
-    assert actions(planned) == ["reuse", "run", "run", "run"]
-    assert f"{before.name}.replaced-1" in why(planned, "steps")
-    toy.run(anew="steps")
-    assert (before.with_name(f"{before.name}.replaced-1") / "result").read_text() == "48"
-    assert StageFolder(before).result is not None
-    assert actions(toy.run()) == ["reuse"] * 4
-
-
-def test_only_runs_one_stage_on_what_is_done(toy: Toy) -> None:
-    toy.run()
-    planned = toy.plan("sampling.guidance_scale=7", only="report")
-    assert actions(planned) == ["reuse", "reuse", "run", "left out"]
-    executed = toy.run("sampling.guidance_scale=7", only="report")
-    assert [one.name for one in executed] == ["numbers", "steps", "report"]
-    assert actions(toy.run("sampling.guidance_scale=7", only="listed")) == ["reuse", "reuse", "reuse", "run"]
-
-
-def test_only_refuses_a_stage_whose_inputs_are_not_done(toy: Toy) -> None:
-    toy.run()
-    with pytest.raises(ChainError, match="--only report needs steps, which is not done"):
-        toy.plan("seed=3", only="report")
-
-
-def test_an_unknown_stage_is_refused_with_those_that_there_are(toy: Toy) -> None:
-    with pytest.raises(ChainError, match="--from spatail: no such stage here; choose one of numbers, steps"):
-        toy.plan(anew="spatail")
-
-
-def test_only_and_from_must_agree(toy: Toy) -> None:
-    with pytest.raises(ChainError, match="leave one out"):
-        toy.plan(anew="steps", only="report")
-
-
 # ------------------------------------------------------------------------------------------------ failures and locks
 
 
@@ -273,7 +136,7 @@ def test_a_failing_stage_is_named_with_its_reason_and_what_was_done_is_kept(toy:
 
 def test_a_stage_that_writes_no_result_has_failed(toy: Toy) -> None:
     chain = toy.chain()
-    stages = [dataclasses.replace(chain.stages[0], keeps=("numbers.json", "other.json"))]
+    stages = [dataclasses.replace(chain.stages[0], required_outputs=("numbers.json", "other.json"))]
     lazy = dataclasses.replace(chain, stages=stages)
     parent = toy.tracking.start_pipeline(lazy.fingerprint, {}, {})
     with pytest.raises(StageFailed, match=r"without writing .*other\.json"), final_status(parent):

@@ -1,4 +1,4 @@
-"""Which part of the configuration makes which stage run again."""
+"""The configuration keys that make a stage run again."""
 
 from collections.abc import Callable
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""Evaluation on the cluster: what is measured, by which name, and what becomes of clips that cannot be."""
+"""Evaluation on the cluster: metrics and their names, and clips that cannot be evaluated."""
 
 import csv
 import json
@@ -46,7 +46,7 @@ def ready(tmp_path_factory) -> Trained:
 
 @pytest.fixture(scope="module")
 def evaluated(ready):
-    """The stage's run, and what it returned."""
+    """The stage's run, and its metrics."""
     run = ready.stage_run("evaluate")
     return run, evaluate(run)
 

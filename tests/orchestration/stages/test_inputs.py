@@ -1,4 +1,4 @@
-"""The stages that bring videos to a clip store, and when a store is out of date."""
+"""The stages from videos to a clip store, and stores that are out of date."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from hia.config import Config
 from hia.data.preprocess.build_store import run_in_process
 from hia.data.store.clip_store import StoreError, open_store
 from orchestration.chain import StageRun
-from orchestration.stages.inputs import Preprocessing, store_fingerprint, use_store, write_the_dancers
+from orchestration.stages.inputs import Preprocessing, store_fingerprint, use_store, write_dancer_videos
 from orchestration.tracking.journal import JournalWriter
 
 Configure = Callable[..., Config]
@@ -22,13 +22,13 @@ SETTINGS = ("preprocess.least_seconds=0.3", "dancers.count=3", "dancers.seconds=
 def dancers(tmp_path_factory: pytest.TempPathFactory, tiny_config: Configure) -> Path:
     """The folder of a finished stage with three dancers."""
     folder = tmp_path_factory.mktemp("dancers")
-    write_the_dancers(stage_run(tiny_config(*SETTINGS), folder))
+    write_dancer_videos(stage_run(tiny_config(*SETTINGS), folder))
     return folder
 
 
 @pytest.fixture
 def videos(dancers: Path, tmp_path: Path) -> Path:
-    """Two of the three."""
+    """A folder with two of the three dancers."""
     for number in (0, 1):
         add(dancers, tmp_path / "videos", number)
     return tmp_path / "videos"
@@ -47,7 +47,7 @@ def preprocess(videos: Path, tmp_path: Path, tiny_config: Configure) -> Callable
 
 @pytest.fixture
 def outdated(videos: Path, tmp_path: Path, tiny_config: Configure) -> Callable[..., str | None]:
-    """Why what has been done is out of date, with some values changed."""
+    """The reason why the store is out of date, with some values changed."""
 
     def find(*overrides: str) -> str | None:
         return Preprocessing(tiny_config(f"data={videos}", *SETTINGS, *overrides)).outdated(tmp_path / "stage", {})

@@ -1,4 +1,4 @@
-"""The model directory that training ends in, and its version in MLflow's registry."""
+"""The model directory of trained weights, and its version in MLflow's registry."""
 
 import base64
 import json
@@ -28,9 +28,10 @@ from hia.pose.keypoint_files import load_keypoints
 from hia.serving.schema import COLUMNS, PARAMS
 from hia.serving.watermark import Watermark
 from hia.video import read_frames, write_video
+from orchestration.names import REGISTERED_MODEL
 from orchestration.stages.export import export
 from orchestration.stages.pyfunc import example_request, requirements, save_pyfunc
-from orchestration.stages.register import CHAMPION, NAME, better, register, tags_of
+from orchestration.stages.register import CHAMPION, better, register, tags_of
 from orchestration.tracking import connect_tracking
 from tests.evaluation.dancer_store import dancer_store
 from tests.orchestration.trained_run import Trained, artifacts, random_animator, tiny_config, trained
@@ -52,14 +53,14 @@ def exported(ready):
 
 @pytest.fixture(scope="module", autouse=True)
 def database(ready) -> Iterator[None]:
-    """MLflow's own functions, here and in the stage, mean the database in the storage."""
+    """Let MLflow's own functions, here and in the stage, use the database in the storage."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{ready.storage / 'mlflow.db'}")
         yield
 
 
 def evaluation(folder: Path, psnr: float, truth: str = "truth A", split: str = "test") -> Path:
-    """What the stage `evaluate` leaves."""
+    """The folder of a finished stage `evaluate`."""
     prefix = "" if split == "test" else "split_train/"
     metrics = {f"{prefix}psnr": psnr, f"{prefix}repeat_reference/psnr": 11.5}
     folder.mkdir(exist_ok=True)
@@ -95,7 +96,7 @@ def logged_models(ready: Trained) -> list[LoggedModel]:
 
 
 def champion() -> int:
-    return int(client().get_model_version_by_alias(NAME, CHAMPION).version)
+    return int(client().get_model_version_by_alias(REGISTERED_MODEL, CHAMPION).version)
 
 
 # -------------------------------------------------------------------------------------------------- model directory
@@ -153,7 +154,7 @@ def test_weights_that_are_missing_fail_the_export(ready, tmp_path):
 
 def test_a_registered_model_animates_what_it_is_sent(ready, exported, registered, tmp_path):
     request = example_request()
-    served = mlflow.pyfunc.load_model(f"models:/{NAME}/1")
+    served = mlflow.pyfunc.load_model(f"models:/{REGISTERED_MODEL}/1")
     (answer,) = served.predict(pandas.DataFrame([request]), params={"seed": 3})
     for name in ("reference", "driving_keypoints"):
         (tmp_path / name).write_bytes(base64.b64decode(request[name]))
@@ -166,7 +167,7 @@ def test_a_registered_model_animates_what_it_is_sent(ready, exported, registered
     answered, expected = (np.stack(list(read_frames(tmp_path / f"{name}.mp4"))) for name in ("answer", "expected"))
     np.testing.assert_array_equal(answered, expected)
     assert answer["num_frames"] == len(keypoints) == len(answered)
-    assert answer["version"].startswith(f"{NAME}/1 sha256:") and answer["seed"] == 3
+    assert answer["version"].startswith(f"{REGISTERED_MODEL}/1 sha256:") and answer["seed"] == 3
 
 
 @pytest.mark.parametrize(
@@ -179,7 +180,7 @@ def test_a_registered_model_animates_what_it_is_sent(ready, exported, registered
     ],
 )
 def test_a_request_that_cannot_be_used_is_refused_as_the_clients_mistake(registered, change, message):
-    served = mlflow.pyfunc.load_model(f"models:/{NAME}/1")
+    served = mlflow.pyfunc.load_model(f"models:/{REGISTERED_MODEL}/1")
     with pytest.raises(MlflowException, match=message) as refused:
         served.predict(pandas.DataFrame([example_request() | change]))
     assert refused.value.error_code == "INVALID_PARAMETER_VALUE" and "/tmp" not in str(refused.value)
@@ -195,12 +196,12 @@ def test_the_mlflow_model_holds_no_pickles_and_nothing_compiled(exported, tmp_pa
 
 
 def test_signature_and_example_say_what_is_taken_and_given(registered):
-    info = mlflow.models.get_model_info(f"models:/{NAME}/1")
+    info = mlflow.models.get_model_info(f"models:/{REGISTERED_MODEL}/1")
     assert tuple(info.signature.inputs.input_names()) == COLUMNS
     assert info.signature.inputs.required_input_names() == ["reference"]
     assert {"video", "num_frames", "seed", "version", "seconds"} <= set(info.signature.outputs.input_names())
     assert tuple(param.name for param in info.signature.params) == PARAMS
-    example = mlflow.pyfunc.load_model(f"models:/{NAME}/1").input_example
+    example = mlflow.pyfunc.load_model(f"models:/{REGISTERED_MODEL}/1").input_example
     assert set(example.columns) == {"reference", "driving_keypoints"} and len(example) == 1
 
 
@@ -210,42 +211,42 @@ def test_the_requirements_are_the_versions_that_are_installed():
 
 
 def test_metrics_split_and_origin_are_the_versions_tags(registered):
-    tags = client().get_model_version(NAME, "1").tags
+    tags = client().get_model_version(REGISTERED_MODEL, "1").tags
     assert float(tags["psnr"]) == 15.0 and float(tags["repeat_reference/psnr"]) == 11.5
     assert (tags["split"], tags["fingerprint"], tags["preset"]) == ("test", "a", "tiny")
 
 
 def test_a_version_belongs_to_the_run_of_its_stage(registered):
-    version = client().get_model_version(NAME, "1")
+    version = client().get_model_version(REGISTERED_MODEL, "1")
     run = client().get_run(version.run_id)
     assert run.data.tags["fingerprint"] == "a"
     (output,) = run.outputs.model_outputs
     assert version.source == f"models:/{output.model_id}"
     listed = json.loads(client().get_logged_model(output.model_id).tags["mlflow.modelVersions"])
-    assert listed == [{"name": NAME, "version": "1"}]
+    assert listed == [{"name": REGISTERED_MODEL, "version": "1"}]
 
 
 def test_latest_is_the_newest_and_champion_the_best(registered):
     assert champion() == 1
-    tags = client().get_model_version(NAME, "2").tags
+    tags = client().get_model_version(REGISTERED_MODEL, "2").tags
     assert tags["champion"].startswith("no: psnr 14.00 dB, the champion's 15.00 dB")
     newest = registered("c", 16.0)
-    latest = mlflow.models.get_model_info(f"models:/{NAME}/latest").model_id
-    assert client().get_model_version(NAME, str(newest)).source == f"models:/{latest}"
+    latest = mlflow.models.get_model_info(f"models:/{REGISTERED_MODEL}/latest").model_id
+    assert client().get_model_version(REGISTERED_MODEL, str(newest)).source == f"models:/{latest}"
     assert champion() == newest
-    assert client().get_model_version(NAME, str(newest)).tags["champion"].startswith("yes: psnr 16.00 dB")
+    assert client().get_model_version(REGISTERED_MODEL, str(newest)).tags["champion"].startswith("yes: psnr 16.00 dB")
 
 
 def test_a_model_evaluated_on_other_clips_does_not_depose_the_champion(registered):
     before = champion()
     version = registered("other clips", 99.0, truth="truth B")
     assert champion() == before != version
-    assert "other clips" in client().get_model_version(NAME, str(version)).tags["champion"]
+    assert "other clips" in client().get_model_version(REGISTERED_MODEL, str(version)).tags["champion"]
 
 
 def test_registering_again_after_a_kill_makes_no_second_version(registered):
     assert registered("a", 15.0) == 1
-    names = [version.tags["fingerprint"] for version in client().search_model_versions(f"name = '{NAME}'")]
+    names = [version.tags["fingerprint"] for version in client().search_model_versions(f"name = '{REGISTERED_MODEL}'")]
     assert names.count("a") == 1
 
 

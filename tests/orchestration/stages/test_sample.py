@@ -1,4 +1,4 @@
-"""The sample that the chain ends with: who is animated by whom, and what there is to look at."""
+"""The sample stage: the choice of person and motion, and the written files."""
 
 import json
 from dataclasses import replace

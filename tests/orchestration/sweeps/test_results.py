@@ -1,4 +1,4 @@
-"""What is made of the trials: the best one, tables, a picture, a configuration to go on with."""
+"""Results of a sweep: the best trial, tables, a picture, a configuration to go on with."""
 
 import csv
 import io
@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from hia.config import load_config
-from orchestration.sweeps.plan import known_trials
 from orchestration.sweeps.results import Results, end_summary, write_results
+from orchestration.sweeps.search_space import Trial
 from orchestration.sweeps.spec import SweepSpec
 from orchestration.sweeps.trial import check_metric
-from orchestration.sweeps.trials import Record, Sweep, Trial, resolve
+from orchestration.sweeps.trials import Record, Sweep, resolve
 from tests.conftest import TINY_CONFIG
 from tests.orchestration.test_pipeline_summary import Parent
 
@@ -36,7 +36,7 @@ def record(values: dict, psnr: float | None = None, state: str = "done", share: 
 
 
 def grid_records(values: list[float]) -> list[Record]:
-    trials = known_trials(SweepSpec(search=GRID))
+    trials = SweepSpec(search=GRID).known_trials()
     return [record(dict(trial.values), value) for trial, value in zip(trials, values, strict=True)]
 
 
@@ -152,7 +152,7 @@ def test_every_kind_of_search_has_a_picture_with_whatever_became_of_its_trials(t
     ranges = any(isinstance(domain, dict) for domain in search.values())
     more = {"algorithm": "random", "trials": 3} if ranges else {}
     sweep = sweep_of(tmp_path, search=search, **more)
-    trials = known_trials(sweep.spec)
+    trials = sweep.spec.known_trials()
     records = [
         record(dict(trials[0].values), 3.0),
         record(dict(trials[1].values), 2.0, "stopped", share="0.5"),

@@ -1,4 +1,4 @@
-"""Sweep files: what they say, what is refused, and which trials follow."""
+"""Sweep files: their content, refused ones, and the trials that follow."""
 
 from pathlib import Path
 
@@ -7,9 +7,10 @@ import pytest
 import yaml
 
 from hia.config import ConfigError
-from orchestration.sweeps.plan import interleave_by_training, known_trials
-from orchestration.sweeps.spec import Choice, Range, SweepSpec, load_sweep
-from orchestration.sweeps.trials import Sweep, Trial, resolve
+from orchestration.sweeps.plan import interleave_by_training
+from orchestration.sweeps.search_space import Choice, Range, Trial
+from orchestration.sweeps.spec import SweepSpec, load_sweep
+from orchestration.sweeps.trials import Sweep, resolve
 from tests.conftest import REPOSITORY, TINY_CONFIG
 
 GAMMA, OMEGA = "schedule.gamma", "sampling.guidance_scale"
@@ -28,7 +29,7 @@ def sweep_of(folder: Path, **content: object) -> Sweep:
 @pytest.mark.parametrize("name", ["gamma", "omega", "gamma_omega"])
 def test_the_sweeps_that_come_with_the_project_can_be_used(name: str) -> None:
     sweep, _ = resolve(name, load_sweep(REPOSITORY / "experiments" / "sweeps" / f"{name}.yaml"))
-    configs = [sweep.config(trial) for trial in known_trials(sweep.spec)]
+    configs = [sweep.config(trial) for trial in sweep.spec.known_trials()]
     assert len({(config.gamma, config.sampling.guidance_scale) for config in configs}) == len(configs) > 1
 
 
@@ -68,7 +69,7 @@ def test_an_unknown_key_of_the_configuration_is_refused(tmp_path: Path, place: s
     content = {place: {"sampling.stepz": [3] if place == "search" else 3}}
     with pytest.raises(ConfigError, match=r"sweep mine.*unknown key sampling.stepz = 3 \(did you mean steps\?\)"):
         sweep = sweep_of(tmp_path, **content)
-        sweep.config(known_trials(sweep.spec)[0])
+        sweep.config(sweep.spec.known_trials()[0])
 
 
 def test_a_key_below_a_value_is_refused(tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_a_preset_may_lie_beside_the_sweep_file(tmp_path: Path) -> None:
 
 
 def test_a_grid_is_every_combination() -> None:
-    trials = known_trials(SweepSpec(search={GAMMA: [0.5, 1.0], OMEGA: [1, 2, 3]}))
+    trials = SweepSpec(search={GAMMA: [0.5, 1.0], OMEGA: [1, 2, 3]}).known_trials()
     assert [tuple(trial.values.values()) for trial in trials] == [(g, w) for g in (0.5, 1.0) for w in (1, 2, 3)]
 
 
@@ -112,7 +113,7 @@ def test_the_same_seed_draws_the_same_trials_and_more_trials_begin_with_fewer() 
     def draw(trials: int, seed: int) -> list[dict]:
         search = {GAMMA: {"low": 0.1, "high": 1, "log": True}, OMEGA: [1, 2]}
         spec = SweepSpec(search=search, algorithm="random", trials=trials, seed=seed)
-        return [dict(trial.values) for trial in known_trials(spec)]
+        return [dict(trial.values) for trial in spec.known_trials()]
 
     assert draw(8, 0)[:5] == draw(5, 0)
     assert draw(5, 1) != draw(5, 0)
@@ -123,9 +124,9 @@ def test_random_trials_are_all_different_or_refused() -> None:
     def spec(trials: int) -> SweepSpec:
         return SweepSpec(search={OMEGA: [1, 2, 3]}, algorithm="random", trials=trials)
 
-    assert sorted(trial.values[OMEGA] for trial in known_trials(spec(3))) == [1, 2, 3]
+    assert sorted(trial.values[OMEGA] for trial in spec(3).known_trials()) == [1, 2, 3]
     with pytest.raises(ValueError, match="4 are asked for, but search has only about 3"):
-        known_trials(spec(4))
+        spec(4).known_trials()
 
 
 def test_the_logarithm_of_a_logarithmic_range_is_spread_evenly() -> None:
@@ -179,7 +180,7 @@ def test_rungs_end_with_the_whole_training(tmp_path: Path) -> None:
 
 def test_a_small_number_stays_a_number(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, search={"optimizer.learning_rate": [1e-5]})
-    assert sweep.config(known_trials(sweep.spec)[0]).optimizer.learning_rate == 1e-5
+    assert sweep.config(sweep.spec.known_trials()[0]).optimizer.learning_rate == 1e-5
 
 
 def test_another_sweep_is_one_with_other_trials_and_not_one_run_elsewhere(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a tracking server shows, for its tests."""
+"""Runs as the tracking server shows them."""
 
 import time
 from collections.abc import Callable

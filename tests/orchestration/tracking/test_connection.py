@@ -1,4 +1,4 @@
-"""Where the tracking server is, and what is said when it is not there."""
+"""The connection to the tracking server, and the messages when it is not there."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The journal: whole lines, whoever writes and is killed."""
+"""The journal: whole lines, even if several processes write and are killed."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What runs hold: enough to look for them, and to do the same again."""
+"""The content of runs: enough to search for them, and to repeat them."""
 
 import dataclasses
 import json

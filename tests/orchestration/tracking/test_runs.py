@@ -1,4 +1,4 @@
-"""Runs are found again and go on; none is taken for another."""
+"""Runs that are found again and resumed; none is confused with another."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a run was made with: commit, packages, machine, command."""
+"""Provenance of a run: commit, packages, machine, command; and the identity of its process."""
 
 import functools
 import hashlib
@@ -14,17 +14,17 @@ from typing import Any
 
 import psutil
 
+from orchestration.environment import COMMAND
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("hia", "orchestration")
-# Set where a process works for another one: the command that the user gave.
-COMMAND = "HIA_COMMAND"
-# Clocks are set right now and then, and with them the time at which a process is said to have started.
+# A clock that is corrected shifts the time at which a process seems to have started.
 SAME_START_SECONDS = 10.0
 
 
 @functools.cache
 def environment() -> dict[str, Any]:
-    """Plain values, to be kept with a run.
+    """Provenance as plain values, to be kept with a run.
 
     commit and uncommitted_changes are None where the code is not a checkout (in a Ray job, git's folder stays behind);
     source_sha256, of all our Python files, identifies the code there too.
@@ -49,7 +49,7 @@ def command() -> str:
 
 
 def driver_tags() -> dict[str, str]:
-    """By which another process finds out whether this one is still there."""
+    """Tags by which another process finds out whether this one is alive."""
     process = psutil.Process()
     return {
         "hia.host": socket.gethostname(),
@@ -59,7 +59,7 @@ def driver_tags() -> dict[str, str]:
 
 
 def is_alive(pid: int, started: float) -> bool:
-    """Whether the process of this machine that had this number, and started at this Unix time, is still there."""
+    """True if the process of this machine with this number and Unix time of start is alive."""
     try:
         process = psutil.Process(pid)
         same = abs(process.create_time() - started) < SAME_START_SECONDS
@@ -71,7 +71,7 @@ def is_alive(pid: int, started: float) -> bool:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git says about this repository; None where the code is not in one of its own."""
+    """Output of a git command in this repository; None where the code is not in a repository of its own."""
     if not (REPOSITORY / ".git").exists():
         return None
     try:
