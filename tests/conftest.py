@@ -36,6 +36,10 @@ TINY = (
 )
 
 
+# On a machine that does other work beside the tests: Ray gives its own servers a minute to answer before it takes the
+# machine for lost, and kills no worker because all processes together leave little memory.
+PATIENT_RAY = {"RAY_health_check_timeout_ms": "60000", "RAY_memory_monitor_refresh_ms": "0"}
+
 # Seconds that the groups of tests take which start clusters, servers and chains, on two idle cores: `make test` begins
 # with the longest, so that both of its processes end at about the same time. Each group runs in one of them, in the
 # order of its files; all other tests are spread over both, and come last.
