@@ -46,7 +46,7 @@ def write_config(folder: Path, **changes: object) -> Path:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended and what it said."""
+    """The end of a run: its exit status and its output."""
 
     status: int
     out: str

@@ -56,7 +56,7 @@ def files(store: Path) -> dict[str, bytes]:
 
 
 def progress(store: Path) -> int:
-    """How many files the store has: a clock that runs with the work."""
+    """The number of files in the store: a clock that runs with the work."""
     return sum(len(names) for _, _, names in os.walk(store))
 
 

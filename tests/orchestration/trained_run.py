@@ -1,4 +1,4 @@
-"""What training leaves behind, made in a moment: a store of dancers, and weights as if they had been trained."""
+"""The results of training, made in a moment: a store of dancers, and weights as if they had been trained."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Trained:
         return store_of(self.inputs["preprocess"])
 
     def stage_run(self, name: str, config: Config | None = None, run: Any = None, **inputs: Path) -> StageRun:
-        """What a stage named so is given, in a new folder; inputs: folders of stages after the training."""
+        """The arguments of a stage of this name, in a new folder; inputs: folders of stages after the training."""
         folder = self.storage / name
         folder.mkdir(parents=True, exist_ok=True)
         journal = JournalWriter(folder / "journal.jsonl")
