@@ -36,21 +36,31 @@ TINY = (
 )
 
 
-# Seconds that the groups of tests take which start clusters, servers and chains, on two idle cores: `make test` begins
-# with the longest, so that both of its processes end at about the same time. Each group runs in one of them, in the
-# order of its files; all other tests are spread over both, and come last.
+# On a machine that does other work beside the tests: Ray gives its own servers a minute to answer before it takes the
+# machine for lost, and kills no worker because all processes together leave little memory.
+PATIENT_RAY = {"RAY_health_check_timeout_ms": "60000", "RAY_memory_monitor_refresh_ms": "0"}
+
+# Seconds that groups of tests take which start clusters, servers and chains, on two idle cores: `make test` begins with
+# the longest, so that both of its processes end at about the same time.
 GROUP_SECONDS = {
     **{"ray": 330, "real clips": 240, "submitted jobs": 150, "real sweep": 110, "workers": 90, "machines": 80},
-    **{"tracking server": 60},
+    **{"test_train_stage": 70, "test_served_model": 60, "tracking server": 60, "test_demo_command": 40},
 }
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest groups first, then what is slow, then the rest; otherwise in the order of files."""
+    """Groups run in one process each, the longest first; then the rest, spread over both, in the order of files.
 
-    def rank(item: pytest.Item) -> tuple[float, bool]:
+    The slow tests of a file are a group, unless they say another: else both processes would make their fixtures.
+    """
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+    def rank(item: pytest.Item) -> float:
         mark = item.get_closest_marker("xdist_group")
-        return -GROUP_SECONDS[mark.args[0]] if mark else 0, item.get_closest_marker("slow") is None
+        return -GROUP_SECONDS.get(mark.args[0], 1) if mark else 0
 
     items.sort(key=rank)
 

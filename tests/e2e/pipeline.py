@@ -15,7 +15,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from tests.conftest import REPOSITORY
+from tests.conftest import PATIENT_RAY, REPOSITORY
 
 SCRIPT = REPOSITORY / "orchestration" / "run_all.py"
 CLIPS = ("gesture_man_kitchen", "gesture_woman_bench")
@@ -46,7 +46,7 @@ def write_config(folder: Path, **changes: object) -> Path:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended and what it said."""
+    """The end of a run: its exit status and its output."""
 
     status: int
     out: str
@@ -56,7 +56,7 @@ class Ended:
 def environment(**more: str) -> dict[str, str]:
     """A user's environment: no tracking server, one thread per process."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "RAY_"))}
-    return kept | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"} | more
+    return kept | PATIENT_RAY | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"} | more
 
 
 def run_all(*arguments: object, timeout: float = 3600, **env: str) -> Ended:

@@ -21,7 +21,7 @@ STAGES = ("spatial", "regional", "temporal_half", "temporal_full")
 
 @dataclass(frozen=True)
 class Moment:
-    """When to kill whom: once a file like `pattern` is in the stage's newest folder, and up to `later` seconds on."""
+    """The moment of a killing: once a file like `pattern` is in the newest folder of the stage, up to `later` s on."""
 
     victim: str
     stage: str

@@ -4,11 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.conftest import PATIENT_RAY, REPOSITORY
 
-# On a machine that does other work beside the tests: Ray gives its own servers a minute to answer before it takes the
-# machine for lost, and kills no worker because all processes together leave little memory.
-PATIENT_RAY = {"RAY_health_check_timeout_ms": "60000", "RAY_memory_monitor_refresh_ms": "0"}
 NOT_FOR_WORKERS = ("HIA_WEIGHTS", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "RAY_ADDRESS")
 
 

@@ -51,7 +51,7 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def interruptible() -> None:
-    """What is started in the background, as tests may be, ignores Ctrl-C, and so would all that it starts."""
+    """Heed Ctrl-C, which processes ignore that are started in the background, as tests may be."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

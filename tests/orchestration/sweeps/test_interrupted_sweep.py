@@ -13,8 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import REPOSITORY
-from tests.orchestration.conftest import PATIENT_RAY
+from tests.conftest import PATIENT_RAY, REPOSITORY
 from tests.orchestration.sweeps.toy import (
     OMEGA,
     REACHED,

@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("machines")]
 def cluster():
     """Three machines of one CPU, on this one; the first is the head. One of the others may go away."""
     quiet = silence_ray()
+    ray.shutdown()  # of the cluster that others share: the group `machines` comes after the group `ray`
     machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100_000_000})
     machines.spare = [machines.add_node(num_cpus=1, object_store_memory=100_000_000) for _ in range(2)]
     ray.init(address=machines.address, **quiet)
