@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from hia.config import ConditionsConfig, Config, LossWeights, Stage, load_config
+from hia.config import Config, LossWeights, Stage, load_config
 from hia.config.stages import REGIONAL, SPATIAL, TEMPORAL_FULL, TEMPORAL_HALF
 from hia.data.preprocess.build_store import build_store
 from hia.data.sampling import TrainingSamples
@@ -261,9 +261,8 @@ def _parts(samples: TrainingSamples) -> tuple[Callable[[int], object], Callable[
 
     def drawing(position: int) -> object:
         draw = samples.draw(position)
-        signal = cut_driving_signal(
-            samples.store.read(draw.clip), draw, samples.size, samples.sharpness_scale, ConditionsConfig()
-        )
+        clip, conditions = samples.store.read(draw.clip), samples.config.conditions
+        signal = cut_driving_signal(clip, draw, samples.size, samples.sharpness_scale, conditions)
         return control_images(signal, draw.still)
 
     def reading(position: int) -> object:

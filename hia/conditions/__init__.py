@@ -1,1 +1,1 @@
-"""What the pose branch sees: hand movement, hand sharpness, regions and the control image."""
+"""Conditions of the pose branch: hand movement, hand sharpness, regions and the control image."""

@@ -1,4 +1,8 @@
-"""Aggregation of the scores of videos: means over all frames, distances, and bootstrap intervals."""
+"""Aggregation of the scores of videos: means over all frames, distances, and bootstrap intervals.
+
+The bootstrap draws videos, not frames: the frames of one video resemble each other, and would make any interval too
+small.
+"""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence

@@ -24,12 +24,11 @@ LOCK = ".lock"
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it when the block ends, removed when it raises.
 
-    The temporary name has the final one's suffix, because some writers choose a format by it. The content is flushed
-    to the disk before the renaming, so that even after a power cut no half-written file has the final name. Raises
-    OSError.
+    The temporary name has no suffix, so that nobody who looks for `*.json` finds it. The content is flushed to the disk
+    before the renaming: even after a power cut, no half-written file has the final name. Raises OSError.
     """
     path = Path(path)
-    aside = path.with_name(f"{ASIDE}{uuid.uuid4().hex}{path.suffix}")
+    aside = path.with_name(f"{ASIDE}{uuid.uuid4().hex}")
     try:
         yield aside
         with open(aside, "rb") as file:

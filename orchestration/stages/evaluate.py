@@ -27,7 +27,7 @@ from hia.visualization.comparison import sheet, titled
 from orchestration.chain.stage import StageFailed, StageRun
 from orchestration.cluster import map_tasks
 from orchestration.names import CONTACT_SHEET, SUMMARY
-from orchestration.stages.trained_model import cached_model, trained_weights
+from orchestration.stages.export import cached_model, trained_weights
 from orchestration.tracking.journal import metric_prefix, tracked_name
 
 MEANS = "over all frames of all clips"

@@ -25,7 +25,7 @@ from hia.visualization.comparison import Comparison, sheet, sheet_row
 from orchestration.chain.stage import StageFailed, StageRun
 from orchestration.cluster import map_tasks
 from orchestration.names import EXPORT, MODEL, SAMPLE_SIDE_BY_SIDE, SAMPLE_VIDEO
-from orchestration.stages.trained_model import to_workers_device
+from orchestration.stages.export import to_workers_device
 
 SHEET, NOTE = "sample.png", "sample.json"
 LONGEST_SECONDS = 2.0

@@ -74,7 +74,7 @@ def test_an_unseen_dancer_comes_closer_to_its_frames_than_grey(animated):
 
 
 def test_an_unseen_dancer_follows_the_skeleton(animated):
-    """Where it moves, the frames made are closer to the true ones than a dancer that stays as in the reference."""
+    """Moving pixels of the generated frames are closer to the truth than the unmoved reference is."""
     still, made = (psnr(frames, animated.true, animated.moved) for frames in (animated.repeated, animated.made))
     assert made > still + 4
 

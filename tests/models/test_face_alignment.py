@@ -25,7 +25,7 @@ def apply(transform: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
 
 
 def blob(x: float, y: float, height: int = 200, width: int = 160) -> torch.Tensor:
-    """An image [1, 3, H, W], black but for a Gaussian spot around pixel index (x, y)."""
+    """An image [1, 3, H, W], black except for a Gaussian spot around pixel index (x, y)."""
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     spot = torch.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * 3.0**2))
     return (2 * spot - 1).expand(1, 3, -1, -1)

@@ -245,7 +245,7 @@ def saved(tmp_path, config, animator):
 
 @torch.no_grad()
 def test_a_trained_controlnet_is_continued_on_other_channels(tiny_config, as_if_trained, generator, tmp_path):
-    """What the channels show decides: without blur they go, maps come with zero weights."""
+    """Channels are matched by name: those of blur are dropped, those of maps get zero weights."""
     start = as_if_trained(build_animator(tiny_config())[0], scale=0.1)
     model = saved(tmp_path, tiny_config(), start)
     further, report = build_animator(tiny_config(model, "conditions.blur=false", "conditions.maps=[depth]"))

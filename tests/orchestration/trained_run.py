@@ -50,7 +50,7 @@ def tiny_config(*overrides: str) -> Config:
 
 
 def trained(storage: Path, store: Path, config: Config) -> Trained:
-    """Weights of every stage, random but for no zeros, and a note of where the store is."""
+    """Weights of every stage, random, none of them zero, and a note of where the store is."""
     (storage / "preprocess").mkdir(parents=True)
     write_json(storage / "preprocess" / STORE_NOTE, {"location": str(store)})
     animator = random_animator(config)

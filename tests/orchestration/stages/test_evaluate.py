@@ -18,7 +18,7 @@ from hia.models.parts import part_parameters
 from hia.video import probe, read_frames
 from orchestration.chain.stage import StageFailed
 from orchestration.stages.evaluate import evaluate
-from orchestration.stages.trained_model import trained_model, trained_weights
+from orchestration.stages.export import trained_model, trained_weights
 from orchestration.tracking.journal import TRAIN_PREFIX, check_name, metric_prefix, tracked_name
 from tests.evaluation.dancer_store import dancer_store
 from tests.orchestration.trained_run import Trained, artifacts, random_animator, tiny_config, trained
