@@ -100,7 +100,7 @@ def run_and_kill(
 
 
 def wait_for_writers(relatives: Iterable[psutil.Process]) -> None:
-    """Wait until the descendants of a killed driver are gone, except Ray's own, which look for their server for a minute."""
+    """Wait until the descendants of a killed driver are gone, except Ray's own, which linger for a minute."""
     psutil.wait_procs([process for process in relatives if not _is_rays_own(process)], timeout=300)
 
 
