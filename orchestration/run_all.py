@@ -2,6 +2,7 @@
 
     python orchestration/run_all.py --preset quickstart
     python orchestration/run_all.py --preset small --data videos --set storage=/mnt/runs
+    python orchestration/run_all.py --preset small --data videos --dry-run    # what would be done, and why
 
 Joins the Ray cluster at $RAY_ADDRESS (as under `ray job submit`), else starts one on this machine.
 """
