@@ -275,8 +275,7 @@ def _parts(samples: TrainingSamples) -> tuple[Callable[[int], object], Callable[
 
 def waiting(store: ClipStore, config: Config, numbers: list[int], seconds: float) -> None:
     """Print the share of waiting of a training loop that takes 30 image pairs a second, by number of workers."""
-    samples = TrainingSamples(store, config, SPATIAL, seed=0)
-    batch = 4
+    samples, batch = TrainingSamples(store, config, SPATIAL, seed=0), 4
     print(f"\n| workers | batches of {batch}/s at most | waiting, at {NEEDED_RATE} samples/s |\n|---|---|---|")
     for workers in numbers:
         batches = sample_batches(samples, ([*range(n, n + batch)] for n in count(0, batch)), workers, prefetch=4)
