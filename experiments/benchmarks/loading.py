@@ -5,7 +5,7 @@
 
 The same frames lie in a clip store (JPEG) and in mp4 files (x264, its default distance of keyframes, 250). From the mp4
 a frame is read as the usual loaders do: seek to the keyframe before it, decode up to it. Files stay open and both ways
-use one thread. Rates are per second of CPU time, which other programs disturb less; work of several processes is measured in
+use one thread. Rates are per second of CPU time, which other programs disturb less; several processes are measured in
 real time. Latents are noise of Stable Diffusion's shape, which is read as fast as real ones.
 """
 
