@@ -11,6 +11,7 @@ from hia.config.paths import PathOrName
 STRICT = ConfigDict(extra="forbid")
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Layout = Literal["auto", "plain", "tiktok", "ubc"]
 MapName = Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
 
 
@@ -75,7 +76,7 @@ class PreprocessConfig:
     image_tokens: bool = True
     latents: bool = False
     maps: tuple[MapName, ...] = ("depth", "normals", "segmentation")
-    layout: Literal["auto", "plain", "tiktok", "ubc"] = "auto"
+    layout: Layout = "auto"
     split_seed: int = 0
     test_share: Share = 0.0
     test_list: PathOrName = None
