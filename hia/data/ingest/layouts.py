@@ -10,7 +10,6 @@ import posixpath
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 from urllib.parse import unquote
 
 from hia.config.data import Layout
@@ -18,7 +17,6 @@ from hia.data.ingest.listing import Listing, Problem, list_inputs
 from hia.data.ingest.videos import SUFFIXES, FoundVideos, Split, VideoSource, gather, videos_in
 from hia.io.paths import join, printable, read_lines, split, suffix, without_query
 from hia.video.image_folder import IMAGE_SUFFIXES
-
 
 TIKTOK_FPS = 30.0
 TIKTOK_IMAGES, TIKTOK_OTHERS = "images", frozenset({"masks", "densepose"})

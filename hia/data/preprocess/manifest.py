@@ -45,7 +45,7 @@ def begin_store(folder: Folder, settings: dict[str, Any]) -> None:
         )
 
 
-def preprocessing_settings(config: Config, encoders: Encoders) -> dict[str, Any]:
+def preprocessing_settings(config: Config, encoders: "Encoders") -> dict[str, Any]:
     """All settings that determine the clips of given files, as plain values for the manifest.
 
     Networks are represented by hashes of their weights, not by file names. The pose models are not among them: they
