@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from hia.weights import FrozenModule, MissingWeights, find_weights, load_state, load_strict, resolve_pretrained
+from hia.weights.find import MissingWeights, find_weights, resolve_pretrained
+from hia.weights.load import FrozenModule, load_state, load_strict
 
 
 @pytest.fixture(autouse=True)

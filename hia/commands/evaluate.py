@@ -132,8 +132,8 @@ def _of_model(arguments: argparse.Namespace) -> "Results":
 
 
 def _metrics(arguments: argparse.Namespace, device: str, first_frame: int) -> "Metrics":
-    from hia.evaluation.features import ClipSampling
-    from hia.evaluation.metrics import USUAL, MetricSettings, load_metrics
+    from hia.evaluation.metrics import USUAL, load_metrics
+    from hia.evaluation.scores import ClipSampling, MetricSettings
 
     if arguments.first_frame is not None:
         first_frame = arguments.first_frame

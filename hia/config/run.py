@@ -111,6 +111,12 @@ class Config:
             )
 
     @property
+    def training_sizes(self) -> tuple[tuple[int, int], ...]:
+        """Sizes (width, height) px of the frames that the stages train on, largest first."""
+        scales = {stage.resolution_scale for stage in self.stages.in_order()} or {1.0}
+        return tuple((round(self.width * scale), round(self.height * scale)) for scale in sorted(scales, reverse=True))
+
+    @property
     def gamma(self) -> float:
         """SNR factor γ: as configured, else the pixel-count rule 512·512 / (width·height), at most 1."""
         if self.schedule.gamma is not None:

@@ -24,7 +24,7 @@ from hia.evaluation.networks.resnet3d import ResNet3d
 from hia.evaluation.scores import BLACK, CLIP_LENGTH, ClipSampling, Features, MetricInput, MetricUnavailable
 from hia.evaluation.weights.loading import Provenance, official_state, state_of_file
 from hia.images import Frame
-from hia.weights import load_strict
+from hia.weights.load import load_strict
 
 INCEPTION_SIDE, I3D_SIDE, RESNET3D_SIDE = 299, 224, 112
 # Kinetics' mean of red, green and blue on 0–255.

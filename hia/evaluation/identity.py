@@ -18,9 +18,8 @@ from hia.evaluation.weights.loading import Provenance
 from hia.images import Frame, to_tensor
 from hia.io.hashing import file_sha256
 from hia.models.face import FaceEmbedder, load_face_embedder
-from hia.models.face.embedder import KNOWN_WEIGHTS
 from hia.pose.keypoints import KeypointSequence
-from hia.weights import find_weights
+from hia.weights.find import FACE_EMBEDDERS, find_weights
 
 Points = NDArray[np.float32]
 
@@ -105,7 +104,7 @@ def load_identity(name_or_path: str = "arcface", device: str = "cpu") -> Identit
 
     Raises what that does, and AlteredWeights when InsightFace's files were found by name, but are not theirs.
     """
-    names, hint = KNOWN_WEIGHTS.get(name_or_path, ((name_or_path,), "give the path of a weight file"))
+    names, hint = FACE_EMBEDDERS.get(name_or_path, ((name_or_path,), "give the path of a weight file"))
     file = find_weights(*names, hint=hint)
     digest = file_sha256(file)
     known = digest in ARCFACE.values()

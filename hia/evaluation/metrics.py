@@ -28,8 +28,7 @@ from hia.evaluation.scores import (
 from hia.evaluation.video_metrics import MEASURES, SHARPNESS, agreement_of
 from hia.evaluation.weights.loading import Provenance, UnknownWeights
 from hia.evaluation.weights.registry import OFFICIAL
-from hia.models.face.embedder import KNOWN_WEIGHTS
-from hia.weights import MissingWeights
+from hia.weights.find import FACE_EMBEDDERS, MissingWeights
 
 WITH_NETWORK = tuple(name for name, metric in METRICS.items() if metric.network is not None)
 USUAL = tuple(name for name, metric in METRICS.items() if metric.usual)
@@ -62,7 +61,7 @@ def check_registry(metrics: Mapping[str, Metric] = METRICS) -> None:
     for name, metric in metrics.items():
         if metric.network is not None:
             assert metric.group in LOADERS, f"{name}: no network is loaded for the group {metric.group}"
-            assert metric.network in {*OFFICIAL, *KNOWN_WEIGHTS}, f"{name}: no weights of {metric.network} are known"
+            assert metric.network in {*OFFICIAL, *FACE_EMBEDDERS}, f"{name}: no weights of {metric.network} are known"
 
 
 check_registry()

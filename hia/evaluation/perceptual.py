@@ -16,7 +16,7 @@ from hia.evaluation.networks.lpips import Lpips, Trunk
 from hia.evaluation.scores import Figures, MetricInput, mean_figure
 from hia.evaluation.weights.loading import Provenance, official_state, state_of_file
 from hia.images import Frame
-from hia.weights import load_strict
+from hia.weights.load import load_strict
 
 # By network: smaller pictures leave nothing of the last layers.
 TRUNKS: Mapping[str, Trunk] = MappingProxyType({"lpips_vgg": "vgg", "lpips_alex": "alex"})

@@ -15,7 +15,8 @@ from hia.models.animator import Animator
 from hia.models.parts import LoadReport, load_part, part_parameters
 from hia.models.pose_branch import adopt_pose_branch, build_pose_branch
 from hia.models.reference import AppearanceEncoder
-from hia.weights import find_weights, load_pretrained
+from hia.weights.find import find_weights
+from hia.weights.load import load_pretrained
 
 
 def build_animator(config: Config, motion: bool = False) -> tuple[Animator, LoadReport]:

@@ -14,7 +14,7 @@ from hia.config import ConditionsConfig, Config
 from hia.models.animator import Animator
 from hia.models.parts import LoadReport, load_part, part_parameters
 from hia.models.pose_guider import PoseGuider
-from hia.weights import load_pretrained
+from hia.weights.load import load_pretrained
 
 STEM = "controlnet_cond_embedding"
 READS_CONTROL = "conv_in.weight"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rtmlib.tools.file import _get_rtmhub_dir, download_checkpoint
 
 from hia.io.hashing import file_sha256
-from hia.weights import MissingWeights, find_weights, weight_folders
+from hia.weights.find import MissingWeights, find_weights, weight_folders
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"

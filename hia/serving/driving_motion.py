@@ -17,7 +17,7 @@ from hia.serving.queue import RequestContext
 from hia.serving.schema import Request
 from hia.serving.video_upload import ClipInMemory
 from hia.video import resample
-from hia.weights import MissingWeights
+from hia.weights.find import MissingWeights
 
 
 class MotionReader:

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from typing import Any
 
 from hia.config import Config, Stage
-from hia.data.preprocess.encoders import latent_sizes
 from hia.data.preprocess.manifest import WITHOUT_EFFECT
 from hia.pose.estimators import NETWORK_SETTINGS
 from orchestration.stages.content_hashes import ContentHashes
@@ -60,7 +59,7 @@ def of_preprocess(config: Config, contents: ContentHashes) -> dict[str, Any]:
         codec = asdict(config.codec) | {"weights": contents.of_codec(config.codec)}
         values |= {
             "codec": codec,
-            "latent_sizes": [list(size) for size in latent_sizes(config)],
+            "latent_sizes": [list(size) for size in config.training_sizes],
             "mirrored_latents": config.samples.mirrors,
         }
     if wanted.image_tokens:

@@ -14,9 +14,16 @@ from hia.evaluation.weights.locate import weight_files
 from hia.io.files import write_json
 from hia.io.hashing import file_sha256, key_digest
 from hia.io.paths import is_url
-from hia.models.codec.loading import STABLE_DIFFUSION, TAESD, TAESD_FILES
-from hia.models.face.embedder import KNOWN_WEIGHTS
-from hia.weights import MissingWeights, find_weights, is_hub_id, weight_folders
+from hia.weights.find import (
+    FACE_EMBEDDERS,
+    STABLE_DIFFUSION,
+    TAESD,
+    TAESD_FILES,
+    MissingWeights,
+    find_weights,
+    is_hub_id,
+    weight_folders,
+)
 
 HINT = "see the section on weights in the README"
 # Facts that file systems have of a file by which a change of its content shows.
@@ -65,7 +72,7 @@ class ContentHashes:
         """The entry of a face embedder's weights."""
         if name is None:
             return None
-        names, hint = KNOWN_WEIGHTS.get(name, ((name,), HINT))
+        names, hint = FACE_EMBEDDERS.get(name, ((name,), HINT))
         return self.of_path(find_weights(*names, hint=hint))
 
     def of_metrics(self, wanted: EvaluationConfig) -> dict[str, list[str]]:

@@ -14,12 +14,12 @@ from hia.config.evaluation import own_weights
 from hia.data.store.clip_store import ClipStore, open_store
 from hia.data.store.records import ClipInfo, Split
 from hia.evaluation.evaluate import reenactment_facts
-from hia.evaluation.features import ClipSampling
-from hia.evaluation.metrics import Metrics, MetricSettings, load_metrics
+from hia.evaluation.metrics import Metrics, load_metrics
 from hia.evaluation.protocol.clips import BASELINE, CAP, OURS, ReenactmentSettings, VideoFiles, score_clip
 from hia.evaluation.protocol.reenactment import interleave_by_video
 from hia.evaluation.protocol.results import RESULTS, TABLE, Results, Video, gather, plain_figure, write_results
 from hia.evaluation.report import REPORT, write_report
+from hia.evaluation.scores import ClipSampling, MetricSettings
 from hia.images import Frame, encode_png, load_image
 from hia.io.files import Folder, write_json
 from hia.io.hashing import json_digest

@@ -11,7 +11,7 @@ from hia.config import Config
 from hia.models.animator import Animator
 from hia.models.build import build_animator
 from hia.models.parts import load_part
-from hia.weights import load_state
+from hia.weights.load import load_state
 
 
 def load_animator(config: Config, weights: Sequence[str | Path], motion: bool) -> Animator:

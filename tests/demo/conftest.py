@@ -10,7 +10,7 @@ from hia.models.animation_model import AnimationModel
 from hia.models.build import build_animator
 from hia.models.codec import build_codec
 from hia.serving.generator import Generator
-from hia.weights import MissingWeights
+from hia.weights.find import MissingWeights
 from tests.serving.example_requests import LIMITS, motion, npz, picture
 
 

@@ -5,10 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hia.evaluation.features import ClipSampling
-from hia.evaluation.metrics import MetricSettings, load_metrics
+from hia.evaluation.metrics import load_metrics
 from hia.evaluation.protocol.cache import cached_directory, is_cached, load_scores, save_scores, settings_digest
-from hia.evaluation.scores import Features, Figure, VideoScores
+from hia.evaluation.scores import ClipSampling, Features, Figure, MetricSettings, VideoScores
 
 
 @pytest.fixture

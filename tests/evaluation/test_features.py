@@ -12,7 +12,6 @@ from torch.nn import functional
 
 from hia.evaluation.features import (
     ClipExtractor,
-    ClipSampling,
     FrameExtractor,
     NetworkExtractor,
     SegmentExtractor,
@@ -23,8 +22,9 @@ from hia.evaluation.features import (
     scaled,
 )
 from hia.evaluation.networks.i3d import InceptionI3d
+from hia.evaluation.scores import ClipSampling
 from hia.evaluation.weights.loading import Provenance
-from hia.weights import MissingWeights
+from hia.weights.find import MissingWeights
 
 UNKNOWN = Provenance("toy", {}, known=False)
 

@@ -11,19 +11,19 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hia.evaluation.features import ClipSampling
+from hia.config.metrics import METRICS
 from hia.evaluation.image import l1, psnr
-from hia.evaluation.metrics import METRICS, Metrics, MetricSettings, load_metrics
+from hia.evaluation.metrics import Metrics, load_metrics
 from hia.evaluation.networks.i3d import InceptionI3d
 from hia.evaluation.networks.lpips import Lpips
-from hia.evaluation.scores import VideoPair
+from hia.evaluation.scores import ClipSampling, MetricSettings, VideoPair
 from hia.evaluation.temporal import dtssd
 from hia.evaluation.weights.digests import AlteredWeights
 from hia.evaluation.weights.loading import UnknownWeights
 from hia.pose.keypoint_files import load_keypoints
 from hia.synthetic import write_dancers
 from hia.video import read_frames
-from hia.weights import MissingWeights
+from hia.weights.find import MissingWeights
 
 WEIGHT_FREE = ("psnr", "ssim", "l1", "l1_disco", "regions", "hand_sharpness", "dtssd", "flicker", "warping_error")
 FRAMES = 18

@@ -10,7 +10,7 @@ from hia.evaluation.networks.i3d import InceptionI3d
 from hia.evaluation.networks.inception import FidInception
 from hia.evaluation.networks.lpips import Lpips
 from hia.evaluation.networks.resnet3d import ResNet3d
-from hia.weights import load_state, load_strict
+from hia.weights.load import load_state, load_strict
 from tests.evaluation.published_fill import fill, fingerprint, picture
 
 

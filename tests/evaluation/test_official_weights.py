@@ -21,7 +21,8 @@ from hia.evaluation.weights.digests import AlteredWeights, require_digest
 from hia.evaluation.weights.loading import official_state, read_flax_i3d, read_flax_lpips, state_of_file
 from hia.evaluation.weights.locate import fetch, find_files, user_cache
 from hia.evaluation.weights.registry import OFFICIAL, Official, WeightFile
-from hia.weights import MissingWeights, load_state
+from hia.weights.find import MissingWeights
+from hia.weights.load import load_state
 
 CONTENT = b"weights of a network"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

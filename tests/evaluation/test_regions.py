@@ -16,7 +16,7 @@ from hia.evaluation.weights.digests import AlteredWeights
 from hia.pose.keypoint_files import load_keypoints
 from hia.pose.keypoints import KeypointSequence
 from hia.video import frames_at
-from hia.weights import MissingWeights
+from hia.weights.find import MissingWeights
 from tests.conftest import present
 
 FACE, LEFT, RIGHT = Box(4, 4, 20, 24), Box(30, 10, 42, 22), Box(2, 30, 7, 35)

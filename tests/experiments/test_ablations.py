@@ -11,11 +11,12 @@ from torch import nn
 from hia.animation.inference import animate
 from hia.conditions.driving import driving_signal
 from hia.config import Config, Stage, load_config
+from hia.data.sampling.sample import Regions
 from hia.models.animation_model import AnimationModel
 from hia.models.build import build_animator
 from hia.models.codec import build_codec
 from hia.pose.keypoints import KeypointSequence
-from hia.training.batch import Batch, Regions
+from hia.training.batch import Batch
 from hia.training.step import Supervision, training_loss
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 from hia.config import load_config
 from hia.models.build import build_animator
-from hia.weights import MissingWeights
+from hia.weights.find import MissingWeights
 
 FROM_SCRATCH = "pretrained={unet: null, controlnet: null, motion: null, image_encoder: null}"
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hia.config import CodecConfig
 from hia.models.codec import Codec, KLCodec, PixelCodec, build_codec, load_codec
-from hia.weights import MissingWeights
+from hia.weights.find import MissingWeights
 
 BLUE_SUIT, GREY_SWEATER = "images/flux_woman_0284.jpg", "images/cgi_woman_body.jpg"
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hia.models.face import FaceEmbedder, IResNet, MobileFaceNet, load_face_embedder
 from hia.models.face.embedder import arcface_embedder, mobilefacenet_embedder
-from hia.weights import MissingWeights
+from hia.weights.find import MissingWeights
 
 PEOPLE = ["gesture_man_kitchen", "gesture_woman_bench", "sign_woman_home", "talk_man_white_suit"]
 FACE = slice(23, 91)

@@ -10,7 +10,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from hia.models.face.iresnet import BLOCKS_BY_DEPTH, IResNet, iresnet_from_onnx, iresnet_from_state
-from hia.weights import MissingWeights
+from hia.weights.find import MissingWeights
 
 WIDTHS = (8, 12, 16, 20)
 DIMENSION = 24

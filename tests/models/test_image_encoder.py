@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from hia.models.image_encoder import ImageEncoder, load_image_encoder
-from hia.weights import MissingWeights
+from hia.weights.find import MissingWeights
 
 
 def random_image_encoder(seed: int = 0, image_size: int = 224, dimension: int = 12) -> ImageEncoder:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from hia.pose.keypoints import KeypointSequence
-from orchestration.job_paths import RAY_JOB
+from orchestration.environment import RAY_JOB
 from orchestration.run_all import main
 from tests.conftest import REPOSITORY, TINY, TINY_CONFIG
 from tests.data.tiny_store import TinyClip, write_store

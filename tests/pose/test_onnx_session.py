@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 
 from hia.pose.top_down import DEFAULT_FEET, PoseModels
-from hia.weights import MissingWeights
+from hia.weights.find import MissingWeights
 from tests.pose.tiny_onnx import write_pose
 
 REAL_SIZE = {"width": 192, "height": 256}

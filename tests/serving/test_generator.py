@@ -22,7 +22,7 @@ from hia.serving.generator import PHASES, Generator, ProgressCallbacks
 from hia.serving.queue import RequestContext
 from hia.serving.schema import parse_request
 from hia.video import probe, read_frames
-from hia.weights import MissingWeights
+from hia.weights.find import MissingWeights
 from tests.pose.tiny_onnx import draw_person, write_detector, write_pose
 from tests.serving.example_requests import (
     LIMITS,

@@ -8,12 +8,13 @@ from torch import nn
 
 from hia.config import CodecConfig, LossWeights
 from hia.config.stages import REGIONAL, SPATIAL, TEMPORAL_FULL
+from hia.data.sampling.sample import Regions
 from hia.diffusion.schedule import NoiseSchedule
 from hia.images import to_tensor
 from hia.models.build import build_animator
 from hia.models.codec import build_codec
 from hia.models.face.embedder import load_face_embedder
-from hia.training.batch import Batch, Regions
+from hia.training.batch import Batch
 from hia.training.losses import regional_mse
 from hia.training.step import Supervision, training_loss
 

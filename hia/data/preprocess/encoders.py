@@ -134,17 +134,11 @@ def load_encoders(config: Config, device: str = "cpu") -> Encoders:
         codec=codec,
         image_encoder=image_encoder,
         face_embedder=load_face_embedder(name).to(target) if name else None,
-        latent_sizes=latent_sizes(config) if wanted.latents else (),
+        latent_sizes=config.training_sizes if wanted.latents else (),
         mirrored_latents=config.samples.mirrors,
         face_every=max(1, wanted.face_embedding_every),
         device=target,
     )
-
-
-def latent_sizes(config: Config) -> tuple[tuple[int, int], ...]:
-    """Sizes (width, height) px of the frames that the stages train on, largest first."""
-    scales = {stage.resolution_scale for stage in config.stages.in_order()} or {1.0}
-    return tuple((round(config.width * scale), round(config.height * scale)) for scale in sorted(scales, reverse=True))
 
 
 def _resized_by_area(frame: Frame, width: int, height: int) -> Frame:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hia.weights import FrozenModule
+from hia.weights.load import FrozenModule
 
 # Per published graph: BatchNorm's epsilon, and how many of the last steps in time are averaged before the logits. All
 # have the same weights, and published numbers of FVD come from each of them.

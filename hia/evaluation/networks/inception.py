@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hia.weights import FrozenModule
+from hia.weights.load import FrozenModule
 
 EPSILON = 1e-3
 Kernel = int | tuple[int, int]

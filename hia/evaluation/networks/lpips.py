@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from hia.weights import FrozenModule
+from hia.weights.load import FrozenModule
 
 Trunk = Literal["alex", "vgg"]
 

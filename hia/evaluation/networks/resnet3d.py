@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hia.weights import FrozenModule
+from hia.weights.load import FrozenModule
 
 # Blocks of every stage of a ResNet-50, and the channels inside them; four times as many leave a block.
 BLOCKS, WIDTHS, EXPANSION = (3, 4, 6, 3), (64, 128, 256, 512), 4

@@ -15,7 +15,7 @@ from hia.evaluation.weights.digests import AlteredWeights, require_digest
 from hia.evaluation.weights.locate import find_files
 from hia.evaluation.weights.registry import OFFICIAL, WeightFile
 from hia.io.hashing import file_sha256
-from hia.weights import load_state
+from hia.weights.load import load_state
 
 
 class UnknownWeights(ValueError):

@@ -10,8 +10,7 @@ from hia.config.metrics import METRICS
 from hia.evaluation.weights.digests import require_digest
 from hia.evaluation.weights.registry import OFFICIAL, Official, WeightFile
 from hia.io.files import atomic_write
-from hia.models.face.embedder import KNOWN_WEIGHTS
-from hia.weights import MissingWeights, find_weights, weight_folders
+from hia.weights.find import FACE_EMBEDDERS, MissingWeights, find_weights, weight_folders
 
 SUBFOLDER = "eval"
 
@@ -24,9 +23,9 @@ def weight_files(metric: str, weights: str | None = None) -> list[Path]:
     network = METRICS[metric].network
     if network is None:
         return []
-    if network in KNOWN_WEIGHTS:
+    if network in FACE_EMBEDDERS:
         name = weights or network
-        names, hint = KNOWN_WEIGHTS.get(name, ((name,), "give the path of a weight file"))
+        names, hint = FACE_EMBEDDERS.get(name, ((name,), "give the path of a weight file"))
         return [find_weights(*names, hint=hint)]
     if weights is not None:
         return [find_weights(weights, hint=f"give the path of the weights for {metric}")]

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from hia.config import CodecConfig
-from hia.weights import FrozenModule
+from hia.weights.load import FrozenModule
 
 CONFIG_FILE = "codec.json"
 

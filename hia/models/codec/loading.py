@@ -10,7 +10,8 @@ from torch import Tensor
 
 from hia.config import CodecConfig
 from hia.models.codec.codecs import CONFIG_FILE, Codec, KLCodec, PixelCodec, TinyCodec
-from hia.weights import MissingWeights, find_weights, load_pretrained, load_state, load_strict
+from hia.weights.find import STABLE_DIFFUSION, TAESD, TAESD_FILES, MissingWeights, find_weights
+from hia.weights.load import load_pretrained, load_state, load_strict
 
 STABLE_DIFFUSION_VAE = {
     "block_out_channels": (128, 256, 512, 512),
@@ -21,9 +22,7 @@ STABLE_DIFFUSION_VAE = {
 }
 """Settings of Stable Diffusion 1.5's VAE that differ from the defaults of AutoencoderKL."""
 
-STABLE_DIFFUSION = "stable-diffusion-v1-5/stable-diffusion-v1-5"
-TAESD = "madebyollin/taesd"
-TAESD_FILES = {"encoder": "taesd_encoder.safetensors", "decoder": "taesd_decoder.safetensors"}
+
 KL_HINT = (
     "a Stable Diffusion 1.5 folder with its vae/, or a VAE folder with config.json: name it in codec.weights,"
     f" put it into a folder of $HIA_WEIGHTS, or let the hub load {STABLE_DIFFUSION}"

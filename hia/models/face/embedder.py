@@ -8,26 +8,14 @@ from torch.nn import functional
 
 from hia.models.face.iresnet import IResNet, iresnet_from_onnx, iresnet_from_state
 from hia.models.face.mobilefacenet import MobileFaceNet
-from hia.weights import FrozenModule, find_weights, load_state, load_strict
+from hia.weights.find import FACE_EMBEDDERS, find_weights
+from hia.weights.load import FrozenModule, load_state, load_strict
 
 Colour = tuple[float, float, float]
 IMAGENET_MEAN: Colour = (0.485, 0.456, 0.406)
 IMAGENET_STD: Colour = (0.229, 0.224, 0.225)
 HALF: Colour = (0.5, 0.5, 0.5)
-KNOWN_WEIGHTS = {
-    "mobilefacenet": (
-        ("mobilefacenet.safetensors", "mobilefacenet.pt"),
-        "weights/mobilefacenet.pt of github.com/foamliu/MobileFaceNet (Apache-2.0), 4 MB; put it, or a copy"
-        " named mobilefacenet.safetensors, into a folder of $HIA_WEIGHTS",
-    ),
-    "arcface": (
-        ("buffalo_l/w600k_r50.onnx", "antelopev2/glintr100.onnx", "w600k_r50.onnx", "glintr100.onnx"),
-        "the model pack buffalo_l or antelopev2 of InsightFace (non-commercial research only): unpack it from"
-        " the releases of github.com/deepinsight/insightface into ~/.insightface/models/ or into a folder of"
-        " $HIA_WEIGHTS. 'mobilefacenet' is a smaller face embedder with a free licence",
-    ),
-}
-"""Weight files by name, in order of preference, and a hint for getting one."""
+
 
 TEMPLATE_SIZE = 112
 ARCFACE_TEMPLATE = torch.tensor(
@@ -37,6 +25,7 @@ ARCFACE_TEMPLATE = torch.tensor(
 
 The alignment that ArcFace and its successors were trained with (Deng et al., CVPR 2019; InsightFace).
 """
+
 
 SMALLEST_SPREAD = 1e-6
 
@@ -81,11 +70,11 @@ def arcface_embedder(network: IResNet) -> FaceEmbedder:
 def load_face_embedder(name_or_path: str) -> FaceEmbedder:
     """Load `mobilefacenet`, `arcface` (the paper's InsightFace), or a weight file of either (.onnx or a state).
 
-    The file is looked for as `hia.weights.find_weights` says. Raises MissingWeights if it is not there, and
+    The file is looked for as `hia.weights.find.find_weights` says. Raises MissingWeights if it is not there, and
     ValueError if it is broken or of another architecture.
     """
-    other = (name_or_path,), f"name one of {', '.join(KNOWN_WEIGHTS)}, or give the path of a weight file"
-    names, hint = KNOWN_WEIGHTS.get(name_or_path, other)
+    other = (name_or_path,), f"name one of {', '.join(FACE_EMBEDDERS)}, or give the path of a weight file"
+    names, hint = FACE_EMBEDDERS.get(name_or_path, other)
     return _embedder_from_file(find_weights(*names, hint=hint))
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hia.models.face.onnx_graph import OnnxGraph, OnnxNode
-from hia.weights import load_strict
+from hia.weights.load import load_strict
 
 BLOCKS_BY_DEPTH = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 14, 3), 100: (3, 13, 30, 3)}
 WIDTHS = (64, 128, 256, 512)

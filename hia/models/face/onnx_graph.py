@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hia.weights import MissingWeights
+from hia.weights.find import MissingWeights
 
 PASS_THROUGH = ("Identity", "Dropout")
 """Operators that change nothing at inference; they are seen through."""

@@ -11,7 +11,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 from hia.conditions.regions import five_points
 from hia.config import load_config
 from hia.data.preprocess.annotations import measure_keypoints
-from hia.data.preprocess.encoders import BATCH, Encoders, latent_sizes, load_encoders
+from hia.data.preprocess.encoders import BATCH, Encoders, load_encoders
 from hia.images import to_tensor
 from hia.models.codec import PixelCodec, build_random_codec
 from hia.models.face import load_face_embedder
@@ -105,7 +105,7 @@ def test_no_usable_face_gives_no_embedding(frames, sample_data, monkeypatch):
 
 def test_a_configuration_asks_for_what_its_stages_need():
     config = load_config(TINY_CONFIG, ["preprocess.latents=true"])
-    assert latent_sizes(config) == ((64, 112), (32, 56))
+    assert config.training_sizes == ((64, 112), (32, 56))
     encoders = load_encoders(config)
     assert encoders.codec is not None and encoders.face_embedder is None and encoders.image_encoder is None
     assert load_encoders(load_config(TINY_CONFIG)).codec is None

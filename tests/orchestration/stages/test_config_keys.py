@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hia.config import Config, load_config
-from hia.weights import MissingWeights
+from hia.weights.find import MissingWeights
 from orchestration.chain import fingerprint
 from orchestration.chain.plan import flat
 from orchestration.stages.chain_stages import chain_stages

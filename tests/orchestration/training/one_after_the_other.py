@@ -5,8 +5,9 @@ import os
 import sys
 from pathlib import Path
 
+from orchestration.names import JOURNAL
 from orchestration.tracking.journal import JournalWriter
-from orchestration.train import JOURNAL, from_json
+from orchestration.train import from_json
 from orchestration.training.distributed import process_group
 from orchestration.training.loop import train_in_process
 

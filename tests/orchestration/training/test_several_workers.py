@@ -9,8 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from orchestration.names import JOURNAL
 from orchestration.tracking.journal import JournalWriter, read_new
-from orchestration.train import JOURNAL, to_json
+from orchestration.train import to_json
 from orchestration.training.checkpoints import newest
 from orchestration.training.loop import train_in_process
 from orchestration.training.run import TrainingRun
