@@ -44,8 +44,9 @@ def json_digest(*values: Any) -> str:
 
 
 def key_digest(*values: Any) -> str:
-    """Hex digest of JSON-serialisable values, in the encoding of the keys of clips and stores.
+    """Hex digest of JSON-serialisable values, in the encoding of the keys of clips, stores and cached evaluations.
 
-    It differs from `json_digest` only in spaces and escapes: with another encoding, existing stores would be remade.
+    It differs from `json_digest` only in spaces and escapes: with another encoding, existing stores would be remade,
+    and clips evaluated again.
     """
     return bytes_sha256(json.dumps(values, sort_keys=True).encode())
