@@ -24,7 +24,7 @@ LOCK = ".lock"
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it when the block ends, removed when it raises.
 
-    The temporary name has no suffix, so that nobody who looks for `*.json` finds it. The content is flushed to the disk
+    The temporary name has no suffix, so that a search for `*.json` does not find it. The content is flushed to the disk
     before the renaming: even after a power cut, no half-written file has the final name. Raises OSError.
     """
     path = Path(path)
@@ -77,7 +77,11 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
 def remove_aside(folder: str | Path) -> None:
     """Remove temporary files of killed writers directly in a folder. Call it only while no process writes there."""
     for path in Path(folder).glob(f"{ASIDE}*"):
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 class WriteError(OSError):
@@ -149,8 +153,8 @@ class Folder:
     def remove_aside(self) -> None:
         """Remove temporary files of killed writers. Call it only while no process writes."""
         if self.is_local:
-            for path in Path(self.root).rglob(f"{ASIDE}*"):
-                path.unlink(missing_ok=True)
+            for path in list(Path(self.root).rglob(f"{ASIDE}*")):
+                _remove(path)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
