@@ -1,6 +1,6 @@
 """HIA: human image animation with regional supervision and a motion blur condition.
 
-The method as a plain PyTorch library. It knows nothing of clusters or experiment trackers.
+The method as a plain PyTorch library. It depends on no cluster software and no experiment tracker.
 """
 
 __version__ = "0.1.0"

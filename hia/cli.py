@@ -22,7 +22,7 @@ VERBS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb. Returns the exit status: 0; 2 for input that cannot be used, 130 interrupted, 1 for our mistakes."""
+    """Run a verb. Returns the exit status: 0; 2 for unusable input, 130 when interrupted, 1 for any other error."""
     parser = argparse.ArgumentParser(
         prog="hia", description="Human image animation: a picture and a motion in, a video out."
     )
@@ -46,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if parsed.traceback:
             raise
-        said = f"{type(error).__name__}: {error}"
-        print(f"hia {parsed.verb}: failed with {said}\n(hia --traceback {parsed.verb} … says where)", file=sys.stderr)
+        text = f"{type(error).__name__}: {error}"
+        print(f"hia {parsed.verb}: failed with {text}\n(hia --traceback {parsed.verb} … says where)", file=sys.stderr)
         return 1
     return 0
 

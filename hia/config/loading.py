@@ -19,9 +19,8 @@ class ConfigError(ValueError):
 def load_config(name: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Load a preset by name or a YAML file by path, then apply `key.path=value` overrides.
 
-    `base=NAME` among these is over which preset or file the changes lie, instead of the file's own `base:`: so one
-    ablation serves all presets. Raises ConfigError naming the file and the key for anything unknown, ill-typed or out
-    of range.
+    An override `base=NAME` replaces the file's own `base:` by another preset or file, so that one ablation serves all
+    presets. Raises ConfigError naming the file and the key for anything unknown, ill-typed or out of range.
     """
     changes = [_nested(*parse_override(override)) for override in overrides]
     bases = [str(change.pop("base")) for change in changes if "base" in change]

@@ -90,9 +90,9 @@ class PretrainedConfig:
     `unet` is a Stable Diffusion 1.5 shaped folder (its UNet initialises the denoiser, the appearance encoder and,
     without `controlnet`, the ControlNet), `controlnet` one for skeletons (of which a pose guider takes the convolutions
     on the image), `motion` an AnimateDiff motion adapter. `model` is a model directory of ours, in place of the first
-    two: its networks are trained further. `shipped:NAME` is a folder that comes with the presets. other_latents: take a
-    `model` that was trained on another codec's latents, too: what it knows of people and poses is of use, and what
-    latents mean is learnt anew in some hundred steps.
+    two: its networks are trained further. `shipped:NAME` is a folder that comes with the presets. other_latents:
+    accept a `model` that was trained on another codec's latents, too: its weights for people and poses are still of
+    use, and it learns the meaning of the new latents in some hundred steps.
     """
 
     model: PathOrName = None
@@ -164,7 +164,7 @@ class ConditionsConfig:
 
     @property
     def channels(self) -> dict[str, int]:
-        """The same of the whole control image: the maps come last."""
+        """Number of channels by what they show, of the whole control image: the maps come last."""
         return self.drawn_channels | {name: 3 for name in self.maps}
 
     @property

@@ -108,7 +108,7 @@ class NoiseSchedule:
             "timestep_spacing": "trailing",
         }
         if self.zero_terminal_snr:
-            # It finds the rescaled β and leaves them, but knows that it has to bound the last, infinite σ.
+            # Our β are rescaled already: again changes nothing, but makes diffusers bound the last, infinite σ.
             wanted["rescale_betas_zero_snr"] = True
         if missing := sorted(set(wanted) - accepted):
             raise ValueError(f"scheduler {name} cannot be used: it does not take {', '.join(missing)}")

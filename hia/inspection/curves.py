@@ -73,8 +73,8 @@ def draw_curves(curves: Curves, width: int, height: int) -> Frame:
     for label, value in curves.levels.items():
         _draw_level(picture, axes, label, value)
     for hand, colour in enumerate(HAND_COLOURS):
-        for stretch in _stretches(curves.values[:, hand]):
-            places = [(axes.x(frame), axes.y(float(curves.values[frame, hand]))) for frame in stretch]
+        for run in _runs(curves.values[:, hand]):
+            places = [(axes.x(frame), axes.y(float(curves.values[frame, hand]))) for frame in run]
             _draw_line(picture, places, colour)
         for index in curves.marked:
             if not np.isnan(curves.values[index, hand]):
@@ -135,8 +135,8 @@ def _draw_level(picture: Frame, axes: Axes, label: str, value: float) -> None:
     draw_text(picture, label, axes.left + axes.width + 6, row + 4, LABEL)
 
 
-def _stretches(values: NDArray[np.float32]) -> list[NDArray[np.intp]]:
-    """Indices of the values between gaps."""
+def _runs(values: NDArray[np.float32]) -> list[NDArray[np.intp]]:
+    """Runs of consecutive known values, each as their indices."""
     frames = np.flatnonzero(~np.isnan(values))
     return [part for part in np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1) if len(part)]
 

@@ -95,7 +95,7 @@ def save_model(model: AnimationModel, directory: str | Path) -> None:
 
 
 def check_destination(directory: Path) -> None:
-    """Raises FileNotFoundError or FileExistsError where `save_model` would not write."""
+    """Raise FileNotFoundError or FileExistsError where `save_model` would not write."""
     if not directory.absolute().parent.is_dir():
         raise FileNotFoundError(f"{directory}: the folder {directory.parent} does not exist; create it first")
     if directory.exists() and not (directory / DESCRIPTION).is_file():

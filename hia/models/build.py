@@ -85,7 +85,8 @@ def _unet(config: Config, report: LoadReport) -> UNet2DConditionModel:
 def _start_from(animator: Animator, source: str, config: Config, report: LoadReport) -> None:
     """Copy what a model directory has of the animator's parts into it.
 
-    Raises ValueError when it speaks of other latents (unless that is wanted), or its networks have another shape.
+    Raises ValueError when it was trained on other latents (unless `other_latents` allows that) or to predict another
+    quantity, or when its networks have another shape.
     """
     directory = find_weights(source, hint="a model directory, as training exports it or `hia build` makes it")
     start, trained = load_animator(directory)

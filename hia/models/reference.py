@@ -30,7 +30,7 @@ def self_attentions(unet: nn.Module) -> list[str]:
 
 
 class AppearanceEncoder(nn.Module):
-    """A 2D UNet run once, at t = 0, on the clean reference; its output are the inputs of its self-attentions."""
+    """A 2D UNet run once, at t = 0, on the clean reference; it returns the inputs of its self-attentions."""
 
     def __init__(self, unet: UNet2DConditionModel) -> None:
         super().__init__()

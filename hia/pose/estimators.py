@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hia.config import PoseConfig
 
-if TYPE_CHECKING:  # it loads torch
+if TYPE_CHECKING:  # it loads OpenCV and Pillow
     from hia.images import Frame
 
 

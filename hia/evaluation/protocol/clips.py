@@ -127,10 +127,8 @@ class _ClipEvaluation:
             raise ValueError(f"clip {info.id} ({info.video}): {only} to be compared")
 
     def scores(self, method: str, frames: Callable[[], Frame], known: Mapping[str, Rows]) -> VideoScores:
-        path, mark = (
-            self.folder / self.place / method / SCORES,
-            key_digest(self.mark, method, settings_digest(self.metrics)),
-        )
+        path = self.folder / self.place / method / SCORES
+        mark = key_digest(self.mark, method, settings_digest(self.metrics))
         kept = load_scores(path, mark)
         if kept is not None and (
             method in (BASELINE, CAP) or is_cached(path.parent / RESULT, self._result_mark(method))

@@ -6,7 +6,7 @@ from pathlib import Path
 from hia.io.hashing import file_sha256
 
 CHUNK = 1 << 20
-SHA256, GIT_BLOB = "sha256", "git blob"
+SHA256 = "sha256"
 
 
 class AlteredWeights(ValueError):
