@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hia.evaluation.metrics import load_metrics
+from hia.evaluation.metrics import Metrics, load_metrics
 from hia.evaluation.protocol.cache import cached_directory, is_cached, load_scores, save_scores, settings_digest
 from hia.evaluation.scores import ClipSampling, Features, Figure, MetricSettings, VideoScores
 
@@ -71,3 +71,8 @@ def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path):
     with cached_directory(tmp_path / "result", "mark", {}) as aside:
         (aside / "file").touch()
     assert [path.name for path in tmp_path.iterdir()] == ["result"]
+
+
+def test_digests_stay_as_they_are_so_that_finished_videos_are_not_evaluated_again():
+    known = "2b0df0904ca163c9a0cecbf804c1e6c5e33f8adfd0cabb5c317f98c629e1adf7"
+    assert settings_digest(Metrics(("psnr", "ssim"))) == known

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from hia.io.files import ASIDE, Folder, WriteError
+from hia.io.files import ASIDE, Folder, WriteError, atomic_directory
 from hia.io.hashing import bytes_sha256, file_sha256
 
 
@@ -78,9 +78,23 @@ def test_half_written_files_are_not_listed_and_can_be_cleared(tmp_path):
     folder = Folder(tmp_path)
     folder.write("videos/a.json", b"{}")
     (tmp_path / "videos" / f"{ASIDE}123").write_bytes(b"half")
+    (tmp_path / "videos" / f"{ASIDE}456" / f"{ASIDE}789").mkdir(parents=True)
     assert folder.names("videos") == ["a.json"]
     folder.remove_aside()
     assert os.listdir(tmp_path / "videos") == ["a.json"]
+
+
+def test_a_directory_is_replaced_as_a_whole_or_stays(tmp_path):
+    model = tmp_path / "model"
+    for content in ("old", "new"):
+        with atomic_directory(model) as aside:
+            (aside / content).touch()
+            assert aside.parent == tmp_path
+        assert os.listdir(model) == [content]
+    with pytest.raises(RuntimeError), atomic_directory(model) as aside:
+        (aside / "broken").touch()
+        raise RuntimeError
+    assert os.listdir(model) == ["new"] and os.listdir(tmp_path) == ["model"]
 
 
 def test_one_process_writes_at_a_time(tmp_path):
