@@ -44,8 +44,8 @@ def json_digest(*values: Any) -> str:
 
 
 def key_digest(*values: Any) -> str:
-    """Hex digest of JSON-serialisable values, in the encoding of the keys of clips and stores.
+    """Hex digest of JSON-serialisable values, in the encoding of the keys of clips, stores and evaluated clips.
 
-    It differs from `json_digest` only in spaces and escapes: with another encoding, existing stores would be remade.
+    It differs from `json_digest` only in spaces and escapes: with another encoding, existing ones would be made again.
     """
     return bytes_sha256(json.dumps(values, sort_keys=True).encode())

@@ -17,7 +17,7 @@ from safetensors.numpy import save
 from hia.evaluation.metrics import Metrics
 from hia.evaluation.scores import Features, Figure, VideoScores
 from hia.io.files import Folder, atomic_directory, remove_aside
-from hia.io.hashing import json_digest
+from hia.io.hashing import key_digest
 
 # To be raised whenever the same videos would get other scores, or the same clips other videos.
 SCORES_VERSION = GENERATED_VERSION = 1
@@ -31,7 +31,7 @@ def settings_digest(metrics: Metrics) -> str:
         name: [network.key, network.provenance.variant, sorted(network.provenance.files.values())]
         for name, network in metrics.networks.items()
     }
-    return json_digest(SCORES_VERSION, sorted(metrics.names), networks, asdict(metrics.measuring))
+    return key_digest(SCORES_VERSION, sorted(metrics.names), networks, asdict(metrics.measuring))
 
 
 def save_scores(path: Path, scores: VideoScores, mark: str) -> None:

@@ -27,7 +27,7 @@ from hia.evaluation.protocol.reenactment import Sharpness, clip_driving_signal, 
 from hia.evaluation.scores import Rows, VideoPair, VideoScores
 from hia.images import Frame, write_png
 from hia.io.files import remove_aside
-from hia.io.hashing import json_digest
+from hia.io.hashing import key_digest
 from hia.models.animation_model import AnimationModel
 from hia.pose.keypoints import KeypointSequence
 from hia.video import read_frames, write_video
@@ -115,7 +115,7 @@ class _ClipEvaluation:
     def mark(self) -> str:
         sampling = self.wanted.sampling or self.model.config.sampling
         about = (self.wanted.model, self.wanted.frames, self.wanted.seed, asdict(sampling))
-        return json_digest(GENERATED_VERSION, asdict(self.clip.info), *about)
+        return key_digest(GENERATED_VERSION, asdict(self.clip.info), *about)
 
     def check_length(self) -> None:
         """Check, before anything is animated, that some frame counts. Raises ValueError."""
@@ -129,7 +129,7 @@ class _ClipEvaluation:
     def scores(self, method: str, frames: Callable[[], Frame], known: Mapping[str, Rows]) -> VideoScores:
         path, mark = (
             self.folder / self.place / method / SCORES,
-            json_digest(self.mark, method, settings_digest(self.metrics)),
+            key_digest(self.mark, method, settings_digest(self.metrics)),
         )
         kept = load_scores(path, mark)
         if kept is not None and (
@@ -178,7 +178,7 @@ class _ClipEvaluation:
         )
 
     def _result_mark(self, method: str) -> str:
-        return json_digest(self.mark, method)
+        return key_digest(self.mark, method)
 
 
 def _write(folder: Path, comparison: Comparison, fps: float) -> None:

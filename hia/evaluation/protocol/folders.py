@@ -15,7 +15,7 @@ from hia.evaluation.protocol.results import FOLDERS
 from hia.evaluation.scores import VideoPair
 from hia.images import Frame, write_png
 from hia.io.files import remove_aside
-from hia.io.hashing import content_sha256, json_digest
+from hia.io.hashing import content_sha256, key_digest
 from hia.pose.keypoint_files import load_keypoints
 from hia.pose.keypoints import KeypointSequence
 from hia.video import natural_key, probe, read_frames, write_video
@@ -80,8 +80,8 @@ def score_match(match: Match, metrics: Metrics, folder: str | Path) -> VideoFile
     place = Path(folder) / CLIPS / _folder_name(match.name)
     sidecar = match.real.with_name(f"{match.name}.npz")
     contents = [content_sha256(path) for path in (match.generated, match.real, sidecar) if path.exists()]
-    result_mark = json_digest(match.name, contents)
-    scores_mark = json_digest(result_mark, settings_digest(metrics))
+    result_mark = key_digest(match.name, contents)
+    scores_mark = key_digest(result_mark, settings_digest(metrics))
     if load_scores(place / SCORES, scores_mark) is None or not is_cached(place / RESULT, result_mark):
         pair = read_pair(match)
         scores = metrics.score(pair)
