@@ -118,9 +118,9 @@ def map_tasks(
 ) -> Iterator[Outcome]:
     """Call `function(*job)` for each job in a task of its own; outcomes as they come.
 
-    As many run at once as there are training workers, for which there is room. A job whose process is
-    lost is tried again, `training.most_failures` times in all. Ray must be connected. Raises ValueError when there is
-    no room for a single one.
+    As many run at once as there are training workers, so that they fit where training fits. When a job's process is
+    lost, the job is tried again, `training.most_failures` times in all. Ray must be connected. Raises ValueError when
+    there is no room for a single one.
     """
     resources = {"CPU": training.cpus_per_worker, "GPU": training.gpus_per_worker}
     check_resources(1, resources, training.accelerator_type)

@@ -49,7 +49,7 @@ RAY_TUNE = {
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 # Requests are repeated by `orchestration.tracking.retry`, and one must not hold its thread for minutes. MLflow reports
-# its use to its makers unless told otherwise.
+# its use to its makers by default.
 MLFLOW = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",

@@ -1,6 +1,6 @@
 """Names of a run's stages, files and folders, and the tracking database's address: plain values, imported at once.
 
-The modules that do the work take seconds to import; whoever only names their files takes the names from here.
+The modules that do the work take seconds to import; modules that only name their files import this one.
 """
 
 from pathlib import Path

@@ -11,7 +11,7 @@ OURS = ("hia", "orchestration")
 MOST_MODULES, MOST_SHORT_MODULES, SHORT = 235, 30, 60
 MOST_IN_A_FOLDER, LARGE_FOLDERS = 15, {"hia/synthetic"}
 LONGEST_FILE, LONGEST_FUNCTION = 300, 40
-# A relative clause without a noun leaves the reader to guess of what it speaks.
+# A relative clause without a noun leaves the reader to guess what it is about.
 RIDDLE = re.compile(r"(What|Who|Whether|Which|Where|How|Whose|When)\b")
 
 

@@ -55,7 +55,7 @@ class Chain:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the whole chain, before its data are looked at."""
+        """Digest of the whole chain, before its data are read."""
         return json_digest([[stage.name, stage.version, stage.reads] for stage in self.stages])
 
     def plan(self, selection: Selection | None = None) -> Plan:
@@ -65,8 +65,8 @@ class Chain:
     def run(self, planned: Plan, parent: "Run") -> tuple[Executed, ...]:
         """Finish every stage of a plan. parent: the tracking run that theirs belong to.
 
-        A stage is looked at once more when its turn comes: by then it may have been done by another process, or turn
-        out not to be needed, since its input came out as before. Raises StageFailed from a stage's error.
+        A stage is examined again when its turn comes: by then another process may have finished it, or it may not be
+        needed, because its input came out as before. Raises StageFailed from a stage's error.
         """
         done: dict[str, Executed] = {}
         outputs: dict[str, str] = {}
@@ -99,9 +99,8 @@ class Chain:
                 self.say(f"{position}: " + (why if planned_stage.action == "resume" else f"begins ({why})"))
                 run_id = self._run_stage(planned_stage, inputs, folders, parent)
                 self.say(f"{position}: {_ending(folder)}")
-            folder.remove_temporary(
-                stage
-            )  # also after a reuse: the process that finished it may have ended before it came to this
+            # Also after a reuse: the process that finished the stage may have been killed before it came to this.
+            folder.remove_temporary(stage)
             result = folder.result or {}
         executed = Executed(
             stage.name, planned_stage.action, folder.path, result.get("metrics", {}), result.get("seconds", 0.0), run_id

@@ -32,7 +32,7 @@ class StageRun:
     """The arguments of a stage's function.
 
     folder: its own, absolute; it may hold what an earlier, killed execution left. inputs: folders of earlier stages by
-    name. fingerprint: its own. show: whether people want to see progress.
+    name. fingerprint: its own. show: whether to show progress.
     """
 
     folder: Path
@@ -58,9 +58,9 @@ class ChainStage:
     required_outputs: names in the folder without which a finished stage does not count as finished.
     temporary_outputs: names in the folder that only an unfinished one needs, such as checkpoints.
     progress_of: how far an unfinished one is, in words, such as `step 300 of 1000`; empty for nowhere.
-    output: fingerprint of the content that it hands on; None for the stage's own. outdated: why a finished one must be
-    brought up to date, such as `2 new videos`, or None. tracked: its result lies in the tracking server, and not in
-    its folder. uses_cluster: whether it needs Ray.
+    output: fingerprint of the content that later stages read; None for the stage's own. outdated: why a finished one
+    must be brought up to date, such as `2 new videos`, or None. tracked: its result lies in the tracking server, and
+    not in its folder. uses_cluster: whether it needs Ray.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The deployment that speaks HTTP."""
+"""The HTTP deployment, in front of the replicas."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class Ingress:
-    """Parses requests and passes them to the replicas. Refuses invalid ones, and those that find no place.
+    """Parses requests and passes them to the replicas. Refuses invalid ones, and all when the queue is full.
 
     Admitted requests wait here until a replica is free.
     """

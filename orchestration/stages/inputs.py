@@ -65,9 +65,8 @@ class Preprocessing:
         from orchestration.preprocess import RayRunner
 
         gpus = self.config.training.gpus_per_worker
-        seen = self._current_state(
-            self._videos(run.inputs)
-        )  # before, so that what changes meanwhile is noticed next time
+        # Before the work, so that changes during it are noticed next time.
+        seen = self._current_state(self._videos(run.inputs))
         built = build_store(
             [self._videos(run.inputs)],
             str(run.folder / STORE),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from hia.config.evaluation import ALWAYS
 from hia.evaluation.protocol.clips import BASELINE, CAP
-from hia.io.files import ASIDE, remove_aside
 from hia.serving.loading import digest_of
 from orchestration.chain.stage import StageRun
 from orchestration.names import EVALUATE, EXPORT, MODEL, REGISTERED_MODEL, SUMMARY
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 
 CHAMPION = "champion"
+# Not the prefix of `hia.io.files`: the journal's uploader writes such temporary files in the same folder meanwhile.
+ASIDE = ".pyfunc."
 
 
 def register(run: StageRun) -> dict[str, float]:
@@ -88,7 +90,8 @@ def _register(server: "Server", run: StageRun, summary: Mapping[str, Any]) -> "M
         "beginning the model",
         lambda: client.create_logged_model(run.run.experiment_id, name=REGISTERED_MODEL, source_run_id=run_id),
     )
-    remove_aside(run.folder)  # of an execution that was killed
+    for left in run.folder.glob(f"{ASIDE}*"):  # by an execution that was killed
+        shutil.rmtree(left)
     with tempfile.TemporaryDirectory(dir=run.folder, prefix=ASIDE) as aside:
         path = Path(aside) / "pyfunc"
         save_pyfunc(run.inputs[EXPORT] / MODEL, path, run_id=run_id, model_id=logged.model_id)

@@ -29,7 +29,7 @@ from orchestration.stages.export import to_workers_device
 
 SHEET, NOTE = "sample.png", "sample.json"
 LONGEST_SECONDS = 2.0
-# Clips of a split that are looked at, of a store of any size.
+# Most clips of a split that are considered, of a store of any size.
 CANDIDATES = 16
 # Of the joints that a person shows; with less, their own motion is more to look at.
 LEAST_SUITABLE = 0.5

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from orchestration.tracking import Tracking
 
 TUNE_FOLDER = ".tune"
-# Tune wants every trial to ask for something; this much memory is there when its process is.
+# Tune requires every trial to request a resource; this much memory is free wherever its process can start.
 NEXT_TO_NOTHING = {"cpu": 0.0, "memory": 2.0**20}
 
 
@@ -61,9 +61,8 @@ def fit(task: Task, plans: Sequence[TrialPlan], tracking: "Tracking", quiet: boo
             verbose=0,
         ),
     )
-    logging.getLogger("ray.tune").setLevel(
-        logging.CRITICAL
-    )  # a failed trial is reported below, and in its tracking run
+    # A failed trial is reported below, and in its tracking run.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
         tuner.fit()
     finally:

@@ -46,7 +46,7 @@ class Outbox:
     """Items in the journal's order, each kept until it is sent. To be used by one thread.
 
     The position up to which all is sent is kept in a file beside the journal. Metrics keep the time at which they were
-    measured, by which MLflow's databases know one that comes twice because its receipt was lost.
+    measured, by which MLflow's databases recognise one that comes twice because its receipt was lost.
     refused: why the server refused an item. Later items are sent all the same, but the position stays.
     """
 

@@ -24,7 +24,7 @@ WEIGHT = 4
 def check(config: Config) -> None:
     """Raises ValueError when weights, gradients and optimizer alone exceed the memory of this machine, or of its GPU.
 
-    Activations come on top: what passes may still be too large. Workers on other machines are not looked at: with
+    Activations come on top: what passes may still be too large. Workers on other machines are not considered: with
     GPUs, only the one that this process sees; without, all workers are taken to be here.
     """
     training = config.training

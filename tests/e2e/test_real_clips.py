@@ -153,7 +153,7 @@ def test_what_a_change_makes_run_again(planned, change, again):
 
 
 def test_killed_twice_it_ends_with_the_same_weights(real, undisturbed, tmp_path):
-    """Two stages are trained again, with killings; what lies between them is reused, for it would start from the same.
+    """Two stages are trained again, with killings; those between are reused, as they would start from the same.
 
     `make soak` has more moments, in chains that run as a whole.
     """

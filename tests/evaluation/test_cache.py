@@ -1,5 +1,6 @@
 """The cache of a video's results: loaded as saved, with its mark only, and never incomplete."""
 
+import hashlib
 from dataclasses import replace
 
 import numpy as np
@@ -51,6 +52,13 @@ def test_the_mark_tells_apart_what_gives_other_numbers():
         load_metrics(["psnr", "ssim"], measuring=MetricSettings(ClipSampling(stride=8))),
     ]
     assert len({settings_digest(one) for one in (measured, *others)}) == 4
+
+
+def test_the_mark_is_that_of_every_other_version():
+    """Clips that an earlier version has animated and measured are not animated again."""
+    settings = b'[1, ["psnr", "ssim"], {}, {"cutting": {"colour": 0, "stride": 16}, "first_frame": 1}]'
+    metrics = load_metrics(["psnr", "ssim"], measuring=MetricSettings(first_frame=1))
+    assert settings_digest(metrics) == hashlib.sha256(settings).hexdigest()
 
 
 def test_a_folder_is_there_whole_or_not_at_all(tmp_path):

@@ -62,7 +62,7 @@ def test_relative_paths_are_those_of_the_driver(folder, cluster):
     assert run.returncode == 0, complaints
     assert "2 videos, 0 of them done before" in said.splitlines()
     assert len(open_store(folder / "store").clips) == 2
-    # Beyond us are one line of Ray's, that it is told to be quiet, and what it says of other drivers' actors that died.
+    # Not ours: Ray's line about its log level, and its lines about other drivers' actors that died.
     foreign = ("RAY_BACKEND_LOG_LEVEL", "(raylet)")
     assert [line for line in complaints.splitlines() if not any(part in line for part in foreign)] == []
 

@@ -1,4 +1,4 @@
-"""The deployment that speaks HTTP, without a cluster: replicas that never answer, fail, or have no room."""
+"""The HTTP deployment, without a cluster: replicas that never answer, fail, or have no room."""
 
 import asyncio
 import json

@@ -99,7 +99,7 @@ def test_an_interrupted_sweep_leaves_no_process_and_no_run_running(
 def environment(cluster: str | None) -> dict[str, str]:
     """A user's environment, in which a driver joins the cluster, or without one starts its own."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "RAY_"))}
-    # To join, a driver needs what `ray.init` has set here for whoever joins its cluster: that there is a token.
+    # To join, a driver needs the variables that `ray.init` has set here: the cluster asks for a token.
     token = {key: value for key, value in os.environ.items() if key.startswith("RAY_AUTH_")}
     joins = {"RAY_ADDRESS": cluster} | token if cluster else {}
     return kept | PATIENT_RAY | joins | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}

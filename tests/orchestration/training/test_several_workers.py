@@ -49,7 +49,7 @@ def weights(run: TrainingRun) -> dict[str, torch.Tensor]:
 def difference(one: TrainingRun, other: TrainingRun) -> float:
     """Mean distance of weights, in learning rates: Adam moves a weight by about one in each step.
 
-    Single weights, whose gradient is zero but for rounding, may go different ways.
+    Single weights, whose gradient is zero except for rounding, may go different ways.
     """
     first, second = weights(one), weights(other)
     assert first.keys() == second.keys()
