@@ -37,7 +37,7 @@ test: setup  ## the whole suite that needs no GPU: 15 minutes on two idle cores
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations=10
 
 # Beside the chain's killings, the 2x2 sweep over the real chain whose driver is killed; `make test` has an undisturbed 1x2.
-soak: setup  ## kill the chain at twelve seeded moments, and a sweep: each must end as if nothing had happened
+soak: setup  ## kill the chain at twelve seeded moments, the chain on real clips twice, and a sweep: the results must be the same
 	$(BIN)/python -m pytest -m soak tests/e2e tests/orchestration/sweeps -p no:cacheprovider
 
 benchmark: setup  ## speed of sampling, preprocessing and loading, each against the plain way

@@ -32,7 +32,7 @@ def check(config: Config) -> None:
     workers = 1 if training.gpus_per_worker else training.workers
     if has is None or most_weights(config) * (WEIGHT + GRADIENT + MOMENTS + MASTER) * workers <= has:
         return
-    animator = _without_memory(config)
+    animator = animator_without_memory(config)
     needs = {stage.name: _bytes(animator, stage, config) for stage in config.stages.in_order()}
     if not needs:
         return
@@ -78,7 +78,7 @@ def _compare(stage: str, needs: float, has: float, where: str, advice: str) -> N
         )
 
 
-def _without_memory(config: Config) -> "Animator":
+def animator_without_memory(config: Config) -> "Animator":
     import torch
 
     from hia.models.build import build_animator

@@ -1,4 +1,4 @@
-"""The whole chain on two real clips, as a user starts it; then again with other settings, and with killings."""
+"""The whole chain on two real clips, as a user starts it; then again with other settings; in soak with killings."""
 
 import hashlib
 import json
@@ -152,10 +152,12 @@ def test_what_a_change_makes_run_again(planned, change, again):
     assert {name for name, action in planned(change).items() if action == "run"} == again
 
 
+@pytest.mark.soak
 def test_killed_twice_it_ends_with_the_same_weights(real, undisturbed, tmp_path):
     """Two stages are trained again, with killings; those between are reused, as they would start from the same.
 
-    `make soak` has more moments, in chains that run as a whole.
+    The other tests of `make soak` have more moments, on dancers, in chains that run as a whole. `make test` kills
+    workers, machines and drivers of single stages (`tests/orchestration/training`) and of sweeps of toy stages.
     """
     folder, config = real
     storage = tmp_path / "storage"

@@ -14,7 +14,7 @@ import pytest
 
 from hia.models.animation_model import load_model
 from tests.conftest import REPOSITORY
-from tests.e2e.pipeline import environment, folder_of, write_config
+from tests.e2e.pipeline import SMALL, environment, folder_of, write_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("submitted jobs")]
 
@@ -67,7 +67,8 @@ def submit(tmp_path_factory):
 def test_a_submitted_job_trains_and_leaves_its_model_in_the_storage(submit, tmp_path):
     short = {"spatial": {"iterations": 2}, "regional": {"iterations": 0}, "temporal_half": {"iterations": 0}}
     stages = short | {"temporal_full": {"iterations": 2, "frames": 4, "frame_stride": [1, 2]}}
-    config = write_config(tmp_path, stages=stages)
+    training = SMALL["training"] | {"workers": 1}  # two of them train in `test_real_clips`
+    config = write_config(tmp_path, stages=stages, training=training)
     done = submit("--preset", config, "--set", f"storage={tmp_path / 'storage'}")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     assert load_model(folder_of(tmp_path / "storage", "export") / "model").animator.has_motion

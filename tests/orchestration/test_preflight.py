@@ -88,8 +88,8 @@ def test_the_names_of_the_stages_are_those_of_the_chain(
     ],
 )
 def test_what_is_taken_to_fit_without_building_the_networks_does(name: str, changes: list[str]) -> None:
-    from orchestration.training.memory import _without_memory
+    from orchestration.training.memory import animator_without_memory
 
     config = load_config(name, changes)
-    weights = sum(parameter.numel() for parameter in _without_memory(config).parameters())
+    weights = sum(parameter.numel() for parameter in animator_without_memory(config).parameters())
     assert weights <= most_weights(config) < 10 * weights
