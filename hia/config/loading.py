@@ -1,10 +1,12 @@
 """From YAML files and `key=value` overrides to a `Config`."""
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -94,15 +96,47 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """Read `key.path=value`: the dotted key, and the value as YAML. Raises ConfigError."""
+    """Read `key.path=value`: the dotted key, and the value. Raises ConfigError.
+
+    The value of a key for text is what was typed, without any meaning of `#` or quotes in it; `null` and nothing at all
+    are None where the key permits that. Other values are read as YAML, in which `010` is ten, not octal.
+    """
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not all(key.split(".")):
         raise ConfigError(f"override {text!r}: expected key=value, such as schedule.gamma=0.5")
+    kinds = _text_kinds(key.split("."))
+    if str in kinds:
+        return key, None if type(None) in kinds and value in ("", "null", "~") else value
     try:
-        return key, yaml.safe_load(value)
+        return key, yaml.load(value, _PlainLoader)
     except yaml.YAMLError:
         raise ConfigError(f"override {text!r}: {value!r} is not readable as a YAML value") from None
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without octal, sexagesimal and dated scalars: nobody who types 010 or 1:30 means 8 or 90."""
+
+
+_NUMBER, _DATE = "tag:yaml.org,2002:int", "tag:yaml.org,2002:timestamp"
+_PlainLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in (_NUMBER, _DATE)]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_PlainLoader.add_implicit_resolver(_NUMBER, re.compile(r"[-+]?[0-9]+$"), list("-+0123456789"))
+_PlainLoader.add_constructor(_NUMBER, lambda _loader, node: int(node.value))
+
+
+def _text_kinds(path: Sequence[str]) -> tuple[type, ...]:
+    """(str,) or (str, NoneType) for a key whose values are texts; () for any other key, also for an unknown one."""
+    if list(path) == ["base"]:
+        return (str,)
+    hint: Any = Config
+    for name in path:
+        hint = get_type_hints(hint).get(name) if is_dataclass(hint) else None
+    members = get_args(hint) if isinstance(hint, UnionType) or get_origin(hint) is Union else (hint,)
+    kinds = {str if get_origin(one) is Literal and isinstance(get_args(one)[0], str) else one for one in members}
+    return tuple(kinds) if str in kinds and kinds <= {str, type(None)} else ()
 
 
 def _nested(path: str, value: Any) -> dict[str, Any]:

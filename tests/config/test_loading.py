@@ -5,6 +5,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from hia.config import Config, ConfigError, load_config
+from hia.config.loading import parse_override
 from tests.conftest import REPOSITORY
 
 EXPERIMENTS = REPOSITORY / "experiments"
@@ -132,3 +133,42 @@ def test_files_that_cannot_be_used_are_refused(tmp_path):
             load_config(tmp_path / name)
     with pytest.raises(ConfigError, match="laptop, paper, quickstart, small"):
         load_config("large")
+
+
+@pytest.mark.parametrize(
+    ("typed", "value"),
+    [
+        ("storage=/data/my runs #1", "/data/my runs #1"),
+        ("storage=2026-11-28", "2026-11-28"),
+        ("data=010", "010"),
+        ("data=yes", "yes"),
+        ("data=", None),
+        ("data=null", None),
+        ("storage=null", "null"),
+        ("codec.kind=taesd", "taesd"),
+        ("pretrained.unet=a: b", "a: b"),
+        ("base=small", "small"),
+    ],
+)
+def test_the_value_of_a_key_for_text_is_what_was_typed(typed, value):
+    assert parse_override(typed) == (typed.partition("=")[0], value)
+
+
+@pytest.mark.parametrize(
+    ("typed", "value"),
+    [
+        ("seed=010", 10),
+        ("seed=-3", -3),
+        ("width=512", 512),
+        ("schedule.gamma=0.5", 0.5),
+        ("schedule.gamma=null", None),
+        ("training.offload_optimizer=true", True),
+        ("conditions.maps=[depth, normals]", ["depth", "normals"]),
+        ("dancers={count: 3, seconds: 1.5}", {"count": 3, "seconds": 1.5}),
+        ("stages.spatial.timesteps=[0, 0125]", [0, 125]),
+        ("unknown.key=1:30", "1:30"),
+        ("unknown.key=2026-11-28", "2026-11-28"),
+    ],
+)
+def test_other_values_are_yaml_without_octals_sexagesimals_and_dates(typed, value):
+    assert parse_override(typed)[1] == value
