@@ -2,6 +2,7 @@
 
 import hashlib
 import posixpath
+from collections.abc import Sequence
 
 from hia.data.ingest.videos import Split, VideoSource
 from hia.io.paths import read_lines
@@ -20,9 +21,33 @@ def assign_split(source: VideoSource, seed: int, test_share: float, test_list: f
         return source.split
     if test_list is not None:
         return "test" if names_of(source) & test_list else "train"
-    group = source.group or source.name
-    digest = hashlib.sha256(f"{seed}\0{group}".encode()).digest()
-    return "test" if int.from_bytes(digest[:8], "big") / 2**64 < test_share else "train"
+    return "test" if _chance(source, seed) < test_share else "train"
+
+
+def assign_splits(
+    sources: Sequence[VideoSource], seed: int, test_share: float, test_list: frozenset[str] | None
+) -> list[Split]:
+    """The splits of all videos of a store, see `assign_split`. Chance leaves at least one group for training.
+
+    Of a few videos it might take all for testing: then the group that is drawn last of all stays for training. A share
+    of 1, the dataset's own splits and a list are followed even if they leave nothing for training.
+    """
+    splits = [assign_split(source, seed, test_share, test_list) for source in sources]
+    drawn = [source for source in sources if source.split is None] if test_list is None and test_share < 1 else []
+    if not drawn or "train" in splits:
+        return splits
+    last = _group(max(drawn, key=lambda source: _chance(source, seed)))
+    return ["train" if source.split is None and _group(source) == last else "test" for source in sources]
+
+
+def _group(source: VideoSource) -> str:
+    return source.group or source.name
+
+
+def _chance(source: VideoSource, seed: int) -> float:
+    """A number in [0, 1) drawn by the seed and the video's group; shares above it take the video for testing."""
+    digest = hashlib.sha256(f"{seed}\0{_group(source)}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def names_of(source: VideoSource) -> frozenset[str]:

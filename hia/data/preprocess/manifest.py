@@ -7,12 +7,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from hia.config import Config, PreprocessConfig
-from hia.data.ingest.splits import assign_split, names_of
+from hia.data.ingest.splits import assign_splits, names_of
 from hia.data.ingest.videos import VideoSource
 from hia.data.store.clip import Clip
 from hia.data.store.clip_store import MANIFEST, REJECTED, STORE_FORMAT, STORE_VERSION, StoreError, manifest_text
 from hia.data.store.journal import Journal
-from hia.data.store.records import ClipInfo, Rejection, Split, VideoResult, to_json
+from hia.data.store.records import ClipInfo, Rejection, VideoResult, to_json
 from hia.data.store.statistics import store_statistics
 from hia.io.files import Folder
 from hia.io.hashing import key_digest
@@ -84,8 +84,8 @@ def assemble(
 
     current: keys of this run's videos by name: an older result under such a name is of a file that has changed.
     retriable: rejections of this run that are in no result. ignored: counts of other files among the inputs, by suffix.
-    test_list: names of the test split, see `assign_split`. Returns notes for people about videos of earlier runs and
-    about the list.
+    test_list: names of the test split, see `assign_splits`. Returns notes for people about videos of earlier runs,
+    the list, and an empty test split.
     """
     journal = Journal(folder)
     results, changed = _current_results(journal, current)
@@ -103,7 +103,10 @@ def assemble(
     folder.write(REJECTED, "".join(to_json(rejection) + "\n" for rejection in rejected).encode())
     folder.write(MANIFEST, manifest_text(header, map(to_json, clips)).encode())
     journal.remove_unused({clip.file for clip in clips})
-    return _notes(results, changed, current, test_list)
+    notes = _notes(results, changed, current, test_list)
+    if clips and all(clip.split == "train" for clip in clips) and (config.test_share or test_list is not None):
+        notes.append("0 videos to test: all that have clips are for training, and only those can be evaluated")
+    return notes
 
 
 def _known_settings(folder: Folder) -> dict[str, Any] | None:
@@ -163,8 +166,9 @@ def _rejection_order(rejection: Rejection) -> tuple[str, float, str, str]:
 def _with_splits(
     results: Sequence[VideoResult], config: PreprocessConfig, test_list: frozenset[str] | None
 ) -> Iterator[ClipInfo]:
-    for result in results:
-        split: Split = assign_split(_source(result), config.split_seed, config.test_share, test_list)
+    used = [result for result in results if result.clips]
+    splits = assign_splits([_source(result) for result in used], config.split_seed, config.test_share, test_list)
+    for result, split in zip(used, splits, strict=True):
         for clip in result.clips:
             yield dataclasses.replace(clip, split=split)
 

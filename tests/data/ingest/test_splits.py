@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hia.data.ingest.splits import assign_split, read_list
+from hia.data.ingest.splits import assign_split, assign_splits, read_list
 from hia.data.ingest.videos import VideoSource
 
 
@@ -64,6 +64,28 @@ def test_the_draw_is_the_same_on_every_machine():
     """Fixed values, because they determine the test split of existing stores."""
     drawn = "".join(assign_split(video(f"{number}.mp4"), 0, 0.5, None)[1] for number in range(16))
     assert drawn == "rrrrreerreeeeerr"
+
+
+@given(st.lists(st.text(min_size=1, max_size=5), min_size=1, max_size=4, unique=True), st.integers(0, 999))
+def test_chance_never_takes_the_last_video_and_else_changes_nothing(names, seed):
+    videos = [video(name) for name in names]
+    alone = [assign_split(one, seed, 0.5, None) for one in videos]
+    together = assign_splits(videos, seed, 0.5, None)
+    assert "train" in together
+    assert together == alone if "train" in alone else together.count("train") == 1
+
+
+def test_the_videos_of_the_last_group_stay_together():
+    videos = [video(f"{n}.mp4", group=group) for group in ("a", "b") for n in range(3)]
+    splits = assign_splits(videos, 0, 0.999999, None)
+    assert sorted(splits) == ["test"] * 3 + ["train"] * 3
+    assert len(set(splits[:3])) == 1
+
+
+def test_all_for_testing_is_followed_where_it_is_said():
+    assert assign_splits([video("a"), video("b")], 0, 1.0, None) == ["test", "test"]
+    assert assign_splits([video("a")], 0, 0.0, frozenset({"a"})) == ["test"]
+    assert assign_splits([video("a", split="test")], 0, 0.5, None) == ["test"]
 
 
 def test_an_impossible_share_is_refused():
