@@ -50,7 +50,7 @@ def test_changes_are_made_to_every_row_and_wrong_ones_name_the_row():
     assert {one.seed for one in configs_of(load_table(2), "smoke", ["seed=5"], None)} == {5}
     with pytest.raises(ConfigError, match=r"row '1\) w/o regional supervision'.*unknown key stages.spacial"):
         configs_of(load_table(2), "smoke", ["stages.spacial.iterations=5"], None)
-    with pytest.raises(ConfigError, match=r"unknown preset 'smok': choose one of smoke, quickstart"):
+    with pytest.raises(ConfigError, match=r"unknown preset 'smok': choose one of smoke, laptop"):
         base_path("smok")
 
 

@@ -191,7 +191,7 @@ def test_the_mlflow_model_holds_no_pickles_and_nothing_compiled(exported, tmp_pa
     folder = tmp_path / "pyfunc"
     save_pyfunc(exported[0].folder / "model", folder)
     suffixes = {file.suffix for file in folder.rglob("*") if file.is_file()}
-    assert suffixes <= {".py", ".json", ".safetensors", ".yaml", ".txt", ".css", ".js", ""}, suffixes
+    assert suffixes <= {".py", ".json", ".safetensors", ".yaml", ".txt", ".css", ".html", ".js", ""}, suffixes
     assert not [file for file in folder.rglob("*") if file.is_file() and file.read_bytes()[:2] == b"\x80\x04"]
 
 
