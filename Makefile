@@ -33,7 +33,7 @@ types: setup  ## mypy over the packages
 	$(BIN)/mypy
 
 # Groups of tests that share a cluster are handed out in the order of tests/conftest.py, the longest first, not by count.
-test: setup  ## the whole suite that needs no GPU: 15 minutes on two idle cores
+test: setup  ## the whole suite that needs no GPU: about 20 minutes on two idle cores
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations=10
 
 # Beside the chain's killings, the 2x2 sweep over the real chain whose driver is killed; `make test` has an undisturbed 1x2.
