@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hia.config import Config, ConfigError
-from hia.config.paths import map_paths
+from hia.config.types import map_paths
 from orchestration.environment import RAY_JOB
 
 DEFAULT_STORAGE = Config(preset="").storage

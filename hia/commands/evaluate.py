@@ -11,7 +11,7 @@ from hia.commands.options import changed_sampling, chosen_device, to_device
 from hia.config.evaluation import CHEAP, own_weights
 
 if TYPE_CHECKING:
-    from hia.data.store.records import Split
+    from hia.config.types import Split
     from hia.evaluation.metrics import Metrics
     from hia.evaluation.protocol.reenactment import Sharpness
     from hia.evaluation.protocol.results import Results

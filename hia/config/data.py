@@ -3,12 +3,10 @@
 import math
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 
-from hia.config.paths import PathOrName
-
-STRICT = ConfigDict(extra="forbid")
+from hia.config.types import STRICT, PathOrName
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Layout = Literal["auto", "plain", "tiktok", "ubc"]

@@ -2,12 +2,11 @@
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass
 
 from hia.config.metrics import METRICS
-
-STRICT = ConfigDict(extra="forbid")
+from hia.config.types import STRICT
 
 if TYPE_CHECKING:
     MetricName = str

@@ -3,13 +3,11 @@
 import math
 from typing import Literal
 
-from pydantic import ConfigDict, PositiveInt
+from pydantic import PositiveInt
 from pydantic.dataclasses import dataclass
 
 from hia.config.data import MapName
-from hia.config.paths import PathOrName
-
-STRICT = ConfigDict(extra="forbid")
+from hia.config.types import STRICT, PathOrName
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)

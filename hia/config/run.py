@@ -8,7 +8,6 @@ from pydantic.dataclasses import dataclass
 from hia.config.data import PreprocessConfig, SamplesConfig
 from hia.config.evaluation import EvaluationConfig
 from hia.config.model import (
-    STRICT,
     CodecConfig,
     ConditionsConfig,
     NetworkConfig,
@@ -16,9 +15,9 @@ from hia.config.model import (
     SamplingConfig,
     ScheduleConfig,
 )
-from hia.config.paths import PathOrName
 from hia.config.stages import Stages
 from hia.config.training import DancersConfig, OptimizerConfig, TrainingConfig
+from hia.config.types import STRICT, PathOrName
 
 Pixels = Annotated[int, Field(gt=0, le=8192)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]

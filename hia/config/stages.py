@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Literal
 
-from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-STRICT = ConfigDict(extra="forbid")
+from hia.config.types import STRICT
 
 Part = Literal["appearance_encoder", "controlnet", "pose_guider", "unet", "motion"]
 

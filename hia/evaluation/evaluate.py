@@ -8,8 +8,9 @@ from typing import Any
 from tqdm import tqdm
 
 from hia.config import Config
+from hia.config.types import Split
 from hia.data.store.clip_store import ClipStore
-from hia.data.store.records import ClipInfo, Split
+from hia.data.store.records import ClipInfo
 from hia.evaluation.metrics import Metrics
 from hia.evaluation.protocol.clips import ReenactmentSettings, VideoFiles, score_clip
 from hia.evaluation.protocol.folders import match_videos, score_match

@@ -11,8 +11,9 @@ from tqdm import tqdm
 
 from hia.config import Config, EvaluationConfig
 from hia.config.evaluation import own_weights
+from hia.config.types import Split
 from hia.data.store.clip_store import ClipStore, open_store
-from hia.data.store.records import ClipInfo, Split
+from hia.data.store.records import ClipInfo
 from hia.evaluation.evaluate import reenactment_facts
 from hia.evaluation.metrics import Metrics, load_metrics
 from hia.evaluation.protocol.clips import BASELINE, CAP, OURS, ReenactmentSettings, VideoFiles, score_clip

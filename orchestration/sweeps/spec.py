@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import yaml
-from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError
+from pydantic import Field, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from hia.config import ConfigError
 from hia.config.loading import config_path, explain
+from hia.config.types import STRICT
 from orchestration.sweeps.algorithms import ALGORITHMS, SCHEDULERS, Algorithm, Scheduler
 from orchestration.sweeps.search_space import Domain, SearchSpace, Trial, parse_domain
 
-STRICT = ConfigDict(extra="forbid")
 if TYPE_CHECKING:  # a type checker knows literal names only
     AlgorithmName: TypeAlias = str
     SchedulerName: TypeAlias = str

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hia.config.types import Split
 from hia.data.preprocess.annotations import Arrays, measure_frames, measure_keypoints
 from hia.data.preprocess.encoders import Encoders
 from hia.data.store.clip import Clip, serialise_clip
 from hia.data.store.clip_store import MANIFEST, REJECTED, manifest_text
-from hia.data.store.records import ClipInfo, Rejection, Split, to_json
+from hia.data.store.records import ClipInfo, Rejection, to_json
 from hia.data.store.statistics import store_statistics
 from hia.images import Frame, fit_to_size
 from hia.io.files import Folder

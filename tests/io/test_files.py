@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from hia.io.files import ASIDE, Folder, WriteError, atomic_directory
+from hia.io.files import ASIDE, Folder, WriteError, atomic_directory, atomic_write
 from hia.io.hashing import bytes_sha256, file_sha256
 
 
@@ -82,6 +82,14 @@ def test_half_written_files_are_not_listed_and_can_be_cleared(tmp_path):
     assert folder.names("videos") == ["a.json"]
     folder.remove_aside()
     assert os.listdir(tmp_path / "videos") == ["a.json"]
+
+
+def test_a_file_that_is_being_written_is_found_by_no_search_for_its_kind(tmp_path):
+    with pytest.raises(KeyError), atomic_write(tmp_path / "note.json") as aside:
+        aside.write_text("half")
+        assert list(tmp_path.iterdir()) == [aside] and not list(tmp_path.rglob("*.json"))
+        raise KeyError
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_directory_is_replaced_as_a_whole_or_stays(tmp_path):

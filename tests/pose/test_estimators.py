@@ -7,7 +7,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from hia.config import PoseConfig
-from hia.config.paths import map_paths
+from hia.config.types import map_paths
 from hia.pose.estimators import ESTIMATORS, EstimatorEntry, load_pose_estimator, model_files
 
 

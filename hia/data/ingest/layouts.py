@@ -13,8 +13,9 @@ from dataclasses import replace
 from urllib.parse import unquote
 
 from hia.config.data import Layout
+from hia.config.types import Split
 from hia.data.ingest.listing import Listing, Problem, list_inputs
-from hia.data.ingest.videos import SUFFIXES, FoundVideos, Split, VideoSource, gather, videos_in
+from hia.data.ingest.videos import SUFFIXES, FoundVideos, VideoSource, gather, videos_in
 from hia.io.paths import join, printable, read_lines, split, suffix, without_query
 from hia.video.image_folder import IMAGE_SUFFIXES
 

@@ -4,7 +4,8 @@ import hashlib
 import posixpath
 from collections.abc import Sequence
 
-from hia.data.ingest.videos import Split, VideoSource
+from hia.config.types import Split
+from hia.data.ingest.videos import VideoSource
 from hia.io.paths import read_lines
 
 

@@ -4,15 +4,13 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
+from hia.config.types import Split
 from hia.data.ingest.listing import Listing, Problem, list_inputs
 from hia.io.paths import DirectoryCache, is_url, join, printable, split, suffix, without_query
 
 SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".gif"})
 FRAME_KEYPOINTS = "_keypoints.json"
-
-Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True)

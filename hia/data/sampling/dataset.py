@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from hia.conditions.blur import SharpnessScale
 from hia.config import Config, Stage
+from hia.config.types import Split
 from hia.data.sampling.draw import Draw, draw_reference, draw_targets, least_frames
 from hia.data.sampling.epoch_sampler import EpochSampler
 from hia.data.sampling.sample import (
@@ -24,7 +25,7 @@ from hia.data.sampling.sample import (
 )
 from hia.data.store.clip import Clip, latents_name
 from hia.data.store.clip_store import ClipStore
-from hia.data.store.records import ClipInfo, Split
+from hia.data.store.records import ClipInfo
 
 # Keys that must be equal in two codecs if latents of one are to be used with the other.
 CODEC_KEYS = ("kind", "factor", "latents_mean", "latents_std")

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hia.conditions.blur import SharpnessScale
+from hia.config.types import Split
 from hia.console import progress_bar
 from hia.data.store.clip import Clip
-from hia.data.store.records import ClipInfo, Rejection, Split, from_json
+from hia.data.store.records import ClipInfo, Rejection, from_json
 from hia.io.files import Folder
 from hia.io.hashing import file_sha256
 

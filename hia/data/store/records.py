@@ -8,9 +8,9 @@ from typing import Any, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+from hia.config.types import Split
 
-Split = Literal["train", "test"]
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class Rejected(ValueError):

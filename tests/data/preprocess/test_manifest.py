@@ -8,7 +8,7 @@ import pytest
 from hia.config import PoseConfig, PreprocessConfig
 from hia.data.ingest.layouts import find_videos_in_layout
 from hia.data.ingest.videos import VideoSource
-from hia.data.preprocess.build_store import plan_jobs
+from hia.data.preprocess.build_store import build_store, plan_jobs
 from hia.data.preprocess.encoders import load_encoders
 from hia.data.preprocess.manifest import WITHOUT_EFFECT, preprocessing_settings
 from hia.pose.keypoint_files import save_keypoints
@@ -138,3 +138,13 @@ def test_the_rate_of_a_folder_of_frames_counts():
     place = __file__
     jobs, _ = plan_jobs([VideoSource("a", place, place, fps) for fps in (25.0, 30.0, 30.0)], config, known)
     assert [job.source.fps for job in jobs] == [25.0, 30.0] and jobs[0].key != jobs[1].key
+
+
+def test_chance_leaves_the_only_video_for_training_and_says_that_none_is_left_to_test(tmp_path):
+    (tmp_path / "videos").mkdir()
+    write_dance(tmp_path / "videos" / "dance.mp4")
+    for seed in range(4):
+        config = small_config("preprocess.test_share=0.9", f"preprocess.split_seed={seed}")
+        built = build_store([str(tmp_path / "videos")], str(tmp_path / "store"), config)
+        assert [clip.split for clip in built.store.clips] == ["train"]
+        assert [note for note in built.notes if note.startswith("0 videos to test")]

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pytest
 
 from hia.config import Config, load_config
-from hia.config.paths import map_paths
+from hia.config.types import map_paths
 from tests.conftest import TINY_CONFIG
 
 ALWAYS = (

@@ -1,10 +1,14 @@
-"""Values of the configuration that name files or folders: a mark in their types, and a walk over the marked ones."""
+"""Types that the settings share; values that name files or folders are marked by theirs, and `map_paths` walks them."""
 
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+
+from pydantic import ConfigDict
 
 Settings = TypeVar("Settings")
+Split = Literal["train", "test"]
+STRICT = ConfigDict(extra="forbid")  # unknown keys are refused
 
 
 class NamesPath:
